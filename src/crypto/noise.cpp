@@ -1,0 +1,202 @@
+#include "crypto/noise.h"
+
+#include <cstdlib>
+
+#include "crypto/hash.h"
+
+namespace sluice::crypto {
+namespace {
+
+constexpr size_t kDhLen = 32;
+
+// HKDF of the Noise specification (section 4.3), up to three outputs.
+struct HkdfOut {
+  ByteArray<32> o1, o2, o3;
+  ~HkdfOut() { wipe(this, sizeof *this); }
+};
+
+void noise_hkdf(const Key256& ck, Bytes input, int outputs, HkdfOut& out) {
+  auto temp = hmac_sha256(ck.view(), {input});
+  const uint8_t one = 1, two = 2, three = 3;
+  out.o1 = hmac_sha256(temp, {Bytes(&one, 1)});
+  out.o2 = hmac_sha256(temp, {out.o1, Bytes(&two, 1)});
+  if (outputs == 3) out.o3 = hmac_sha256(temp, {out.o2, Bytes(&three, 1)});
+  wipe(temp.data(), temp.size());
+}
+
+}  // namespace
+
+NoiseHandshake::NoiseHandshake(const NoiseConfig& config)
+    : pattern_(config.pattern), role_(config.role), s_(config.static_key->clone()) {
+  const std::string_view name = pattern_ == NoisePattern::kIkPsk2
+                                    ? "Noise_IKpsk2_25519_AESGCM_SHA256"
+                                    : "Noise_KK_25519_AESGCM_SHA256";
+  // A name of at most 32 bytes is padded, a longer one hashed; these are 32 and 28 bytes long.
+  h_ = padded_label<32>(name);
+  ck_ = Key256(h_);
+  mix_hash(config.prologue);
+  if (config.remote_static) rs_ = *config.remote_static;
+  if (config.psk != nullptr) psk_ = config.psk->clone();
+
+  const auto& initiator = role_ == NoiseRole::kInitiator ? s_.public_key : rs_;
+  const auto& responder = role_ == NoiseRole::kInitiator ? rs_ : s_.public_key;
+  if (pattern_ == NoisePattern::kKk) mix_hash(initiator);
+  mix_hash(responder);
+}
+
+std::span<const NoiseHandshake::Token> NoiseHandshake::tokens() const noexcept {
+  using T = Token;
+  static constexpr T ik1[] = {T::kE, T::kEs, T::kS, T::kSs};
+  static constexpr T ik2[] = {T::kE, T::kEe, T::kSe, T::kPsk};
+  static constexpr T kk1[] = {T::kE, T::kEs, T::kSs};
+  static constexpr T kk2[] = {T::kE, T::kEe, T::kSe};
+  if (pattern_ == NoisePattern::kIkPsk2) {
+    return message_ == 0 ? std::span<const T>(ik1) : std::span<const T>(ik2);
+  }
+  return message_ == 0 ? std::span<const T>(kk1) : std::span<const T>(kk2);
+}
+
+size_t NoiseHandshake::token_size() const noexcept {
+  size_t n = 0;
+  for (Token t : tokens()) {
+    if (t == Token::kE) n += kDhLen;
+    if (t == Token::kS) n += kDhLen + kTagSize;
+  }
+  return n;
+}
+
+bool NoiseHandshake::mix_dh(Token token) {
+  const bool initiator = role_ == NoiseRole::kInitiator;
+  const X25519KeyPair* local = nullptr;
+  const ByteArray<32>* remote = nullptr;
+  switch (token) {
+    case Token::kEe: local = &e_, remote = &re_; break;
+    case Token::kSs: local = &s_, remote = &rs_; break;
+    case Token::kEs: local = initiator ? &e_ : &s_, remote = initiator ? &rs_ : &re_; break;
+    case Token::kSe: local = initiator ? &s_ : &e_, remote = initiator ? &re_ : &rs_; break;
+    default: std::abort();
+  }
+  Key256 shared;
+  if (!x25519(local->secret, *remote, shared)) return false;
+  mix_key(shared.view());
+  return true;
+}
+
+bool NoiseHandshake::write_tokens(MutBytes out) {
+  uint8_t* p = out.data();
+  for (Token t : tokens()) {
+    if (t == Token::kE) {
+      if (fixed_e_) {
+        e_ = std::move(*fixed_e_);
+        fixed_e_.reset();
+      } else {
+        e_ = X25519KeyPair::generate();
+      }
+      std::memcpy(p, e_.public_key.data(), kDhLen);
+      mix_hash(e_.public_key);
+      // In a psk pattern the ephemeral also goes into the chaining key (section 9.2).
+      if (pattern_ == NoisePattern::kIkPsk2) mix_key(e_.public_key);
+      p += kDhLen;
+    } else if (t == Token::kS) {
+      encrypt_and_hash(s_.public_key, p);
+      p += kDhLen + kTagSize;
+    } else if (t == Token::kPsk) {
+      mix_key_and_hash(psk_.view());
+    } else if (!mix_dh(t)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void NoiseHandshake::write_payload(Bytes payload, MutBytes out) {
+  encrypt_and_hash(payload, out.data());
+  ++message_;
+}
+
+bool NoiseHandshake::read_tokens(Bytes in) {
+  if (in.size() < token_size()) return false;
+  const uint8_t* p = in.data();
+  for (Token t : tokens()) {
+    if (t == Token::kE) {
+      re_ = take<32>(p);
+      mix_hash(re_);
+      if (pattern_ == NoisePattern::kIkPsk2) mix_key(re_);
+      p += kDhLen;
+    } else if (t == Token::kS) {
+      if (!decrypt_and_hash(Bytes(p, kDhLen + kTagSize), rs_.data())) return false;
+      p += kDhLen + kTagSize;
+    } else if (t == Token::kPsk) {
+      mix_key_and_hash(psk_.view());
+    } else if (!mix_dh(t)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool NoiseHandshake::read_payload(Bytes in, MutBytes out) {
+  if (!decrypt_and_hash(in, out.data())) return false;
+  ++message_;
+  return true;
+}
+
+NoiseKeys NoiseHandshake::split() {
+  HkdfOut o;
+  noise_hkdf(ck_, {}, 2, o);
+  return NoiseKeys{Key256(o.o1), Key256(o.o2), h_};
+}
+
+void NoiseHandshake::mix_hash(Bytes data) { h_ = sha256({h_, data}); }
+
+void NoiseHandshake::mix_key(Bytes input) {
+  HkdfOut o;
+  noise_hkdf(ck_, input, 2, o);
+  ck_ = Key256(o.o1);
+  k_ = Key256(o.o2);
+  has_key_ = true;
+  n_ = 0;
+}
+
+void NoiseHandshake::mix_key_and_hash(Bytes input) {
+  HkdfOut o;
+  noise_hkdf(ck_, input, 3, o);
+  ck_ = Key256(o.o1);
+  mix_hash(o.o2);
+  k_ = Key256(o.o3);
+  has_key_ = true;
+  n_ = 0;
+}
+
+void NoiseHandshake::next_nonce(uint8_t* nonce) noexcept {
+  std::memset(nonce, 0, 4);
+  store_be64(nonce + 4, n_++);
+}
+
+void NoiseHandshake::encrypt_and_hash(Bytes in, uint8_t* out) {
+  if (!has_key_) std::abort();  // neither pattern sends anything encrypted before a DH
+  GcmKey key;
+  aead().expand(k_.data(), key);
+  uint8_t nonce[kNonceSize];
+  next_nonce(nonce);
+  aead().seal_appended(key, nonce, h_, in, out);
+  wipe(&key, sizeof key);
+  mix_hash(Bytes(out, in.size() + kTagSize));
+}
+
+bool NoiseHandshake::decrypt_and_hash(Bytes in, uint8_t* out) {
+  if (!has_key_) std::abort();
+  GcmKey key;
+  aead().expand(k_.data(), key);
+  uint8_t nonce[kNonceSize];
+  next_nonce(nonce);
+  const ByteArray<32> aad = h_;
+  // The hash runs over the ciphertext, which an in-place opening would overwrite.
+  const ByteArray<32> next = sha256({h_, in});
+  const bool ok = aead().open_appended(key, nonce, aad, in, out);
+  wipe(&key, sizeof key);
+  if (ok) h_ = next;
+  return ok;
+}
+
+}  // namespace sluice::crypto
