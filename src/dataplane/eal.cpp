@@ -1,0 +1,143 @@
+#include "dataplane/eal.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+#include <fmt/format.h>
+
+#include "fabric/mailbox.h"
+
+namespace sluice::dataplane {
+namespace {
+
+constexpr unsigned kPoolCache = 256;
+constexpr size_t kRingsPerWorker = 256u << 10;
+constexpr size_t kEalOwn = 32u << 20;  // its memzones, device data, telemetry
+
+bool is_vdev(const std::string& device) { return device.starts_with("net_"); }
+
+// One TX queue per worker on every port; af_packet has as many queues as it is told.
+std::string with_queue_pairs(const fabric::Topology& t, uint16_t port) {
+  const std::string& device = t.ports[port].device;
+  if (!device.starts_with("net_af_packet") || device.find("qpairs=") != std::string::npos) {
+    return device;
+  }
+  const size_t pairs = std::max<size_t>(t.rx_queues(port), t.workers.size());
+  return pairs > 1 ? fmt::format("{},qpairs={}", device, pairs) : device;
+}
+
+Result<void> check_core(unsigned core, const char* role) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && !CPU_ISSET(core, &allowed)) {
+    return fail(ErrorCode::kResource,
+                fmt::format("core {} ({}) is not one that this process may use; {} are: correct "
+                            "cores: in the configuration or the CPU set",
+                            core, role, CPU_COUNT(&allowed)));
+  }
+  return {};
+}
+
+}  // namespace
+
+MemoryNeed memory_need(const fabric::Topology& t, uint32_t packet_buffers, size_t arena) {
+  MemoryNeed need;
+  size_t buffers = 8192;  // the rings to and from control, and between workers
+  uint16_t largest_mtu = 1500;
+  for (uint16_t p = 0; p < t.ports.size(); ++p) {
+    const auto& port = t.ports[p];
+    buffers += size_t{t.rx_queues(p)} * port.rx_descriptors + t.workers.size() * port.tx_descriptors;
+    largest_mtu = std::max(largest_mtu, port.mtu);
+  }
+  buffers += t.workers.size() * (kPoolCache * 2 + 4 * fabric::kMaxBurst);
+  need.buffers = packet_buffers != 0 ? packet_buffers : static_cast<uint32_t>(buffers);
+  // A packet is one mbuf from RX to TX, jumbo included: the seal works in place on one piece.
+  // 128 bytes above the MTU: Ethernet, a VLAN tag, and room that drivers round away.
+  const uint32_t data = std::max<uint32_t>(2048, (largest_mtu + 128u + 63u) / 64u * 64u);
+  need.buffer_size = RTE_PKTMBUF_HEADROOM + data;
+  const size_t each = need.buffer_size + sizeof(rte_mbuf) + sizeof(fabric::PacketMeta) + 192;
+  need.pool = need.buffers * each;
+  need.rings = t.workers.size() * kRingsPerWorker + kEalOwn;
+  need.arena = arena;
+  return need;
+}
+
+Result<void> check_memory(const MemoryNeed& need, fabric::EalMode mode) {
+  if (mode == fabric::EalMode::kNoHuge) return {};
+  size_t free_pages = 0;
+  std::ifstream("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages") >> free_pages;
+  const size_t free_mib = free_pages * 2;
+  const size_t need_mib = (need.total() >> 20) + 1;
+  if (free_mib >= need_mib) return {};
+  return fail(ErrorCode::kResource,
+              fmt::format("needs {} MiB of hugepages (tables {}, packet buffers {}, rings and EAL {}), "
+                          "{} MiB free: run scripts/setup, lower limits:, or set eal.mode: no_huge",
+                          need_mib, need.arena >> 20, need.pool >> 20, need.rings >> 20, free_mib));
+}
+
+Result<std::unique_ptr<Eal>> Eal::start(const fabric::Topology& t, const MemoryNeed& need) {
+  std::string lcores = fmt::format("0@{}", t.control_core);
+  if (auto r = check_core(t.control_core, "control"); !r) return tl::unexpected(r.error());
+  for (size_t w = 0; w < t.workers.size(); ++w) {
+    if (auto r = check_core(t.workers[w].core, "worker"); !r) return tl::unexpected(r.error());
+    lcores += fmt::format(",{}@{}", w + 1, t.workers[w].core);
+  }
+  std::vector<std::string> args = {"sluiced", "--lcores", lcores, "--file-prefix", t.file_prefix,
+                                   "--log-level=*:error"};
+  switch (t.mode) {
+    case fabric::EalMode::kShared: break;
+    case fabric::EalMode::kInMemory: args.push_back("--in-memory"); break;
+    case fabric::EalMode::kNoHuge:
+      args.insert(args.end(), {"--no-huge", "--in-memory", "-m",
+                               std::to_string(((need.pool + need.rings) >> 20) + 16)});
+      break;
+  }
+  bool pci = false;
+  for (uint16_t p = 0; p < t.ports.size(); ++p) {
+    const std::string& device = t.ports[p].device;
+    if (is_vdev(device)) {
+      args.insert(args.end(), {"--vdev", with_queue_pairs(t, p)});
+    } else {
+      pci = true;
+      args.insert(args.end(), {"-a", device});
+    }
+  }
+  if (!pci) args.push_back("--no-pci");
+  args.insert(args.end(), t.eal_args.begin(), t.eal_args.end());
+
+  std::vector<char*> argv;
+  for (auto& a : args) argv.push_back(a.data());
+  argv.push_back(nullptr);
+  if (rte_eal_init(static_cast<int>(args.size()), argv.data()) < 0) {
+    return fail(ErrorCode::kResource,
+                fmt::format("DPDK's EAL does not start: {}; the lines above say why (a device in ports: "
+                            "that does not exist, no privilege, or another process with file_prefix {})",
+                            rte_strerror(rte_errno), t.file_prefix));
+  }
+  return std::unique_ptr<Eal>(new Eal);
+}
+
+Eal::~Eal() { rte_eal_cleanup(); }
+
+void PoolDeleter::operator()(rte_mempool* p) const { rte_mempool_free(p); }
+
+Result<PoolHandle> create_pool(const char* name, const MemoryNeed& need) {
+  static_assert(sizeof(fabric::PacketMeta) % RTE_MBUF_PRIV_ALIGN == 0);
+  PoolHandle pool(rte_pktmbuf_pool_create(name, need.buffers, kPoolCache, sizeof(fabric::PacketMeta),
+                                          static_cast<uint16_t>(need.buffer_size), SOCKET_ID_ANY));
+  if (!pool) {
+    return fail(ErrorCode::kResource,
+                fmt::format("cannot create {} packet buffers ({} MiB): {}", need.buffers,
+                            need.pool >> 20, rte_strerror(rte_errno)));
+  }
+  return pool;
+}
+
+}  // namespace sluice::dataplane

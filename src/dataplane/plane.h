@@ -1,0 +1,44 @@
+// The dataplane as a whole: pool, ports, rings and workers, in an order in which each outlives what
+// uses it. Created and destroyed by the main thread, after EAL and before it ends.
+#pragma once
+
+#include <memory>
+
+#include "dataplane/eal.h"
+#include "dataplane/port.h"
+#include "dataplane/worker.h"
+
+namespace sluice::dataplane {
+
+class Plane {
+ public:
+  static Result<std::unique_ptr<Plane>> create(const fabric::Topology& topology,
+                                               const WorkerOptions& options, const MemoryNeed& need,
+                                               const Clock& clock, fabric::Arena& arena);
+  ~Plane();
+
+  fabric::Mailboxes& mailboxes() { return *mailboxes_; }
+  fabric::Qsbr& qsbr() { return *qsbr_; }
+  rte_mempool* pool() { return pool_.get(); }
+  std::vector<fabric::PortStatus> port_status() const;
+
+  Result<void> start();  // launches every worker on its lcore
+  void stop();           // asks them to end and waits
+
+  // For tests, which poll themselves and never call start().
+  Worker& worker(unsigned i) { return *workers_[i]; }
+
+ private:
+  Plane() = default;
+
+  PoolHandle pool_;
+  std::vector<std::unique_ptr<Port>> ports_;
+  std::vector<PortView> views_;
+  std::unique_ptr<fabric::Qsbr> qsbr_;
+  std::unique_ptr<fabric::Mailboxes> mailboxes_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::atomic<bool> stop_{false};
+  bool running_ = false;
+};
+
+}  // namespace sluice::dataplane

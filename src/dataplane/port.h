@@ -1,0 +1,33 @@
+// A DPDK port: configured, started and stopped by the main thread; polled by workers meanwhile.
+#pragma once
+
+#include <memory>
+
+#include "base/error.h"
+#include "dataplane/context.h"
+#include "fabric/port_status.h"
+
+namespace sluice::dataplane {
+
+class Port {
+ public:
+  // Finds the device that EAL probed, gives it `rx_queues` and `tx_queues`, starts it.
+  static Result<std::unique_ptr<Port>> start(const fabric::PortConfig& config, uint16_t rx_queues,
+                                             uint16_t tx_queues, rte_mempool* pool);
+  ~Port();
+  Port(const Port&) = delete;
+  Port& operator=(const Port&) = delete;
+
+  const PortView& view() const { return view_; }
+  fabric::PortStatus status() const;
+
+ private:
+  Port() = default;
+
+  fabric::PortConfig config_;
+  PortView view_;
+  uint16_t rx_queues_ = 0;
+  uint16_t tx_queues_ = 0;
+};
+
+}  // namespace sluice::dataplane

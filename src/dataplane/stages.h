@@ -1,0 +1,40 @@
+// The pipeline's stages, in the order in which a packet meets them (docs/architecture.md). Each is a
+// pass over the burst, noexcept, without lock, allocation, system call or log.
+#pragma once
+
+#include "dataplane/burst.h"
+#include "dataplane/context.h"
+
+namespace sluice::dataplane {
+
+// Ethernet to the tunnel's outer header; answers ARP, NDP and echo; HELLO's length, version, mac1.
+void parse(Context& c, Burst& b, uint8_t port) noexcept;
+// Receiver index to session; expiry, lane, replay window (read only), source against the endpoint.
+void lookup(Context& c, Burst& b) noexcept;
+// AEAD over the burst. Packets of an agent that another worker owns leave for it.
+void open(Context& c, Burst& b) noexcept;
+// Replay window test-and-set, counters, confirmation, roaming. Owner worker only.
+void commit(Context& c, Burst& b) noexcept;
+// A KEEPALIVE challenge, in a buffer of the worker's pool, to each path that has to prove itself.
+// `out` is a burst of its own, to be sealed and delivered.
+void challenge(Context& c, const Burst& b, Burst& out) noexcept;
+// Frame header: keepalives, CONTROL, and the authorisation of everything that goes to a peer.
+void authorize(Context& c, Burst& b) noexcept;
+// Label and outer header for the receiver, AEAD over the burst, IP and UDP headers.
+void seal(Context& c, Burst& b) noexcept;
+// NIC, control's rings, other workers' rings; then the one place where packets die.
+void deliver(Context& c, Burst& b) noexcept;
+
+// Frames and replies of the control thread, and packets from other workers, as bursts.
+unsigned take_from_control(Context& c, Burst& b) noexcept;
+unsigned take_handover(Context& c, Burst& b) noexcept;
+
+// What a challenge carries: keyed by session, path and time slot (wire.md §3, Roaming).
+uint64_t challenge_value(const Context& c, uint32_t session, const wire::PathHeader& path,
+                         unsigned slots_ago) noexcept;
+
+// ARP, NDP and echo: turns the frame in `s` into its answer, or gives it its reason.
+void respond(Context& c, Slot& s, uint8_t port, const wire::IpView& ip, wire::IpVerdict v) noexcept;
+bool is_ours(const PortView& port, const uint8_t* ip, bool v6) noexcept;
+
+}  // namespace sluice::dataplane

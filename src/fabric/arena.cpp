@@ -1,0 +1,106 @@
+#include "fabric/arena.h"
+
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+#include <fmt/format.h>
+
+namespace sluice::fabric {
+namespace {
+
+constexpr size_t kHugePage = 2u << 20;
+constexpr size_t kHeaderSize = 512;
+
+constexpr size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
+
+// Starts the lifetime of `count` records in memory that is already zero.
+template <typename T>
+T* construct(uint8_t* base, uint64_t at, size_t count) {
+  T* first = reinterpret_cast<T*>(base + at);
+  for (size_t i = 0; i < count; ++i) new (first + i) T();
+  return first;
+}
+
+}  // namespace
+
+ArenaHeader Arena::layout(const ArenaSizes& sizes) {
+  ArenaHeader h{};
+  h.magic = kArenaMagic;
+  h.layout_version = kArenaLayout;
+  h.header_size = sizeof(ArenaHeader);
+  h.sizes = sizes;
+  h.session_size = sizeof(Session);
+  h.agent_size = sizeof(Agent);
+  h.edge_size = sizeof(Edge);
+  h.window_size = sizeof(ReplayWindow);
+  h.counters_size = sizeof(WorkerCounters);
+  uint64_t at = kHeaderSize;
+  const auto place = [&at](uint64_t bytes) {
+    const uint64_t here = at;
+    at = round_up(at + bytes, 64);
+    return here;
+  };
+  h.relay_at = place(sizeof(RelayRecord));
+  h.agents_at = place(uint64_t{sizes.agents} * sizeof(Agent));
+  h.edges_at = place(uint64_t{sizes.edges} * sizeof(Edge));
+  h.sessions_at = place(uint64_t{sizes.sessions} * sizeof(Session));
+  h.windows_at = place(uint64_t{sizes.sessions} * sizes.lanes_in * sizeof(ReplayWindow));
+  h.lanes_at = place(uint64_t{sizes.sessions} * sizes.workers * sizeof(uint64_t));
+  h.counters_at = place(uint64_t{sizes.workers} * sizeof(WorkerCounters));
+  h.total = round_up(at, kHugePage);
+  std::strncpy(h.ipsec_mb_version, crypto::Aead::library_version(), sizeof h.ipsec_mb_version - 1);
+  std::strncpy(h.ipsec_mb_path, crypto::aead().path(), sizeof h.ipsec_mb_path - 1);
+  return h;
+}
+
+size_t Arena::needed(const ArenaSizes& sizes) { return layout(sizes).total; }
+
+Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind pages) {
+  const ArenaHeader h = layout(sizes);
+  std::unique_ptr<Arena> arena(new Arena);
+  const bool huge = pages == PageKind::kHuge;
+  const unsigned flags = MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0u);
+  arena->fd_ = Fd(memfd_create("sluice-arena", flags));
+  if (!arena->fd_ || ftruncate(arena->fd_.get(), static_cast<off_t>(h.total)) != 0) {
+    return fail(ErrorCode::kResource,
+                fmt::format("cannot create the table segment of {} MiB: {}", h.total >> 20,
+                            std::strerror(errno)));
+  }
+  // MAP_POPULATE: a huge page that is missing is an error here, not a SIGBUS on a worker.
+  void* p = mmap(nullptr, h.total, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+                 arena->fd_.get(), 0);
+  if (p == MAP_FAILED) {
+    return fail(ErrorCode::kResource,
+                fmt::format("cannot map {} MiB of {} pages for the tables: {}; free memory, lower "
+                            "limits:, reserve huge pages or set eal.mode: no_huge",
+                            h.total >> 20, huge ? "huge" : "ordinary", std::strerror(errno)));
+  }
+  madvise(p, h.total, MADV_DONTDUMP);
+  arena->base_ = static_cast<uint8_t*>(p);
+  arena->size_ = h.total;
+  arena->header_ = new (p) ArenaHeader(h);
+  uint8_t* base = arena->base_;
+  arena->relay_ = construct<RelayRecord>(base, h.relay_at, 1);
+  arena->agents_ = construct<Agent>(base, h.agents_at, sizes.agents);
+  arena->edges_ = construct<Edge>(base, h.edges_at, sizes.edges);
+  arena->sessions_ = construct<Session>(base, h.sessions_at, sizes.sessions);
+  arena->windows_ = construct<ReplayWindow>(base, h.windows_at, size_t{sizes.sessions} * sizes.lanes_in);
+  arena->lanes_ = construct<uint64_t>(base, h.lanes_at, size_t{sizes.sessions} * sizes.workers);
+  arena->counters_ = construct<WorkerCounters>(base, h.counters_at, sizes.workers);
+  return arena;
+}
+
+Arena::~Arena() {
+  if (base_ == nullptr) return;
+  // Keys do not outlive the process in a page that somebody else gets.
+  crypto::wipe(sessions_, sizes().sessions * sizeof(Session));
+  munmap(base_, size_);
+}
+
+}  // namespace sluice::fabric

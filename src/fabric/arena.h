@@ -1,0 +1,89 @@
+// The relay's tables in one segment of shared memory that is ours, not EAL's: a memfd with huge
+// pages where there are any, kept out of core dumps, without a pointer inside, so that a successor
+// process can adopt it. Created once at start by the main thread, before any worker; freed last.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "fabric/records.h"
+
+namespace sluice::fabric {
+
+struct ArenaSizes {
+  uint32_t agents = 0;
+  uint32_t edges = 0;
+  uint32_t sessions = 0;
+  uint32_t lanes_in = 1;   // receive windows per session
+  uint32_t workers = 1;    // send lanes: each worker's own array of counters
+};
+
+// The first 512 bytes. Everything needed to decide whether this program may adopt the segment.
+struct ArenaHeader {
+  uint64_t magic;
+  uint32_t layout_version;
+  uint32_t header_size;
+  ArenaSizes sizes;
+  uint32_t session_size, agent_size, edge_size, window_size, counters_size;
+  uint64_t total;
+  uint64_t relay_at, agents_at, edges_at, sessions_at, windows_at, lanes_at, counters_at;
+  char ipsec_mb_version[32];
+  char ipsec_mb_path[16];  // key schedules differ between the library's paths
+};
+static_assert(sizeof(ArenaHeader) <= 512);
+
+inline constexpr uint64_t kArenaMagic = 0x314e4552'43554c53;  // "SLUCREN1"
+inline constexpr uint32_t kArenaLayout = 1;
+
+enum class PageKind : uint8_t { kHuge, kSmall };
+
+class Arena {
+ public:
+  // Bytes that `create` will map, rounded to 2 MB.
+  static size_t needed(const ArenaSizes& sizes);
+
+  // kHuge fails with kResource where there are not enough free huge pages.
+  static Result<std::unique_ptr<Arena>> create(const ArenaSizes& sizes, PageKind pages);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  const ArenaHeader& header() const { return *header_; }
+  const ArenaSizes& sizes() const { return header_->sizes; }
+  int fd() const { return fd_.get(); }
+
+  RelayRecord& relay() const { return *relay_; }
+  std::span<Agent> agents() const { return {agents_, sizes().agents}; }
+  std::span<Edge> edges() const { return {edges_, sizes().edges}; }
+  std::span<Session> sessions() const { return {sessions_, sizes().sessions}; }
+  ReplayWindow& window(uint32_t session, uint32_t lane) const {
+    return windows_[size_t{session} * header_->sizes.lanes_in + lane];
+  }
+  // The next sequence that `worker` seals with on `session`; that worker alone writes it while the
+  // session is published, control zeroes it before publication.
+  uint64_t& lane_counter(uint32_t worker, uint32_t session) const {
+    return lanes_[size_t{worker} * header_->sizes.sessions + session];
+  }
+  WorkerCounters& counters(uint32_t worker) const { return counters_[worker]; }
+
+ private:
+  Arena() = default;
+  static ArenaHeader layout(const ArenaSizes& sizes);
+
+  Fd fd_;
+  uint8_t* base_ = nullptr;
+  size_t size_ = 0;
+  ArenaHeader* header_ = nullptr;
+  RelayRecord* relay_ = nullptr;
+  Agent* agents_ = nullptr;
+  Edge* edges_ = nullptr;
+  Session* sessions_ = nullptr;
+  ReplayWindow* windows_ = nullptr;
+  uint64_t* lanes_ = nullptr;
+  WorkerCounters* counters_ = nullptr;
+};
+
+}  // namespace sluice::fabric

@@ -1,0 +1,121 @@
+// Bounded rings between workers and the control thread, and between workers. Each ring has one
+// consumer; nothing blocks: a full ring is the sender's drop reason. Packets travel as mbufs with a
+// `PacketMeta` in the mbuf's private area; control sees them as `Parcel`s without DPDK's types.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "fabric/records.h"
+
+struct rte_mbuf;
+struct rte_mempool;
+struct rte_ring;
+
+namespace sluice::fabric {
+
+enum class ParcelKind : uint8_t {
+  kHello,  // worker to control: a whole UDP payload that passed length and mac1
+  kRekey,  // the same, from a running session's own endpoint
+  kFrame,  // worker to control: an authentic CONTROL frame; control to worker: a frame to seal
+  kReply,  // control to worker: a UDP payload for meta.path
+  kData,   // worker to worker: an authentic DATA packet, not yet committed
+};
+
+struct alignas(64) PacketMeta {
+  wire::PathHeader path;        // back to where the packet came from
+  uint64_t sequence = 0;
+  uint32_t session = 0;
+  uint32_t generation = 0;
+  uint16_t payload_offset = 0;  // UDP payload, from the start of the mbuf's data
+  uint16_t payload_size = 0;
+  ParcelKind kind = ParcelKind::kHello;
+  uint8_t lane = 0;
+  uint8_t worker = 0;           // the one that received it
+  uint8_t tos = 0;
+  bool from_endpoint = false;   // it came from the session's own endpoint
+  uint8_t reserved[35] = {};
+};
+static_assert(sizeof(PacketMeta) == 128);
+
+PacketMeta& meta_of(rte_mbuf* m) noexcept;
+
+// Owns one packet on the control thread; returns it to its pool when dropped.
+class Parcel {
+ public:
+  Parcel() = default;
+  explicit Parcel(rte_mbuf* m) : mbuf_(m) {}
+  Parcel(Parcel&& o) noexcept : mbuf_(std::exchange(o.mbuf_, nullptr)) {}
+  Parcel& operator=(Parcel&& o) noexcept {
+    std::swap(mbuf_, o.mbuf_);
+    return *this;
+  }
+  ~Parcel();
+  explicit operator bool() const { return mbuf_ != nullptr; }
+  PacketMeta& meta() { return meta_of(mbuf_); }
+  MutBytes payload();
+  // Replaces the payload in place; never longer than the mbuf's room.
+  void set_payload(Bytes bytes);
+  rte_mbuf* release() { return std::exchange(mbuf_, nullptr); }
+
+ private:
+  rte_mbuf* mbuf_ = nullptr;
+};
+
+// What a worker tells control without a packet.
+struct Event {
+  enum class Kind : uint32_t { kConfirmed = 1 } kind;
+  uint32_t session;
+  uint32_t generation;
+  uint32_t worker;
+};
+static_assert(sizeof(Event) == 16);
+
+struct RingDeleter {
+  void operator()(rte_ring* r) const;
+};
+using RingHandle = std::unique_ptr<rte_ring, RingDeleter>;
+
+// One worker's rings.
+struct Mailbox {
+  RingHandle rekeys;        // to control, served first
+  RingHandle frames;        // to control, authentic
+  RingHandle hellos;        // to control, unauthenticated
+  RingHandle events;        // to control, 16-byte elements
+  RingHandle from_control;
+  RingHandle handover;      // from other workers; many producers
+};
+
+class Mailboxes {
+ public:
+  // After EAL. `pool` must outlive this; its mbufs have sizeof(PacketMeta) private bytes.
+  static Result<std::unique_ptr<Mailboxes>> create(unsigned workers, rte_mempool* pool);
+  ~Mailboxes();
+
+  unsigned workers() const { return static_cast<unsigned>(boxes_.size()); }
+  Mailbox& of(unsigned worker) { return boxes_[worker]; }
+
+  // Control side; the control thread alone.
+  std::optional<Event> take_event();
+  Parcel take_rekey() { return take(&Mailbox::rekeys); }
+  Parcel take_frame() { return take(&Mailbox::frames); }
+  Parcel take_hello() { return take(&Mailbox::hellos); }
+  // Sends the parcel's payload back along its path, by the worker that received it.
+  bool reply(Parcel parcel);
+  // A frame (header and all that follows) that `worker` seals for the session's endpoint.
+  bool send_frame(unsigned worker, uint32_t session, uint32_t generation, Bytes frame);
+
+ private:
+  Mailboxes() = default;
+  Parcel take(RingHandle Mailbox::*ring);
+  bool give(unsigned worker, Parcel parcel);
+
+  std::vector<Mailbox> boxes_;
+  rte_mempool* pool_ = nullptr;
+  unsigned next_ = 0;  // round robin over workers
+};
+
+}  // namespace sluice::fabric

@@ -1,0 +1,39 @@
+// Quiescent-state-based reclamation: when every registered thread has passed a quiescent point after
+// a token was taken, nobody can hold what was unpublished before it. Control takes and checks tokens;
+// each worker reports its own thread number. Wraps rte_rcu_qsbr.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+
+#include <rte_rcu_qsbr.h>
+
+namespace sluice::fabric {
+
+class Qsbr {
+ public:
+  explicit Qsbr(unsigned threads) {
+    const size_t size = rte_rcu_qsbr_get_memsize(threads);
+    v_.reset(static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (size + 63) / 64 * 64)));
+    if (!v_ || rte_rcu_qsbr_init(v_.get(), threads) != 0) std::abort();
+    for (unsigned t = 0; t < threads; ++t) rte_rcu_qsbr_thread_register(v_.get(), t);
+  }
+
+  // Worker side.
+  void online(unsigned t) noexcept { rte_rcu_qsbr_thread_online(v_.get(), t); }
+  void offline(unsigned t) noexcept { rte_rcu_qsbr_thread_offline(v_.get(), t); }
+  void quiesce(unsigned t) noexcept { rte_rcu_qsbr_quiescent(v_.get(), t); }
+
+  // Control side.
+  uint64_t start() noexcept { return rte_rcu_qsbr_start(v_.get()); }
+  bool passed(uint64_t token) noexcept { return rte_rcu_qsbr_check(v_.get(), token, false) == 1; }
+
+ private:
+  struct Free {
+    void operator()(rte_rcu_qsbr* p) const { std::free(p); }
+  };
+  std::unique_ptr<rte_rcu_qsbr, Free> v_;
+};
+
+}  // namespace sluice::fabric

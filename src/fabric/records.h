@@ -1,0 +1,141 @@
+// The tables that both planes share, as records of fixed size without pointers (architecture.md,
+// State). Each field names its one writer. Readers elsewhere use the atomics as they are typed;
+// everything that is not atomic is written before a record is published and after it is reclaimed.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "base/bytes.h"
+#include "crypto/aead.h"
+#include "fabric/counters.h"
+#include "fabric/replay_window.h"
+#include "wire/ip.h"
+
+namespace sluice::fabric {
+
+inline constexpr uint32_t kNone = 0xffffffff;
+
+// Where a session's packets go: a path behind a sequence lock, written by the agent's owner worker
+// (by control before the session is published), read by every sealing worker.
+class alignas(64) Endpoint {
+ public:
+  void write(const wire::PathHeader& path) noexcept {
+    uint64_t words[8];
+    std::memcpy(words, &path, sizeof words);
+    const uint32_t s = sequence_.load(std::memory_order_relaxed);
+    sequence_.store(s + 1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_release);
+    for (int i = 0; i < 8; ++i) words_[i].store(words[i], std::memory_order_relaxed);
+    sequence_.store(s + 2, std::memory_order_release);
+  }
+
+  // Bounded: a writer is never preempted inside on a worker, and readers give up after some tries.
+  bool read(wire::PathHeader& out) const noexcept {
+    for (int attempt = 0; attempt < 64; ++attempt) {
+      const uint32_t before = sequence_.load(std::memory_order_acquire);
+      uint64_t words[8];
+      for (int i = 0; i < 8; ++i) words[i] = words_[i].load(std::memory_order_relaxed);
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if ((before & 1) == 0 && sequence_.load(std::memory_order_relaxed) == before) {
+        std::memcpy(static_cast<void*>(&out), words, sizeof words);
+        return true;
+      }
+    }
+    return false;
+  }
+
+ private:
+  std::atomic<uint64_t> words_[8] = {};
+  std::atomic<uint32_t> sequence_{0};
+};
+static_assert(sizeof(Endpoint) == 128);
+
+enum class SessionState : uint32_t { kFree = 0, kUnconfirmed = 1, kConfirmed = 2 };
+
+struct Session {
+  // Line 0. Control writes; published by the store of `state`.
+  std::atomic<uint32_t> state{0};   // SessionState
+  uint32_t agent = kNone;           // index into agents
+  uint32_t peer_index = 0;          // receiver index at the agent, goes into departing headers
+  uint8_t salt_in[4] = {};          // agent to relay
+  uint8_t salt_out[4] = {};
+  uint32_t generation = 0;          // counts the slot's tenants
+  uint64_t expires = 0;             // ticks: neither side sends or is heard from then on
+  uint8_t lanes_in = 0;             // lanes that the agent may send in
+  uint8_t reserved0[31] = {};
+
+  // Line 1. The agent's owner worker.
+  Counter packets_in;
+  Counter bytes_in;
+  uint64_t last_ping = 0;           // ticks of the last ping answered
+  uint64_t last_challenge = 0;
+  uint32_t reported_generation = 0; // confirmation reported to control
+  uint32_t challenges = 0;
+  uint64_t reserved1[2] = {};
+
+  Endpoint endpoint;                // lines 2 and 3
+
+  crypto::GcmKey key_in;            // 16 lines each; control
+  crypto::GcmKey key_out;
+};
+static_assert(sizeof(Session) == 64 + 64 + 128 + 2048);
+static_assert(alignof(Session) == 64);
+
+enum class AgentState : uint32_t { kFree = 0, kActive = 1, kRevoked = 2 };
+
+struct alignas(64) Agent {
+  // Line 0. Control.
+  std::atomic<uint32_t> state{0};       // AgentState
+  std::atomic<uint32_t> session{kNone}; // the confirmed session to send to
+  std::atomic<uint32_t> owner{0};       // worker; changed by the old owner alone
+  uint32_t tenant = 0;
+  uint64_t address = 0;
+  uint32_t buckets = kNone;             // rate limits
+  uint32_t policy = 0;
+  uint8_t reserved0[32] = {};
+  // Line 1. Owner: packets and bytes that the agent sent.
+  Counter packets;
+  Counter bytes;
+  uint64_t reserved1[6] = {};
+  // Lines 2 to 7. Owner: the window over the agent's call counter and its limits' state.
+  uint8_t reserved2[384] = {};
+};
+static_assert(sizeof(Agent) == 512);
+
+enum class EdgeState : uint32_t { kFree = 0, kOpen = 1, kRevoked = 2 };
+
+enum class SealPolicy : uint8_t { kFull = 0, kHeader = 1, kAny = 2 };
+
+struct alignas(64) Edge {
+  // Line 0. Control.
+  std::atomic<uint32_t> state{0};  // EdgeState
+  uint32_t source = kNone;         // agent that sends over this edge
+  uint32_t target = kNone;
+  uint32_t opposite_label = 0;     // what the target calls the way back
+  uint8_t generation = 0;
+  uint8_t right = 0;               // 1 may_send, 2 may_open, 3 reply_only
+  SealPolicy seal = SealPolicy::kFull;
+  uint8_t requires_calls = 0;
+  uint32_t tenant = 0;
+  uint32_t buckets = kNone;
+  uint32_t credential = kNone;
+  std::atomic<uint64_t> window_until{~uint64_t{0}};  // ticks: the edge is closed from then on
+  uint8_t reserved0[16] = {};
+  // Line 1. The source agent's owner worker.
+  Counter packets;
+  Counter bytes;
+  uint64_t reserved1[6] = {};
+};
+static_assert(sizeof(Edge) == 128);
+
+// Written by control, read by workers: the secrets and numbers of the running relay.
+struct alignas(64) RelayRecord {
+  uint64_t epoch = 0;
+  uint8_t mac1_key[32] = {};
+  uint8_t challenge_key[16] = {};
+  uint8_t reserved[8] = {};
+};
+static_assert(sizeof(RelayRecord) == 64);
+
+}  // namespace sluice::fabric
