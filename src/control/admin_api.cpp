@@ -1,0 +1,279 @@
+#include "control/admin_api.h"
+
+#include <arpa/inet.h>
+
+#include <nlohmann/json.hpp>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "crypto/text.h"
+
+namespace sluice::control {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kMaxReason = 256;
+
+http::Response ok(const json& body) { return {200, "application/json", body.dump() + "\n"}; }
+
+std::string endpoint_text(const wire::PathHeader& path) {
+  char text[INET6_ADDRSTRLEN] = {};
+  const auto ip = path.remote_ip();
+  if (path.v6()) {
+    inet_ntop(AF_INET6, ip.data(), text, sizeof text);
+    return fmt::format("[{}]:{}", text, path.remote_port());
+  }
+  inet_ntop(AF_INET, ip.data() + 12, text, sizeof text);
+  return fmt::format("{}:{}", text, path.remote_port());
+}
+
+const char* right_name(EdgeRight r) {
+  switch (r) {
+    case EdgeRight::kMaySend: return "may_send";
+    case EdgeRight::kMayOpen: return "may_open";
+    case EdgeRight::kReplyOnly: return "reply_only";
+  }
+  return "?";
+}
+
+json port_json(const fabric::PortStatus& p) {
+  return {{"name", p.name},
+          {"device", p.device},
+          {"driver", p.driver},
+          {"mac", p.mac},
+          {"mtu", p.mtu},
+          {"rx_queues", p.rx_queues},
+          {"tx_queues", p.tx_queues},
+          {"numa_node", p.socket},
+          {"link_up", p.link_up},
+          {"link_mbps", p.link_mbps},
+          {"rx_missed", p.rx_missed},
+          {"rx_no_buffer", p.rx_no_buffer},
+          {"tx_errors", p.tx_errors},
+          {"worst_drain_us", p.worst_drain_us}};
+}
+
+const char* mode_name(fabric::EalMode m) {
+  switch (m) {
+    case fabric::EalMode::kShared: return "shared";
+    case fabric::EalMode::kInMemory: return "in_memory";
+    case fabric::EalMode::kNoHuge: return "no_huge";
+  }
+  return "?";
+}
+
+}  // namespace
+
+http::Response AdminApi::status() {
+  const auto& around = control_.around();
+  const auto& topology = control_.config().topology;
+  const Clock& clock = around.clock;
+  json workers = json::array();
+  for (unsigned w = 0; w < topology.workers.size(); ++w) {
+    const auto& c = around.arena.counters(w);
+    json queues = json::array();
+    for (const auto& q : topology.workers[w].queues) {
+      queues.push_back(fmt::format("{}/{}", topology.ports[q.port].name, q.queue));
+    }
+    workers.push_back({{"worker", w},
+                       {"core", topology.workers[w].core},
+                       {"queues", queues},
+                       {"polls", c.polls.get()},
+                       {"busy_polls", c.busy_polls.get()},
+                       {"busy_us", clock.us_from_ticks(c.busy_ticks.get())},
+                       {"longest_poll_us", clock.us_from_ticks(c.longest_poll_ticks.get())}});
+  }
+  json ports = json::array();
+  for (const auto& p : around.ports()) ports.push_back(port_json(p));
+  size_t confirmed = 0, active = 0, revoked = 0;
+  for (const auto& [slot, s] : control_.sessions().entries()) confirmed += s.confirmed ? 1 : 0;
+  for (const auto& a : control_.trust().agents()) {
+    active += a.configured && !a.revoked ? 1 : 0;
+    revoked += a.revoked ? 1 : 0;
+  }
+  const auto& header = around.arena.header();
+  return ok({{"version", SLUICE_VERSION},
+             {"uptime_s", clock.us_from_ticks(clock.ticks() - control_.started()) / 1e6},
+             {"epoch", fmt::format("{:016x}", control_.epoch())},
+             {"relay_key", crypto::to_base64url(control_.keys().tunnel.public_key)},
+             {"udp_port", control_.config().relay.udp_port},
+             {"eal_mode", mode_name(topology.mode)},
+             {"aead", {{"library", std::string("IPsec-MB ") + header.ipsec_mb_version},
+                       {"path", header.ipsec_mb_path}}},
+             {"workers", workers},
+             {"ports", ports},
+             {"sessions", {{"confirmed", confirmed},
+                           {"unconfirmed", control_.sessions().entries().size() - confirmed},
+                           {"free", control_.sessions().free_slots()}}},
+             {"agents", {{"active", active}, {"revoked", revoked}}},
+             {"edges", control_.trust().edges().size()},
+             {"under_load", control_.handshakes().under_load()},
+             {"x25519_operations", crypto::x25519_operations()},
+             {"store_commits", control_.store().commits()}});
+}
+
+http::Response AdminApi::agents() {
+  json out = json::array();
+  const auto& arena = control_.around().arena;
+  for (const auto& a : control_.trust().agents()) {
+    if (!a.configured && !a.revoked) continue;
+    json j = {{"name", a.name},
+              {"did", crypto::to_did(a.identity)},
+              {"address", to_string(a.address)},
+              {"tenant", a.address.tenant},
+              {"state", a.revoked ? "revoked" : "active"},
+              {"edges", control_.trust().edges_of(a.index).size()},
+              {"session", nullptr}};
+    if (a.revoked) {
+      j["revoked_reason"] = a.revoked_reason;
+      j["revoked_at_ms"] = a.revoked_ms;
+    }
+    const uint32_t slot = arena.agents()[a.index].session.load(std::memory_order_relaxed);
+    const auto s = control_.sessions().entries().find(slot);
+    if (s != control_.sessions().entries().end()) {
+      wire::PathHeader path{};
+      (void)arena.sessions()[slot].endpoint.read(path);
+      j["session"] = {{"index", slot},
+                      {"endpoint", endpoint_text(path)},
+                      {"port", control_.config().topology.ports.at(path.port).name},
+                      {"worker", arena.agents()[a.index].owner.load(std::memory_order_relaxed)},
+                      {"began_at_ms", s->second.began_ms},
+                      {"packets_in", arena.sessions()[slot].packets_in.get()},
+                      {"bytes_in", arena.sessions()[slot].bytes_in.get()}};
+    }
+    out.push_back(std::move(j));
+  }
+  return ok({{"agents", out}});
+}
+
+http::Response AdminApi::edges() {
+  json out = json::array();
+  for (const auto& [slot, e] : control_.trust().edges()) {
+    const auto& record = control_.around().arena.edges()[slot];
+    const AgentEntry& from = control_.trust().agent(e.from);
+    const AgentEntry& to = control_.trust().agent(e.to);
+    out.push_back({{"from", from.name},
+                   {"from_did", crypto::to_did(from.identity)},
+                   {"to", to.name},
+                   {"to_did", crypto::to_did(to.identity)},
+                   {"right", right_name(e.right)},
+                   {"seal", "full"},
+                   {"source", "config"},
+                   {"packets", record.packets.get()},
+                   {"bytes", record.bytes.get()}});
+  }
+  return ok({{"edges", out}});
+}
+
+http::Response AdminApi::counters() {
+  const auto& arena = control_.around().arena;
+  json workers = json::array(), totals = json::object(), drops = json::array();
+  uint64_t drop_sum = 0;
+  for (const auto& c : fabric::kWorkerCounterTable) totals[c.name] = 0;
+  for (unsigned w = 0; w < arena.sizes().workers; ++w) {
+    json one = json::object();
+    for (const auto& c : fabric::kWorkerCounterTable) {
+      const uint64_t v = (arena.counters(w).*c.member).get();
+      one[c.name] = v;
+      totals[c.name] = std::string_view(c.name) == "longest_poll_ticks"
+                           ? std::max(totals[c.name].get<uint64_t>(), v)
+                           : totals[c.name].get<uint64_t>() + v;
+    }
+    workers.push_back(std::move(one));
+  }
+  for (size_t r = 1; r < fabric::kDropReasons; ++r) {
+    uint64_t n = 0;
+    for (unsigned w = 0; w < arena.sizes().workers; ++w) n += arena.counters(w).drops[r].get();
+    drop_sum += n;
+    drops.push_back({{"reason", fabric::kDropTable[r].name},
+                     {"count", n},
+                     {"severity", name(fabric::kDropTable[r].severity)},
+                     {"text", fabric::kDropTable[r].text}});
+  }
+  totals["drops"] = drop_sum;
+  json handshakes = json::object();
+  for (size_t i = 0; i < size_t(HandshakeOutcome::kCount); ++i) {
+    handshakes[kOutcomeTable[i].name] = control_.handshakes().counts()[i];
+  }
+  const auto& ch = control_.channel().counts();
+  return ok({{"totals", totals},
+             {"workers", workers},
+             {"drops", drops},
+             {"handshakes", handshakes},
+             {"control_messages", {{"sent", ch.sent},
+                                   {"repeated", ch.repeated},
+                                   {"acknowledged", ch.acknowledged},
+                                   {"given_up", ch.given_up},
+                                   {"received", ch.received},
+                                   {"malformed", ch.malformed}}},
+             {"x25519_operations", crypto::x25519_operations()}});
+}
+
+void AdminApi::revoke(const http::Request& request, http::Respond respond) {
+  const json body = json::parse(request.body, nullptr, false);
+  const auto usage = [&](const std::string& text) {
+    respond(http::error_response({ErrorCode::kUsage, text}));
+  };
+  if (!body.is_object() || !body.contains("agent") || !body["agent"].is_string()) {
+    return usage("the body must be JSON such as {\"agent\":\"NAME, DID or address\",\"reason\":\"…\"}");
+  }
+  std::string reason = "revoked by the operator";
+  if (body.contains("reason")) {
+    if (!body["reason"].is_string()) return usage("\"reason\" must be text");
+    reason = body["reason"].get<std::string>();
+  }
+  if (reason.size() > kMaxReason) {
+    return usage(fmt::format("the reason has {} bytes, at most {} fit", reason.size(), kMaxReason));
+  }
+  const std::string who = body["agent"].get<std::string>();
+  AgentEntry* agent = control_.trust().resolve(who);
+  if (agent == nullptr) {
+    return respond(http::error_response(
+        {ErrorCode::kNotFound, fmt::format("no agent '{}' here: sluicectl agents lists them", who)}));
+  }
+  spdlog::warn("uid {} revokes {} ({}): {}", request.peer.uid, agent->name,
+               to_string(agent->address), reason);
+  control_.revocations().revoke(*agent, reason, [respond](const RevocationAnswer& a) {
+    json out = {{"did", a.did},
+                {"name", a.name},
+                {"store_us", a.store_us},
+                {"cut_us", a.cut_us},
+                {"drained_us", a.drained_us},
+                {"drained_method", "worst_case"},
+                {"sync_us", a.sync_us},
+                {"durable_us", a.durable_us},
+                {"wipe_us", a.wipe_us},
+                {"ack_us", a.ack_us},
+                {"edges_closed", a.edges_closed},
+                {"peers_notified", a.peers_notified}};
+    const ErrorCode code = a.state == CutState::kNotProven ? ErrorCode::kNotProven : ErrorCode::kNotDurable;
+    if (a.state == CutState::kCut) {
+      out["state"] = "cut";
+      return respond(ok(out));
+    }
+    out["state"] = info(code).name;
+    out["error"] = {{"code", info(code).name},
+                    {"message", a.state == CutState::kNotProven
+                                    ? "traffic is cut, but it is not proven: " + a.problem
+                                    : "traffic is cut, but the cut will not survive a restart: " + a.problem}};
+    respond({info(code).http_status, "application/json", out.dump() + "\n"});
+  });
+}
+
+void AdminApi::handle(http::Request request, http::Respond respond) {
+  const bool get = request.method == "GET";
+  if (get && request.path == "/v1/status") return respond(status());
+  if (get && request.path == "/v1/agents") return respond(agents());
+  if (get && request.path == "/v1/edges") return respond(edges());
+  if (get && request.path == "/v1/counters") return respond(counters());
+  if (request.method == "POST" && request.path == "/v1/revoke") {
+    return revoke(request, std::move(respond));
+  }
+  respond(http::error_response(
+      {ErrorCode::kNotFound,
+       fmt::format("no {} {} here: see docs/admin-api.md", request.method, request.path)}));
+}
+
+}  // namespace sluice::control

@@ -1,0 +1,108 @@
+// The relay's configuration: one struct, one YAML file (config/sluiced.yaml is its manual). Loaded
+// whole or not at all: every mistake is reported at once with its line; unknown and repeated keys
+// are mistakes. Immutable after loading; any thread may read it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "crypto/identity.h"
+#include "fabric/topology.h"
+#include "wire/ip.h"
+
+namespace sluice::control {
+
+struct RelayConfig {
+  std::string state_dir = "/var/lib/sluice";
+  std::string key_file;         // default: state_dir/relay.key
+  uint16_t udp_port = 7600;
+  bool ipv4_udp_checksum = false;  // false: 0 on IPv4, the tag is stronger
+  uint8_t dscp = 0;                // 0 to 63, of departing packets
+};
+
+struct HandshakeConfig {
+  // Cookie-less HELLOs a second above which every source must first return a cookie.
+  uint32_t under_load_per_s = 64;
+  // How many arriving in the same 2 ms are taken for a flood at once.
+  uint32_t under_load_burst = 8;
+  uint32_t session_life_s = 180;  // both ends stop sending; tests shorten it
+  uint32_t unconfirmed_s = 5;
+  uint8_t agent_lanes = 1;        // lanes an agent may send in, 1 to 8
+};
+
+struct LimitsConfig {
+  uint32_t agents = 4096;
+  uint32_t edges = 65536;
+  uint32_t sessions = 16384;
+  uint32_t packet_buffers = 0;    // 0: computed from ports, queues and workers
+};
+
+struct AdminConfig {
+  std::string socket = "/run/sluice/admin.sock";
+  std::string group = "sluice";   // empty: root alone
+};
+
+enum class ControlScheduling : uint8_t { kAuto, kFifo, kNormal };
+
+struct TrustAgent {
+  int line = 0;
+  std::string name;
+  crypto::PublicKey identity{};
+  uint16_t tenant = 0;
+  Buffer enrol;                   // Signed Enrol statement, verified when loaded
+  ByteArray<32> e2e_key{};
+};
+
+enum class EdgeRight : uint8_t { kMaySend = 1, kMayOpen = 2, kReplyOnly = 3 };
+
+struct TrustPair {
+  int line = 0;
+  std::string from;               // names of TrustAgents
+  std::string to;
+  EdgeRight forward = EdgeRight::kMaySend;   // from -> to
+  EdgeRight backward = EdgeRight::kMaySend;  // to -> from
+};
+
+struct TrustConfig {
+  std::vector<TrustAgent> agents;
+  std::vector<TrustPair> pairs;
+};
+
+struct Config {
+  std::string log_level = "info";
+  fabric::Topology topology;      // eal:, ports:, cores:, worker:
+  ControlScheduling scheduling = ControlScheduling::kAuto;
+  RelayConfig relay;
+  HandshakeConfig handshake;
+  LimitsConfig limits;
+  AdminConfig admin;
+  TrustConfig trust;
+};
+
+struct ConfigProblem {
+  int line = 0;                   // 1-based; 0: the file as a whole
+  std::string text;               // one sentence with the remedy
+};
+
+struct LoadedConfig {
+  Config config;
+  std::vector<ConfigProblem> problems;  // empty: the configuration is good
+};
+
+// Never throws, never stops at the first mistake (but for text that is not YAML at all).
+// `relay_key`: the relay's public tunnel key, which Enrol statements must name; none: not checked.
+LoadedConfig parse_config(std::string_view yaml, std::optional<ByteArray<32>> relay_key);
+LoadedConfig load_config(const std::string& path);
+
+// The effective configuration as YAML, defaults included.
+std::string print_config(const Config& config);
+
+// "FILE:LINE: text", one a line.
+std::string format_problems(const std::string& path, const std::vector<ConfigProblem>& problems);
+
+}  // namespace sluice::control

@@ -1,0 +1,21 @@
+// The parts of parse_config, one per concern; each reads its sections of the root and reports.
+#pragma once
+
+#include <optional>
+
+#include "control/config.h"
+#include "control/config_section.h"
+
+namespace sluice::control {
+
+void read_eal(const Section& root, fabric::Topology& out);
+void read_ports(const Section& root, fabric::Topology& out);
+// After read_ports: queue references name ports.
+void read_cores(const Section& root, fabric::Topology& out);
+// Sections log, worker, control, relay, handshake, limits and admin.
+void read_services(const Section& root, Config& out);
+// `limits` bound what may be listed.
+void read_trust(const Section& root, const std::optional<ByteArray<32>>& relay_key,
+                const LimitsConfig& limits, TrustConfig& out);
+
+}  // namespace sluice::control

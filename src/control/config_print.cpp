@@ -1,0 +1,150 @@
+#include <arpa/inet.h>
+
+#include <fmt/format.h>
+
+#include "control/config.h"
+#include "crypto/text.h"
+
+namespace sluice::control {
+namespace {
+
+// A YAML double-quoted scalar. Control characters never pass the loader; they are escaped all the
+// same.
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += {'\\', c};
+    } else if (byte < 0x20 || byte == 0x7f) {
+      out += fmt::format("\\x{:02X}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+std::string quoted_list(const std::vector<std::string>& items) {
+  std::string out = "[";
+  for (const auto& item : items) out += (out.size() > 1 ? ", " : "") + quoted(item);
+  return out + "]";
+}
+
+std::string_view name_of(fabric::EalMode mode) {
+  switch (mode) {
+    case fabric::EalMode::kShared:
+      return "shared";
+    case fabric::EalMode::kInMemory:
+      return "in_memory";
+    case fabric::EalMode::kNoHuge:
+      return "no_huge";
+  }
+  return "";
+}
+
+std::string_view name_of(fabric::IdleMode mode) {
+  switch (mode) {
+    case fabric::IdleMode::kSpin:
+      return "spin";
+    case fabric::IdleMode::kBackoff:
+      return "backoff";
+  }
+  return "";
+}
+
+std::string_view name_of(ControlScheduling scheduling) {
+  switch (scheduling) {
+    case ControlScheduling::kAuto:
+      return "auto";
+    case ControlScheduling::kFifo:
+      return "fifo";
+    case ControlScheduling::kNormal:
+      return "normal";
+  }
+  return "";
+}
+
+std::string_view name_of(EdgeRight right) {
+  switch (right) {
+    case EdgeRight::kMaySend:
+      return "may_send";
+    case EdgeRight::kMayOpen:
+      return "may_open";
+    case EdgeRight::kReplyOnly:
+      return "reply_only";
+  }
+  return "";
+}
+
+std::string address_text(const fabric::PortAddress& a) {
+  char text[INET6_ADDRSTRLEN] = "";
+  inet_ntop(a.v6 ? AF_INET6 : AF_INET, a.v6 ? a.ip.data() : a.ip.data() + 12, text, sizeof text);
+  return fmt::format("{}/{}", text, a.prefix);
+}
+
+std::string print_topology(const fabric::Topology& t) {
+  std::string out = fmt::format("eal:\n  mode: {}\n  file_prefix: {}\n  args: {}\n",
+                                name_of(t.mode), quoted(t.file_prefix), quoted_list(t.eal_args));
+  out += t.ports.empty() ? "ports: []\n" : "ports:\n";
+  for (const auto& p : t.ports) {
+    std::vector<std::string> addresses;
+    for (const auto& a : p.addresses) addresses.push_back(address_text(a));
+    out += fmt::format(
+        "  - name: {}\n    device: {}\n    addresses: {}\n    mtu: {}\n    rx_descriptors: {}\n"
+        "    tx_descriptors: {}\n",
+        quoted(p.name), quoted(p.device), quoted_list(addresses), p.mtu, p.rx_descriptors,
+        p.tx_descriptors);
+  }
+  out += fmt::format("cores:\n  control: {}\n  workers:{}\n", t.control_core,
+                     t.workers.empty() ? " []" : "");
+  for (const auto& w : t.workers) {
+    std::vector<std::string> queues;
+    for (const auto& q : w.queues) {
+      const auto name = q.port < t.ports.size() ? t.ports[q.port].name : std::to_string(q.port);
+      queues.push_back(fmt::format("{}/{}", name, q.queue));
+    }
+    out += fmt::format("    - core: {}\n      queues: {}\n", w.core, quoted_list(queues));
+  }
+  return out + fmt::format("worker:\n  idle: {}\n  burst: {}\n", name_of(t.idle), t.burst);
+}
+
+std::string print_trust(const TrustConfig& t) {
+  std::string out = fmt::format("trust:\n  agents:{}\n", t.agents.empty() ? " []" : "");
+  for (const auto& a : t.agents) {
+    out += fmt::format("    - name: {}\n      did: {}\n      tenant: {}\n      enrol: {}\n",
+                       quoted(a.name), quoted(crypto::to_did(a.identity)), a.tenant,
+                       quoted(crypto::to_base64(a.enrol)));
+  }
+  out += fmt::format("  pairs:{}\n", t.pairs.empty() ? " []" : "");
+  for (const auto& p : t.pairs) {
+    out += fmt::format("    - from: {}\n      to: {}\n      forward: {}\n      backward: {}\n",
+                       quoted(p.from), quoted(p.to), name_of(p.forward), name_of(p.backward));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string print_config(const Config& c) {
+  std::string out = fmt::format("log:\n  level: {}\n", quoted(c.log_level));
+  out += print_topology(c.topology);
+  out += fmt::format("control:\n  scheduling: {}\n", name_of(c.scheduling));
+  out += fmt::format(
+      "relay:\n  state_dir: {}\n  key_file: {}\n  udp_port: {}\n  ipv4_udp_checksum: {}\n"
+      "  dscp: {}\n",
+      quoted(c.relay.state_dir), quoted(c.relay.key_file), c.relay.udp_port,
+      c.relay.ipv4_udp_checksum, c.relay.dscp);
+  out += fmt::format(
+      "handshake:\n  under_load_per_s: {}\n  under_load_burst: {}\n  session_life_s: {}\n"
+      "  unconfirmed_s: {}\n  agent_lanes: {}\n",
+      c.handshake.under_load_per_s, c.handshake.under_load_burst, c.handshake.session_life_s,
+      c.handshake.unconfirmed_s, c.handshake.agent_lanes);
+  out += fmt::format("limits:\n  agents: {}\n  edges: {}\n  sessions: {}\n  packet_buffers: {}\n",
+                     c.limits.agents, c.limits.edges, c.limits.sessions, c.limits.packet_buffers);
+  out += fmt::format("admin:\n  socket: {}\n  group: {}\n", quoted(c.admin.socket),
+                     quoted(c.admin.group));
+  return out + print_trust(c.trust);
+}
+
+}  // namespace sluice::control

@@ -1,0 +1,129 @@
+#include "control/control.h"
+
+#include "base/log.h"
+#include "crypto/cookie.h"
+
+namespace sluice::control {
+namespace {
+
+constexpr unsigned kBusyUs = 20;
+constexpr unsigned kIdleUs = 500;
+
+std::vector<uint16_t> port_mtus(const Config& config) {
+  std::vector<uint16_t> out;
+  for (const auto& p : config.topology.ports) out.push_back(p.mtu);
+  return out;
+}
+
+}  // namespace
+
+uint64_t fill_relay_record(fabric::Arena& arena, const RelayKeys& keys) {
+  fabric::RelayRecord& r = arena.relay();
+  r.epoch = crypto::random_u64();
+  const auto mac1 = crypto::mac1_key(keys.tunnel.public_key);
+  std::memcpy(r.mac1_key, mac1.data(), mac1.size());
+  crypto::random_bytes(r.challenge_key);
+  return r.epoch;
+}
+
+fabric::ArenaSizes arena_sizes(const Config& config) {
+  return {.agents = config.limits.agents,
+          .edges = config.limits.edges,
+          .sessions = config.limits.sessions,
+          .lanes_in = config.handshake.agent_lanes,
+          .workers = static_cast<uint32_t>(config.topology.workers.size())};
+}
+
+Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> store,
+                 Surroundings around)
+    : config_(config),
+      keys_(std::move(keys)),
+      around_(std::move(around)),
+      started_(around_.clock.ticks()),
+      trust_(around_.arena, around_.clock),
+      sessions_(around_.arena, around_.qsbr, around_.clock, config_.handshake.session_life_s,
+                config_.handshake.unconfirmed_s, config_.handshake.agent_lanes),
+      handshakes_({.tunnel_key = keys_.tunnel,
+                   .config = config_.handshake,
+                   .epoch = fill_relay_record(around_.arena, keys_),
+                   .workers = static_cast<uint8_t>(config_.topology.workers.size()),
+                   .port_mtu = port_mtus(config_)},
+                  around_.clock, trust_, sessions_, around_.arena, around_.mailboxes),
+      channel_(keys_, around_.clock, trust_, sessions_, around_.arena, around_.mailboxes),
+      store_(std::move(store)),
+      revocations_(around_.clock, around_.qsbr, trust_, sessions_, channel_, *store_, around_.ports) {}
+
+Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys keys,
+                                                 std::unique_ptr<Store> store, Surroundings around) {
+  std::unique_ptr<Control> control(
+      new Control(config, std::move(keys), std::move(store), std::move(around)));
+  auto snapshot = control->store_->load();
+  if (!snapshot) return tl::unexpected(snapshot.error());
+  control->trust_.restore(*snapshot);
+  auto change = control->trust_.apply(config.trust);
+  if (!change) return tl::unexpected(change.error());
+  if (!change->new_agents.empty()) {
+    if (auto r = control->store_->enrol_now(change->new_agents); !r) return tl::unexpected(r.error());
+  }
+  control->trust_.activate(control->trust_.inactive());
+  spdlog::info("{} agents and {} pairs in force, {} of {} agents known are revoked", change->agents,
+               change->pairs, snapshot->revocations.size(), control->trust_.agents().size());
+  return control;
+}
+
+void Control::on_event(const fabric::Event& e) {
+  if (!sessions_.confirm(e.session, e.generation)) return;
+  const SessionEntry& s = sessions_.entries().at(e.session);
+  const AgentEntry& agent = trust_.agent(s.agent);
+  if (s.is_rekey) {
+    spdlog::debug("{} renewed its session", agent.name);
+    return;
+  }
+  wire::PathHeader path{};
+  (void)around_.arena.sessions()[e.session].endpoint.read(path);
+  spdlog::info("{} ({}) connected through port {}", agent.name, to_string(agent.address),
+               config_.topology.ports.at(path.port).name);
+  channel_.introduce(s.agent);
+}
+
+unsigned Control::poll() {
+  bool busy = false;
+  while (const auto e = around_.mailboxes.take_event()) {
+    busy = true;
+    on_event(*e);
+  }
+  busy = handshakes_.poll() || busy;
+  busy = channel_.poll() || busy;
+  sessions_.poll();
+  busy = revocations_.poll() || busy;
+  return busy ? kBusyUs : kIdleUs;
+}
+
+void Control::enforce(const TrustChange& change) {
+  for (const uint32_t agent : change.removed) {
+    sessions_.retire_agent(agent);
+    spdlog::info("{} is no longer configured: its sessions end", trust_.agent(agent).name);
+  }
+  for (const uint32_t agent : change.touched) channel_.sync_edges(agent);
+}
+
+Result<TrustChange> Control::reload(const TrustConfig& trust) {
+  auto change = trust_.apply(trust);
+  if (!change) return change;
+  enforce(*change);
+  const auto waiting = trust_.inactive();
+  if (change->new_agents.empty()) {
+    trust_.activate(waiting);
+  } else {
+    store_->enrol(change->new_agents, [this, waiting](Result<WriteTimes> r) {
+      if (r) {
+        trust_.activate(waiting);
+      } else {
+        spdlog::error("new agents stay locked out until the next reload: {}", r.error().message);
+      }
+    });
+  }
+  return change;
+}
+
+}  // namespace sluice::control

@@ -1,0 +1,80 @@
+// The slow path as one object: trust, sessions, handshakes, the channel to agents, revocation. Built
+// by the main thread after the dataplane's rings and before any worker runs; from then on owned by
+// the control thread (the same thread in relayd), which calls `poll`.
+#pragma once
+
+#include <memory>
+
+#include "control/channel.h"
+#include "control/config.h"
+#include "control/handshake.h"
+#include "control/relay_keys.h"
+#include "control/revocation.h"
+#include "control/session_table.h"
+#include "control/store.h"
+#include "control/trust_table.h"
+
+namespace sluice::control {
+
+// What the control plane is given: everything with an owner elsewhere.
+struct Surroundings {
+  const Clock& clock;
+  fabric::Arena& arena;
+  fabric::Qsbr& qsbr;
+  fabric::Mailboxes& mailboxes;
+  fabric::PortStatusReader ports;
+};
+
+class Control {
+ public:
+  // Restores agents and revocations from the store, applies the trust section, makes new agents
+  // durable: when it returns, every revocation is in force and nothing has been polled.
+  static Result<std::unique_ptr<Control>> create(const Config& config, RelayKeys keys,
+                                                 std::unique_ptr<Store> store, Surroundings around);
+
+  // One round: events, handshakes, messages, revocations, expiry. Returns how soon it wants to be
+  // called again, in microseconds.
+  unsigned poll();
+
+  // SIGHUP: the trust section of a configuration that loaded without problems.
+  Result<TrustChange> reload(const TrustConfig& trust);
+
+  // After an I/O error the store was read again; revocations that it turned out to hold.
+  void reconcile(const Snapshot& snapshot) { trust_.reconcile(snapshot); }
+
+  const Config& config() const { return config_; }
+  const RelayKeys& keys() const { return keys_; }
+  const Surroundings& around() const { return around_; }
+  TrustTable& trust() { return trust_; }
+  SessionTable& sessions() { return sessions_; }
+  Handshakes& handshakes() { return handshakes_; }
+  Channel& channel() { return channel_; }
+  Revocations& revocations() { return revocations_; }
+  Store& store() { return *store_; }
+  uint64_t epoch() const { return around_.arena.relay().epoch; }
+  uint64_t started() const { return started_; }
+
+ private:
+  Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> store, Surroundings around);
+  void on_event(const fabric::Event& e);
+  void enforce(const TrustChange& change);
+
+  const Config config_;
+  RelayKeys keys_;
+  Surroundings around_;
+  uint64_t started_;
+  TrustTable trust_;
+  SessionTable sessions_;
+  Handshakes handshakes_;
+  Channel channel_;
+  std::unique_ptr<Store> store_;
+  Revocations revocations_;
+};
+
+// Puts the running relay's numbers and secrets where workers read them.
+uint64_t fill_relay_record(fabric::Arena& arena, const RelayKeys& keys);
+
+// The tables that the limits: of a configuration ask for.
+fabric::ArenaSizes arena_sizes(const Config& config);
+
+}  // namespace sluice::control

@@ -1,0 +1,227 @@
+#include "control/handshake.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "crypto/hash.h"
+
+namespace sluice::control {
+namespace {
+
+using O = HandshakeOutcome;
+
+constexpr unsigned kRekeysPerPoll = 16;
+constexpr unsigned kHellosPerPoll = 256;
+constexpr unsigned kServedPerPoll = 8;     // about 200 µs each
+constexpr size_t kMaxWithCookie = 1024;
+constexpr uint64_t kHoldUs = 2000;
+constexpr uint64_t kLoadMs = 2000;
+constexpr uint64_t kMaxAheadMs = 60'000;
+constexpr uint32_t kNoEnd = 0;             // life of the trust: the configuration names none
+
+}  // namespace
+
+Handshakes::Handshakes(Setting setting, const Clock& clock, TrustTable& trust,
+                       SessionTable& sessions, fabric::Arena& arena, fabric::Mailboxes& mailboxes)
+    : s_(std::move(setting)),
+      clock_(clock),
+      trust_(trust),
+      sessions_(sessions),
+      arena_(arena),
+      mailboxes_(mailboxes),
+      cookies_(clock),
+      tokens_(s_.config.under_load_per_s),
+      tokens_at_(clock.ticks()) {}
+
+bool Handshakes::poll() {
+  const OutcomeCounts before = counts_;
+  for (unsigned i = 0; i < kRekeysPerPoll; ++i) {
+    fabric::Parcel parcel = mailboxes_.take_rekey();
+    if (!parcel) break;
+    count(serve(parcel, true));
+  }
+  take_hellos();
+  decide_held();
+  for (unsigned i = 0; i < kServedPerPoll && !with_cookie_.empty(); ++i) {
+    count(serve(with_cookie_.front(), false));
+    with_cookie_.pop_front();
+  }
+  return counts_ != before;
+}
+
+void Handshakes::take_hellos() {
+  for (unsigned i = 0; i < kHellosPerPoll; ++i) {
+    fabric::Parcel parcel = mailboxes_.take_hello();
+    if (!parcel) return;
+    const auto hello = wire::parse_hello(parcel.payload());
+    if (!hello) {
+      count(O::kMalformed);
+      continue;
+    }
+    if (all_zero(hello->mac2())) {
+      if (under_load()) {
+        count(send_retry(std::move(parcel)));
+      } else {
+        held_.push_back({std::move(parcel), clock_.ticks()});
+      }
+    } else if (!has_valid_cookie(parcel)) {
+      // An old cookie of an honest agent: it gets a new one.
+      count(O::kBadCookie);
+      count(send_retry(std::move(parcel)));
+    } else if (with_cookie_.size() < kMaxWithCookie) {
+      with_cookie_.push_back(std::move(parcel));
+    }
+  }
+}
+
+void Handshakes::decide_held() {
+  if (held_.empty()) return;
+  const uint64_t now = clock_.ticks();
+  const bool burst = held_.size() > s_.config.under_load_burst;
+  if (!burst && now - held_.front().since < clock_.ticks_from_us(kHoldUs)) return;
+
+  tokens_ = std::min<double>(s_.config.under_load_per_s,
+                             tokens_ + double(now - tokens_at_) * s_.config.under_load_per_s /
+                                           double(clock_.hz()));
+  tokens_at_ = now;
+  if (burst || tokens_ < double(held_.size())) loaded_until_ = now + clock_.ticks_from_ms(kLoadMs);
+  const bool loaded = under_load();
+  while (!held_.empty()) {
+    fabric::Parcel parcel = std::move(held_.front().parcel);
+    held_.pop_front();
+    if (loaded) {
+      count(send_retry(std::move(parcel)));
+    } else {
+      tokens_ -= 1;
+      count(serve(parcel, false));
+    }
+  }
+}
+
+bool Handshakes::has_valid_cookie(fabric::Parcel& parcel) {
+  const auto hello = wire::parse_hello(parcel.payload());
+  for (const auto& cookie : cookies_.accepted(parcel.meta().path)) {
+    if (crypto::equal_secret(crypto::blake2b_128(cookie, {hello->before_mac2()}), hello->mac2())) {
+      return true;
+    }
+  }
+  return false;
+}
+
+O Handshakes::send_retry(fabric::Parcel parcel) {
+  const auto hello = wire::parse_hello(parcel.payload());
+  ByteArray<wire::kRetrySize> out;
+  wire::write_outer(out.data(), {uint8_t(wire::Type::kRetry), wire::kProtocolVersion,
+                                 wire::kCookieSize + wire::kTagSize, hello->sender, 0});
+  ByteArray<wire::kRetryNonce> nonce;
+  crypto::random_bytes(nonce);
+  std::memcpy(out.data() + sizeof(wire::OuterHeader), nonce.data(), nonce.size());
+  const auto sealed = crypto::seal_cookie(s_.tunnel_key.public_key, nonce, hello->mac1(),
+                                          cookies_.make(parcel.meta().path));
+  std::memcpy(out.data() + sizeof(wire::OuterHeader) + nonce.size(), sealed.data(), sealed.size());
+  parcel.set_payload(out);
+  return mailboxes_.reply(std::move(parcel)) ? O::kRetrySent : O::kNoAnswerPath;
+}
+
+O Handshakes::send_welcome(fabric::Parcel& parcel, Buffer welcome) {
+  parcel.set_payload(welcome);
+  return mailboxes_.reply(std::move(parcel)) ? O::kWelcomed : O::kNoAnswerPath;
+}
+
+// `slot` 0: no session, only the relay's time.
+Buffer Handshakes::build_welcome(crypto::NoiseHandshake& noise, const wire::HelloView& hello,
+                                 const AgentEntry& agent, uint32_t slot, uint16_t mtu) {
+  const uint32_t receiver = slot == 0 ? 0 : hello.sender;
+  const wire::WelcomePayload payload{
+      .receiver = receiver,
+      .sender = slot,
+      .address = agent.address.to_u64(),
+      .relay_time_ms = clock_.unix_ms(),
+      .relay_epoch = s_.epoch,
+      .trust_life_s = kNoEnd,
+      .features = 0,
+      .mtu = mtu,
+      .send_lanes = s_.config.agent_lanes,
+      .receive_lanes = s_.workers,
+      .zeros = 0,
+  };
+  Buffer out(wire::kWelcomeSize, 0);
+  wire::write_outer(out.data(), {uint8_t(wire::Type::kWelcome), wire::kProtocolVersion,
+                                 wire::kWelcomeNoise, receiver, 0});
+  store_le(out.data() + sizeof(wire::OuterHeader), slot);
+  uint8_t* message = out.data() + wire::kNoiseOffset;
+  if (!noise.write_tokens({message, wire::kWelcomeTokens})) return {};
+  noise.write_payload({reinterpret_cast<const uint8_t*>(&payload), sizeof payload},
+                      {message + wire::kWelcomeTokens, sizeof payload + wire::kTagSize});
+  const auto mac = crypto::blake2b_128(crypto::mac1_key(noise.remote_static()),
+                                       {Bytes(out).first(out.size() - 2 * wire::kMacSize)});
+  std::memcpy(out.data() + out.size() - 2 * wire::kMacSize, mac.data(), mac.size());
+  return out;
+}
+
+O Handshakes::serve(fabric::Parcel& parcel, bool is_rekey) {
+  const auto hello = wire::parse_hello(parcel.payload());
+  if (!hello) return O::kMalformed;
+  const HelloDigest digest = crypto::blake2b_256({hello->before_mac2()});
+  if (const SessionEntry* known = sessions_.by_hello(digest)) {
+    const O o = send_welcome(parcel, known->welcome);
+    return o == O::kWelcomed ? O::kRepeated : o;
+  }
+
+  const auto prologue = wire::hello_prologue(hello->packet);
+  const crypto::Key256 no_psk;
+  crypto::NoiseHandshake noise({.pattern = crypto::NoisePattern::kIkPsk2,
+                                .role = crypto::NoiseRole::kResponder,
+                                .prologue = prologue,
+                                .static_key = &s_.tunnel_key,
+                                .remote_static = std::nullopt,
+                                .psk = &no_psk});
+  const Bytes message = hello->noise();
+  if (!noise.read_tokens(message.first(wire::kHelloTokens))) return O::kNoiseFailed;
+  const ByteArray<32> hash = noise.hash();
+  Buffer plain(message.size() - wire::kHelloTokens - wire::kTagSize);
+  if (!noise.read_payload(message.subspan(wire::kHelloTokens), plain)) return O::kNoiseFailed;
+  const auto payload = wire::parse_hello_payload(plain);
+  if (!payload) return O::kMalformed;
+
+  AgentEntry* agent = trust_.by_identity(payload->identity);
+  if (agent == nullptr || !agent->configured) return O::kUnknownIdentity;
+  if (agent->revoked) return O::kRevokedIdentity;
+  if (arena_.agents()[agent->index].state.load(std::memory_order_relaxed) !=
+      uint32_t(fabric::AgentState::kActive)) {
+    return O::kUnknownIdentity;  // its enrolment is not durable yet
+  }
+  if (!crypto::verify(payload->identity, crypto::kLabelHello, {hash, payload->signed_part},
+                      payload->signature)) {
+    return O::kBadSignature;
+  }
+
+  const fabric::PacketMeta meta = parcel.meta();
+  const uint16_t mtu = s_.port_mtu.at(meta.path.port);
+  const uint64_t now_ms = clock_.unix_ms();
+  if (payload->time_ms <= agent->last_hello_ms || payload->time_ms > now_ms + kMaxAheadMs) {
+    const O o = send_welcome(parcel, build_welcome(noise, *hello, *agent, 0, mtu));
+    return o == O::kWelcomed ? O::kBadTime : o;
+  }
+  const auto slot = sessions_.next_free();
+  if (!slot) return O::kNoSlot;
+  Buffer welcome = build_welcome(noise, *hello, *agent, *slot, mtu);
+  if (welcome.empty()) return O::kNoiseFailed;
+  agent->last_hello_ms = payload->time_ms;
+  // A worker that owns the agent gives it away itself; without a session nobody uses it.
+  if (!sessions_.has_session(agent->index)) {
+    arena_.agents()[agent->index].owner.store(meta.worker, std::memory_order_release);
+  }
+  const crypto::NoiseKeys keys = noise.split();
+  sessions_.publish(*slot, {.agent = agent->index,
+                            .peer_index = hello->sender,
+                            .keys = &keys,
+                            .path = meta.path,
+                            .hello = digest,
+                            .is_rekey = is_rekey});
+  sessions_.keep_welcome(*slot, welcome);
+  spdlog::debug("{} greets from a new path; session {}", agent->name, *slot);
+  return send_welcome(parcel, std::move(welcome));
+}
+
+}  // namespace sluice::control

@@ -1,0 +1,68 @@
+// The responder's side of wire.md §4: HELLOs from the workers' rings to sessions. No public-key work
+// for a source without a cookie while under load. Owned and run by the control thread.
+#pragma once
+
+#include <deque>
+
+#include "control/config.h"
+#include "control/cookie_jar.h"
+#include "control/handshake_outcome.h"
+#include "control/session_table.h"
+#include "control/trust_table.h"
+#include "fabric/mailbox.h"
+#include "wire/tunnel.h"
+
+namespace sluice::control {
+
+class Handshakes {
+ public:
+  struct Setting {
+    const crypto::X25519KeyPair& tunnel_key;
+    HandshakeConfig config;
+    uint64_t epoch;
+    uint8_t workers;                     // lanes that agents must receive
+    std::vector<uint16_t> port_mtu;      // by port index
+  };
+  Handshakes(Setting setting, const Clock& clock, TrustTable& trust, SessionTable& sessions,
+             fabric::Arena& arena, fabric::Mailboxes& mailboxes);
+
+  // Takes what the rings hold, within a budget of work. True if it did something.
+  bool poll();
+
+  const OutcomeCounts& counts() const { return counts_; }
+  bool under_load() const { return clock_.ticks() < loaded_until_; }
+
+ private:
+  void take_hellos();
+  void decide_held();
+  HandshakeOutcome serve(fabric::Parcel& parcel, bool is_rekey);
+  HandshakeOutcome send_retry(fabric::Parcel parcel);
+  HandshakeOutcome send_welcome(fabric::Parcel& parcel, Buffer welcome);
+  Buffer build_welcome(crypto::NoiseHandshake& noise, const wire::HelloView& hello,
+                       const AgentEntry& agent, uint32_t slot, uint16_t mtu);
+  bool has_valid_cookie(fabric::Parcel& parcel);
+  void count(HandshakeOutcome o) { ++counts_[size_t(o)]; }
+
+  Setting s_;
+  const Clock& clock_;
+  TrustTable& trust_;
+  SessionTable& sessions_;
+  fabric::Arena& arena_;
+  fabric::Mailboxes& mailboxes_;
+  CookieJar cookies_;
+  OutcomeCounts counts_{};
+
+  // HELLOs without a cookie wait 2 ms, so that a flood is seen as one before any of it costs a
+  // scalar multiplication.
+  struct Held {
+    fabric::Parcel parcel;
+    uint64_t since;
+  };
+  std::deque<Held> held_;
+  std::deque<fabric::Parcel> with_cookie_;
+  uint64_t loaded_until_ = 0;
+  double tokens_ = 0;
+  uint64_t tokens_at_ = 0;
+};
+
+}  // namespace sluice::control

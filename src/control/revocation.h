@@ -1,0 +1,75 @@
+// Revocation in the order of docs/architecture.md: cut by one atomic store; committed with a sync;
+// meanwhile every worker passes a quiescent point; keys wiped, peers notified; then the answer, which
+// is a proof. Jobs are states, nothing here waits. Control thread.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <optional>
+#include <string>
+
+#include "control/channel.h"
+#include "control/session_table.h"
+#include "control/store.h"
+#include "control/trust_table.h"
+#include "fabric/port_status.h"
+#include "fabric/rcu.h"
+
+namespace sluice::control {
+
+enum class CutState : uint8_t { kCut, kNotDurable, kNotProven };
+
+struct RevocationAnswer {
+  std::string did;
+  std::string name;
+  CutState state = CutState::kCut;
+  double store_us = 0;       // step 1: the atomic store of the agent's state
+  double cut_us = 0;         // until every worker had passed a quiescent point
+  double drained_us = 0;     // worst case: a full TX ring at link speed, from the cut on
+  double sync_us = 0;        // the store's commit with its sync, alone
+  double durable_us = 0;     // from the start until that commit was known
+  double wipe_us = 0;        // until the keys were wiped
+  double ack_us = 0;         // until this answer
+  unsigned edges_closed = 0;
+  unsigned peers_notified = 0;
+  std::string problem;       // why not durable or not proven
+};
+
+class Revocations {
+ public:
+  using Done = std::function<void(RevocationAnswer)>;
+
+  Revocations(const Clock& clock, fabric::Qsbr& qsbr, TrustTable& trust, SessionTable& sessions,
+              Channel& channel, Store& store, fabric::PortStatusReader ports);
+
+  void revoke(AgentEntry& agent, const std::string& reason, Done done);
+
+  // Advances what is under way. True while anything is: the caller then polls without pause.
+  bool poll();
+
+ private:
+  struct Job {
+    uint64_t id;
+    uint32_t agent;
+    uint64_t started;
+    uint64_t token;
+    bool cut = false;
+    bool wiped = false;
+    bool stored = false;
+    RevocationAnswer answer;
+    Done done;
+  };
+  void on_cut(Job& job);
+
+  const Clock& clock_;
+  fabric::Qsbr& qsbr_;
+  TrustTable& trust_;
+  SessionTable& sessions_;
+  Channel& channel_;
+  Store& store_;
+  fabric::PortStatusReader ports_;
+  std::list<Job> jobs_;
+  uint64_t next_id_ = 1;
+};
+
+}  // namespace sluice::control

@@ -1,0 +1,220 @@
+#include "control/store.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <future>
+
+#include <fmt/format.h>
+
+#include "control/store_database.h"
+
+namespace sluice::control {
+namespace {
+
+Result<Fd> lock_directory(const std::string& directory) {
+  const std::string path = directory + "/lock";
+  Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) {
+    const int e = errno;
+    return fail(
+        e == EACCES || e == EPERM || e == EROFS ? ErrorCode::kPermission : ErrorCode::kStore,
+        fmt::format("cannot write in the state directory {}: {}", directory, std::strerror(e)));
+  }
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  const int e = errno;
+  if (e == EWOULDBLOCK) {
+    return fail(ErrorCode::kConflict,
+                fmt::format("the state directory {} is in use by another relay: stop that one, or "
+                            "give this one a directory of its own",
+                            directory));
+  }
+  return fail(ErrorCode::kStore, fmt::format("cannot lock {}: {}", path, std::strerror(e)));
+}
+
+bool exists(const std::string& path) {
+  return access(path.c_str(), F_OK) == 0;
+}
+
+// The signals are the control thread's; and SIGXFSZ must be an error here, not the end.
+std::thread start_thread(std::function<void()> body) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread out(std::move(body));
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_setname_np(out.native_handle(), "store");
+  return out;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> Store::open(const std::string& directory, Post post, Reread reread) {
+  std::string folder = directory;
+  while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
+  if (auto ok = make_folder(folder, 0700); !ok) {
+    const bool permission = ok.error().code == ErrorCode::kPermission;
+    return fail(permission ? ErrorCode::kPermission : ErrorCode::kStore,
+                fmt::format("no state directory: {}", ok.error().message));
+  }
+  auto lock = lock_directory(folder);
+  if (!lock) return tl::unexpected<Error>(std::move(lock.error()));
+
+  const std::string path = folder + "/sluice.db";
+  if (!exists(path)) {
+    if (exists(path + "-wal")) {
+      return fail(
+          ErrorCode::kStore,
+          fmt::format("{} is missing, but its log {}-wal is there: restore both", path, path));
+    }
+    if (auto ok = Database::create(path); !ok) return tl::unexpected<Error>(std::move(ok.error()));
+  }
+  auto database = Database::open(path);
+  if (!database) return tl::unexpected<Error>(std::move(database.error()));
+  return std::unique_ptr<Store>(
+      new Store(path, std::move(*lock), std::move(*database), std::move(post), std::move(reread)));
+}
+
+Store::Store(std::string path, Fd lock, std::unique_ptr<Database> database, Post post,
+             Reread reread)
+    : path_(std::move(path)),
+      lock_(std::move(lock)),
+      post_(std::move(post)),
+      reread_(std::move(reread)),
+      database_(std::move(database)),
+      thread_(start_thread([this] { run(); })) {}
+
+Store::~Store() {
+  {
+    const std::lock_guard guard(queue_mutex_);
+    stopping_ = true;
+  }
+  queued_.notify_one();
+  thread_.join();
+}
+
+Result<Snapshot> Store::load() {
+  const std::lock_guard guard(database_mutex_);
+  if (!database_) {
+    if (auto ok = reopen(); !ok) return tl::unexpected<Error>(std::move(ok.error()));
+  }
+  auto out = database_->load();
+  if (!out) database_.reset();
+  return out;
+}
+
+Result<void> Store::enrol_now(std::vector<AgentRow> rows) {
+  std::promise<Result<void>> promise;
+  auto answered = promise.get_future();
+  submit({std::move(rows),
+          [&promise](Result<WriteTimes> r) { promise.set_value(r.map([](WriteTimes) {})); }, true});
+  return answered.get();
+}
+
+void Store::enrol(std::vector<AgentRow> rows, Done done) {
+  submit({std::move(rows), std::move(done)});
+}
+
+void Store::revoke(std::vector<RevocationRow> rows, Done done) {
+  submit({std::move(rows), std::move(done)});
+}
+
+void Store::submit(Operation operation) {
+  {
+    const std::lock_guard guard(queue_mutex_);
+    queue_.push_back(std::move(operation));
+  }
+  queued_.notify_one();
+}
+
+void Store::run() {
+  for (;;) {
+    Batch batch;
+    {
+      std::unique_lock guard(queue_mutex_);
+      queued_.wait(guard, [this] { return stopping_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      batch.swap(queue_);
+    }
+    write(std::move(batch));
+  }
+}
+
+void Store::write(Batch batch) {
+  const std::lock_guard guard(database_mutex_);
+  Outcomes outcomes(batch.size());
+  Result<WriteTimes> written;
+  for (bool reopened = false;; reopened = true) {
+    if (!database_) {
+      reopened = true;
+      if (auto ok = reopen(); !ok) {
+        written = tl::unexpected<Error>(std::move(ok.error()));
+        break;
+      }
+    }
+    written = commit(batch, outcomes);
+    if (written) break;
+    database_.reset();
+    if (reopened) break;
+  }
+  answer(std::move(batch), written, outcomes);
+  if (database_ && !database_->checkpoint_if_due()) database_.reset();
+}
+
+Result<void> Store::reopen() {
+  auto database = Database::open(path_);
+  if (!database) {
+    return fail(ErrorCode::kStore,
+                fmt::format("the store is closed after an error: {}", database.error().message));
+  }
+  auto snapshot = (*database)->load();
+  if (!snapshot) return tl::unexpected<Error>(std::move(snapshot.error()));
+  database_ = std::move(*database);
+  if (reread_) {
+    post_([reread = reread_, s = std::move(*snapshot)]() mutable { reread(std::move(s)); });
+  }
+  return {};
+}
+
+Result<WriteTimes> Store::commit(const Batch& batch, Outcomes& outcomes) {
+  if (auto ok = database_->begin(); !ok) return tl::unexpected<Error>(std::move(ok.error()));
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const auto* agents = std::get_if<std::vector<AgentRow>>(&batch[i].rows);
+    outcomes[i] = agents ? database_->enrol(*agents)
+                         : database_->revoke(std::get<std::vector<RevocationRow>>(batch[i].rows));
+    if (database_->broken()) return tl::unexpected<Error>(outcomes[i].error());
+  }
+  const auto start = std::chrono::steady_clock::now();
+  if (auto ok = database_->commit(); !ok) return tl::unexpected<Error>(std::move(ok.error()));
+  const auto took = std::chrono::steady_clock::now() - start;
+  commits_.fetch_add(1, std::memory_order_relaxed);
+  return WriteTimes{
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(took).count())};
+}
+
+// One closure for the whole batch: a bulk revocation wakes the control thread once.
+void Store::answer(Batch batch, const Result<WriteTimes>& written, const Outcomes& outcomes) {
+  std::vector<std::pair<Done, Result<WriteTimes>>> answers;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    Result<WriteTimes> result = written;
+    if (written && !outcomes[i]) result = tl::unexpected<Error>(outcomes[i].error());
+    if (!batch[i].done) continue;
+    if (batch[i].direct) {
+      batch[i].done(std::move(result));
+    } else {
+      answers.emplace_back(std::move(batch[i].done), std::move(result));
+    }
+  }
+  if (answers.empty()) return;
+  post_([answers = std::move(answers)]() mutable {
+    for (auto& [done, result] : answers) done(std::move(result));
+  });
+}
+
+}  // namespace sluice::control

@@ -1,0 +1,357 @@
+#include "control/store_database.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "base/address.h"
+#include "base/file.h"
+#include "control/store_migrations.h"
+
+namespace sluice::control {
+namespace {
+
+constexpr int kApplicationId = 0x536c7563;  // "Sluc"
+constexpr int kBusyTimeoutMs = 2000;
+constexpr int kCheckpointPages = 1000;  // 4 MB of log
+
+tl::unexpected<Error> system_error(const char* what, const std::string& path) {
+  const int e = errno;
+  const ErrorCode code =
+      e == EACCES || e == EPERM || e == EROFS ? ErrorCode::kPermission : ErrorCode::kStore;
+  return fail(code, fmt::format("cannot {} {}: {}", what, path, std::strerror(e)));
+}
+
+Error sqlite_error(sqlite3* db, const char* what, const std::string& path) {
+  switch (sqlite3_errcode(db) & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return {ErrorCode::kStore, fmt::format("{} is damaged ({}): restore it from a backup", path,
+                                             sqlite3_errmsg(db))};
+    case SQLITE_FULL:
+      return {ErrorCode::kStore,
+              fmt::format("cannot {} {}: the disk is full: free some space", what, path)};
+    case SQLITE_BUSY:
+      return {ErrorCode::kConflict,
+              fmt::format("cannot {} {}: another program has it open: close that", what, path)};
+    default:
+      break;
+  }
+  const int e = sqlite3_system_errno(db);
+  return {ErrorCode::kStore, fmt::format("cannot {} {}: {}{}{}", what, path, sqlite3_errmsg(db),
+                                         e != 0 ? ": " : "", e != 0 ? std::strerror(e) : "")};
+}
+
+// A file's name is durable once its folder is synced; a new folder's in turn is in its parent.
+Result<void> sync_folders_of(const std::string& path) {
+  std::error_code ec;
+  auto folder = std::filesystem::absolute(path, ec).parent_path();
+  for (bool first = true;; first = false, folder = folder.parent_path()) {
+    const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (first && (!fd || fsync(fd.get()) != 0)) return system_error("sync", folder.string());
+    if (!first && fd) fsync(fd.get());
+    if (folder == folder.parent_path()) return {};
+  }
+}
+
+Result<Connection> connect_to(const std::string& path) {
+  sqlite3* handle = nullptr;
+  const int rc =
+      sqlite3_open_v2(path.c_str(), &handle,
+                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
+  Connection db(handle);
+  if (rc != SQLITE_OK) return tl::unexpected<Error>(sqlite_error(db.get(), "open", path));
+  sqlite3_busy_timeout(db.get(), kBusyTimeoutMs);
+  return db;
+}
+
+}  // namespace
+
+Result<void> Database::create(const std::string& path) {
+  const std::string fresh = path + ".new";
+  unlink(fresh.c_str());
+  unlink((fresh + "-journal").c_str());
+  {
+    const Fd fd(::open(fresh.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!fd || fchmod(fd.get(), 0600) != 0) return system_error("create", fresh);
+  }
+  {
+    auto db = connect_to(fresh);
+    if (!db) return tl::unexpected<Error>(std::move(db.error()));
+    const std::string settings =
+        fmt::format("PRAGMA synchronous = FULL; PRAGMA application_id = {}", kApplicationId);
+    if (execute(db->get(), settings.c_str()) != SQLITE_OK ||
+        migrate(db->get(), 0, schema_migrations()) != SQLITE_OK) {
+      return tl::unexpected<Error>(sqlite_error(db->get(), "create", path));
+    }
+  }
+  if (rename(fresh.c_str(), path.c_str()) != 0) return system_error("create", path);
+  return sync_folders_of(path);
+}
+
+Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
+  struct stat st {};
+  if (stat(path.c_str(), &st) != 0) return system_error("open", path);
+  if (!S_ISREG(st.st_mode)) {
+    return fail(ErrorCode::kStore, fmt::format("{} is not a regular file", path));
+  }
+  // SQLite would take an empty file for a new database, and every revocation would be forgotten.
+  if (st.st_size == 0) {
+    return fail(ErrorCode::kStore,
+                fmt::format("{} is damaged (it is empty): restore it from a backup", path));
+  }
+  // SQLite gives its log the mode of the database file.
+  if ((st.st_mode & 077) != 0 && chmod(path.c_str(), 0600) != 0) {
+    return system_error("make private", path);
+  }
+  std::unique_ptr<Database> out(new Database(path));
+  if (auto ok = out->connect(); !ok) return tl::unexpected<Error>(std::move(ok.error()));
+  if (auto ok = out->check_contents(); !ok) return tl::unexpected<Error>(std::move(ok.error()));
+  if (auto ok = out->prepare_statements(); !ok) return tl::unexpected<Error>(std::move(ok.error()));
+  return out;
+}
+
+tl::unexpected<Error> Database::failed(const char* what) {
+  const int rc = sqlite3_errcode(db_.get()) & 0xff;
+  if (rc == SQLITE_CONSTRAINT || rc == SQLITE_TOOBIG) {
+    return fail(ErrorCode::kUsage, fmt::format("cannot {}: the value is refused: {}", what,
+                                               sqlite3_errmsg(db_.get())));
+  }
+  broken_ = true;
+  return tl::unexpected<Error>(sqlite_error(db_.get(), what, path_));
+}
+
+Result<void> Database::run(const char* sql, const char* what) {
+  if (execute(db_.get(), sql) != SQLITE_OK) return failed(what);
+  return {};
+}
+
+Result<uint64_t> Database::pragma_number(const char* sql) {
+  const Statement s = prepare(db_.get(), sql);
+  if (!s) return failed("read");
+  Run r(s);
+  if (r.step() != SQLITE_ROW) return failed("read");
+  return r.number(0);
+}
+
+// EXCLUSIVE: nothing else may change what the relay believes, and the log's index lives on the
+// heap instead of in a mapped file, where a full disk would be a SIGBUS.
+Result<void> Database::connect() {
+  auto db = connect_to(path_);
+  if (!db) return tl::unexpected<Error>(std::move(db.error()));
+  db_ = std::move(*db);
+  return run(
+      "PRAGMA locking_mode = EXCLUSIVE;"
+      "PRAGMA trusted_schema = OFF;"
+      "PRAGMA cell_size_check = ON;"
+      "PRAGMA foreign_keys = ON;"
+      "PRAGMA synchronous = FULL",
+      "open");
+}
+
+Result<void> Database::check_contents() {
+  const auto id = pragma_number("PRAGMA application_id");
+  if (!id) return tl::unexpected<Error>(id.error());
+  const auto version = pragma_number("PRAGMA user_version");
+  if (!version) return tl::unexpected<Error>(version.error());
+  const size_t known = schema_migrations().size();
+  if (*id != kApplicationId || *version == 0) {
+    return fail(ErrorCode::kStore, fmt::format("{} is not a store of this program", path_));
+  }
+  if (*version > known) {
+    return fail(ErrorCode::kStore,
+                fmt::format("{} has schema version {}, this program knows versions up to {}: run "
+                            "the newer program, or restore a backup made before the upgrade",
+                            path_, *version, known));
+  }
+  {
+    const Statement s = prepare(db_.get(), "PRAGMA quick_check(1)");
+    if (!s) return failed("check");
+    Run r(s);
+    if (r.step() != SQLITE_ROW) return failed("check");
+    if (r.text(0) != "ok") {
+      std::string finding(r.text(0));
+      std::replace(finding.begin(), finding.end(), '\n', ' ');
+      return fail(ErrorCode::kStore,
+                  fmt::format("{} is damaged ({}): restore it from a backup", path_, finding));
+    }
+  }
+  {
+    const Statement s = prepare(db_.get(), "PRAGMA journal_mode = WAL");
+    if (!s) return failed("open the log of");
+    Run r(s);
+    if (r.step() != SQLITE_ROW) return failed("open the log of");
+    if (r.text(0) != "wal") {
+      return fail(ErrorCode::kStore, fmt::format("cannot keep a write-ahead log beside {}", path_));
+    }
+  }
+  // In place of SQLite's automatic checkpoint, which hides its errors and delays the commit.
+  sqlite3_wal_hook(
+      db_.get(),
+      [](void* pages, sqlite3*, const char*, int n) {
+        *static_cast<int*>(pages) = n;
+        return SQLITE_OK;
+      },
+      &log_pages_);
+  if (migrate(db_.get(), static_cast<int>(*version), schema_migrations()) != SQLITE_OK) {
+    return failed("upgrade");
+  }
+  // The log may hold commits that were written but never synced: by a process that was killed, or
+  // before a sync that failed.
+  if (sqlite3_wal_checkpoint_v2(db_.get(), "main", SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr) !=
+      SQLITE_OK) {
+    return failed("write");
+  }
+  return {};
+}
+
+Result<void> Database::prepare_statements() {
+  by_identity_ = prepare(db_.get(), "SELECT tenant, node FROM agents WHERE identity = ?");
+  by_address_ = prepare(db_.get(), "SELECT name FROM agents WHERE tenant = ? AND node = ?");
+  add_agent_ = prepare(db_.get(),
+                       "INSERT INTO agents (identity, tenant, node, name, created_ms)"
+                       " VALUES (?, ?, ?, ?, ?)");
+  add_revocation_ = prepare(db_.get(),
+                            "INSERT INTO revocations (identity, reason, at_ms) VALUES (?, ?, ?)"
+                            " ON CONFLICT (identity) DO NOTHING");
+  if (!by_identity_ || !by_address_ || !add_agent_ || !add_revocation_) return failed("read");
+  return {};
+}
+
+Result<Snapshot> Database::load() {
+  const auto damaged = [&](const char* table) {
+    return fail(ErrorCode::kStore,
+                fmt::format("{} is damaged (an identity in {} has the wrong length): restore it "
+                            "from a backup",
+                            path_, table));
+  };
+  Snapshot out;
+  {
+    const Statement s = prepare(
+        db_.get(),
+        "SELECT identity, tenant, node, name, created_ms FROM agents ORDER BY tenant, node");
+    if (!s) return failed("read");
+    Run r(s);
+    int rc;
+    while ((rc = r.step()) == SQLITE_ROW) {
+      if (r.blob(0).size() != 32) return damaged("agents");
+      out.agents.push_back({take<32>(r.blob(0).data()), static_cast<uint16_t>(r.number(1)),
+                            static_cast<uint32_t>(r.number(2)), std::string(r.text(3)),
+                            r.number(4)});
+    }
+    if (rc != SQLITE_DONE) return failed("read");
+  }
+  {
+    const Statement s =
+        prepare(db_.get(), "SELECT identity, reason, at_ms FROM revocations ORDER BY id");
+    if (!s) return failed("read");
+    Run r(s);
+    int rc;
+    while ((rc = r.step()) == SQLITE_ROW) {
+      if (r.blob(0).size() != 32) return damaged("revocations");
+      out.revocations.push_back({take<32>(r.blob(0).data()), std::string(r.text(1)), r.number(2)});
+    }
+    if (rc != SQLITE_DONE) return failed("read");
+  }
+  return out;
+}
+
+Result<void> Database::begin() {
+  return run("BEGIN IMMEDIATE", "write");
+}
+
+template <typename Row, typename One>
+Result<void> Database::all_or_none(std::span<const Row> rows, One one) {
+  if (auto ok = run("SAVEPOINT operation", "write"); !ok) return ok;
+  for (const Row& row : rows) {
+    Result<void> ok = one(row);
+    if (ok) continue;
+    if (!broken_) {
+      if (auto undone = run("ROLLBACK TO operation; RELEASE operation", "write"); !undone) {
+        return undone;
+      }
+    }
+    return ok;
+  }
+  return run("RELEASE operation", "write");
+}
+
+Result<void> Database::enrol(std::span<const AgentRow> rows) {
+  return all_or_none(rows, [this](const AgentRow& row) { return enrol_one(row); });
+}
+
+Result<void> Database::revoke(std::span<const RevocationRow> rows) {
+  return all_or_none(rows, [this](const RevocationRow& row) { return revoke_one(row); });
+}
+
+Result<void> Database::enrol_one(const AgentRow& row) {
+  const VirtualAddress wanted{row.tenant, row.node};
+  {
+    Run r(by_identity_);
+    const int rc = r.bind(Bytes(row.identity)).step();
+    if (rc == SQLITE_ROW) {
+      const VirtualAddress has{static_cast<uint16_t>(r.number(0)),
+                               static_cast<uint32_t>(r.number(1))};
+      if (has == wanted) return {};
+      return fail(
+          ErrorCode::kConflict,
+          fmt::format("{} cannot be given address {}: that identity has address {} for good",
+                      row.name, to_string(wanted), to_string(has)));
+    }
+    if (rc != SQLITE_DONE) return failed("read");
+  }
+  {
+    Run r(by_address_);
+    const int rc = r.bind(uint64_t{row.tenant}).bind(uint64_t{row.node}).step();
+    if (rc == SQLITE_ROW) {
+      return fail(ErrorCode::kConflict,
+                  fmt::format("{} cannot be given address {}: it belongs to {} for good", row.name,
+                              to_string(wanted), r.text(0)));
+    }
+    if (rc != SQLITE_DONE) return failed("read");
+  }
+  Run r(add_agent_);
+  r.bind(Bytes(row.identity)).bind(uint64_t{row.tenant}).bind(uint64_t{row.node});
+  r.bind(std::string_view(row.name)).bind(row.created_ms);
+  if (r.step() != SQLITE_DONE) return failed("enrol an agent");
+  return {};
+}
+
+Result<void> Database::revoke_one(const RevocationRow& row) {
+  Run r(add_revocation_);
+  r.bind(Bytes(row.identity)).bind(std::string_view(row.reason)).bind(row.at_ms);
+  if (r.step() != SQLITE_DONE) return failed("record a revocation");
+  return {};
+}
+
+Result<void> Database::commit() {
+  if (auto ok = run("COMMIT", "write"); !ok) return ok;
+  // A commit into a file that was deleted or replaced meanwhile is not durable.
+  int moved = 0;
+  sqlite3_file_control(db_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+  if (moved != 0) {
+    broken_ = true;
+    return fail(ErrorCode::kStore,
+                fmt::format("{} was removed or replaced while in use: restore it", path_));
+  }
+  return {};
+}
+
+Result<void> Database::checkpoint_if_due() {
+  if (log_pages_ < kCheckpointPages) return {};
+  if (sqlite3_wal_checkpoint_v2(db_.get(), "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr) !=
+      SQLITE_OK) {
+    return failed("write");
+  }
+  log_pages_ = 0;
+  return {};
+}
+
+}  // namespace sluice::control

@@ -1,0 +1,254 @@
+#include "control/trust_table.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "wire/frame.h"
+
+namespace sluice::control {
+namespace {
+
+// wire.md §1: a slot rests at least this long after its edge ends.
+constexpr uint64_t kRestMs = 180'000;
+
+}  // namespace
+
+Result<uint32_t> TrustTable::add_agent(const AgentRow& row) {
+  if (const auto it = by_identity_.find(row.identity); it != by_identity_.end()) return it->second;
+  const auto index = static_cast<uint32_t>(agents_.size());
+  if (index >= arena_.sizes().agents) {
+    return fail(ErrorCode::kResource,
+                fmt::format("limits.agents is {}, and the store and the trust: section name more "
+                            "agents than that: raise it", arena_.sizes().agents));
+  }
+  AgentEntry entry;
+  entry.index = index;
+  entry.identity = row.identity;
+  entry.name = row.name;
+  entry.address = {row.tenant, row.node};
+  fabric::Agent& record = arena_.agents()[index];
+  record.tenant = row.tenant;
+  record.address = entry.address.to_u64();
+  agents_.push_back(std::move(entry));
+  by_identity_[row.identity] = index;
+  return index;
+}
+
+void TrustTable::restore(const Snapshot& snapshot) {
+  for (const auto& row : snapshot.agents) (void)add_agent(row);
+  reconcile(snapshot);
+}
+
+void TrustTable::reconcile(const Snapshot& snapshot) {
+  for (const auto& r : snapshot.revocations) {
+    if (AgentEntry* a = by_identity(r.identity); a != nullptr && !a->revoked) {
+      mark_revoked(*a, r.reason, r.at_ms);
+    }
+  }
+}
+
+VirtualAddress TrustTable::fresh_address(uint16_t tenant) const {
+  for (;;) {
+    const VirtualAddress address{tenant, static_cast<uint32_t>(crypto::random_u64())};
+    const bool taken = address.node == 0 || std::any_of(agents_.begin(), agents_.end(), [&](const auto& a) {
+                         return a.address == address;
+                       });
+    if (!taken) return address;
+  }
+}
+
+Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
+  size_t unknown = 0;
+  for (const auto& a : trust.agents) unknown += by_identity_.count(a.identity) == 0 ? 1 : 0;
+  if (agents_.size() + unknown > arena_.sizes().agents) {
+    return fail(ErrorCode::kResource,
+                fmt::format("limits.agents is {}, {} agents are needed: raise it and restart",
+                            arena_.sizes().agents, agents_.size() + unknown));
+  }
+  // The worst case: every pair is new while every old slot rests.
+  const size_t free_slots = arena_.edges().size() - next_slot_ + resting_.size();
+  if (trust.pairs.size() * 2 > free_slots + edges_.size()) {
+    return fail(ErrorCode::kResource, fmt::format("limits.edges is {}, {} pairs need more: raise it "
+                                                  "and restart", arena_.sizes().edges,
+                                                  trust.pairs.size()));
+  }
+
+  TrustChange change;
+  std::set<uint32_t> touched;
+  std::map<std::string, uint32_t> index_of;
+  std::set<uint32_t> configured;
+  for (const auto& a : trust.agents) {
+    AgentEntry* entry = by_identity(a.identity);
+    if (entry == nullptr) {
+      const VirtualAddress address = fresh_address(a.tenant);
+      const AgentRow row{a.identity, address.tenant, address.node, a.name, clock_.unix_ms()};
+      auto index = add_agent(row);
+      if (!index) return tl::unexpected(index.error());
+      entry = &agents_[*index];
+      change.new_agents.push_back(row);
+    }
+    if (entry->enrol != a.enrol) {
+      for (const auto& e : edges_of(entry->index)) touched.insert(e.to);
+    }
+    entry->name = a.name;
+    entry->enrol = a.enrol;
+    entry->configured = true;
+    configured.insert(entry->index);
+    index_of[a.name] = entry->index;
+  }
+  for (auto& entry : agents_) {
+    if (!entry.configured || configured.contains(entry.index)) continue;
+    entry.configured = false;
+    arena_.agents()[entry.index].state.store(uint32_t(fabric::AgentState::kFree),
+                                             std::memory_order_release);
+    change.removed.push_back(entry.index);
+  }
+
+  std::map<std::pair<uint32_t, uint32_t>, EdgeRight> wanted;
+  for (const auto& p : trust.pairs) {
+    const uint32_t a = index_of.at(p.from), b = index_of.at(p.to);
+    if (agents_[a].revoked || agents_[b].revoked) continue;
+    wanted[{a, b}] = p.forward;
+    wanted[{b, a}] = p.backward;
+    ++change.pairs;
+  }
+  std::vector<uint32_t> stale;
+  for (const auto& [slot, e] : edges_) {
+    const auto w = wanted.find({e.from, e.to});
+    const auto back = wanted.find({e.to, e.from});
+    const auto other = slot_of_pair_.find({e.to, e.from});
+    // Rights never change in place: workers read them without synchronisation. A pair with another
+    // right is a new pair.
+    const bool same = w != wanted.end() && back != wanted.end() && w->second == e.right &&
+                      other != slot_of_pair_.end() && edges_.at(other->second).right == back->second;
+    if (!same) stale.push_back(slot);
+  }
+  for (const uint32_t slot : stale) {
+    touched.insert(edges_[slot].from);
+    close_slot(slot, fabric::EdgeState::kRevoked);
+  }
+  for (const auto& [pair, right] : wanted) {
+    if (pair.first > pair.second || slot_of_pair_.contains(pair)) continue;
+    open_pair(pair.first, pair.second, right, wanted[{pair.second, pair.first}]);
+    touched.insert(pair.first);
+    touched.insert(pair.second);
+  }
+  change.agents = static_cast<unsigned>(configured.size());
+  change.touched.assign(touched.begin(), touched.end());
+  return change;
+}
+
+std::vector<uint32_t> TrustTable::inactive() const {
+  std::vector<uint32_t> out;
+  for (const auto& a : agents_) {
+    const auto state = arena_.agents()[a.index].state.load(std::memory_order_relaxed);
+    if (a.configured && !a.revoked && state != uint32_t(fabric::AgentState::kActive)) {
+      out.push_back(a.index);
+    }
+  }
+  return out;
+}
+
+void TrustTable::activate(const std::vector<uint32_t>& agents) {
+  for (const uint32_t i : agents) {
+    if (!agents_[i].configured || agents_[i].revoked) continue;
+    arena_.agents()[i].state.store(uint32_t(fabric::AgentState::kActive), std::memory_order_release);
+  }
+}
+
+AgentEntry* TrustTable::by_identity(const crypto::PublicKey& identity) {
+  const auto it = by_identity_.find(identity);
+  return it == by_identity_.end() ? nullptr : &agents_[it->second];
+}
+
+AgentEntry* TrustTable::resolve(const std::string& text) {
+  if (const auto did = crypto::parse_did(text)) return by_identity(*did);
+  const auto address = parse_virtual_address(text);
+  AgentEntry* found = nullptr;
+  for (auto& a : agents_) {
+    if (address ? a.address == *address : a.name == text) {
+      // A name that the configuration gave to somebody else meanwhile means the configured one.
+      if (found == nullptr || a.configured) found = &a;
+    }
+  }
+  return found;
+}
+
+std::vector<EdgeEntry> TrustTable::edges_of(uint32_t agent) const {
+  std::vector<EdgeEntry> out;
+  for (auto it = slot_of_pair_.lower_bound({agent, 0});
+       it != slot_of_pair_.end() && it->first.first == agent; ++it) {
+    out.push_back(edges_.at(it->second));
+  }
+  return out;
+}
+
+void TrustTable::mark_revoked(AgentEntry& agent, const std::string& reason, uint64_t at_ms) {
+  arena_.agents()[agent.index].state.store(uint32_t(fabric::AgentState::kRevoked),
+                                           std::memory_order_release);
+  agent.revoked = true;
+  agent.revoked_reason = reason;
+  agent.revoked_ms = at_ms;
+}
+
+std::vector<uint32_t> TrustTable::close_edges(const AgentEntry& agent) {
+  std::vector<uint32_t> peers, slots;
+  for (const auto& [slot, e] : edges_) {
+    if (e.from != agent.index && e.to != agent.index) continue;
+    slots.push_back(slot);
+    if (e.from == agent.index) peers.push_back(e.to);
+  }
+  for (const uint32_t slot : slots) close_slot(slot, fabric::EdgeState::kRevoked);
+  return peers;
+}
+
+uint32_t TrustTable::take_slot() {
+  if (!resting_.empty() && resting_.front().until <= clock_.ticks()) {
+    const uint32_t slot = resting_.front().slot;
+    resting_.pop_front();
+    return slot;
+  }
+  return next_slot_ < arena_.edges().size() ? next_slot_++ : fabric::kNone;
+}
+
+void TrustTable::open_pair(uint32_t a, uint32_t b, EdgeRight ab, EdgeRight ba) {
+  const uint32_t slots[2] = {take_slot(), take_slot()};
+  if (slots[0] == fabric::kNone || slots[1] == fabric::kNone) {
+    // Only while slots rest: the next reload finds them free.
+    for (const uint32_t s : slots) {
+      if (s != fabric::kNone) resting_.push_front({s, 0});
+    }
+    return;
+  }
+  uint32_t labels[2];
+  for (int i = 0; i < 2; ++i) {
+    fabric::Edge& e = arena_.edges()[slots[i]];
+    e.state.store(uint32_t(fabric::EdgeState::kFree), std::memory_order_release);
+    ++e.generation;
+    labels[i] = wire::make_label(slots[i], e.generation);
+  }
+  for (int i = 0; i < 2; ++i) {
+    fabric::Edge& e = arena_.edges()[slots[i]];
+    e.source = i == 0 ? a : b;
+    e.target = i == 0 ? b : a;
+    e.opposite_label = labels[1 - i];
+    e.right = static_cast<uint8_t>(i == 0 ? ab : ba);
+    e.tenant = agents_[e.source].address.tenant;
+    const EdgeEntry entry{slots[i], e.source, e.target, i == 0 ? ab : ba, labels[i]};
+    edges_[slots[i]] = entry;
+    slot_of_pair_[{entry.from, entry.to}] = slots[i];
+    e.state.store(uint32_t(fabric::EdgeState::kOpen), std::memory_order_release);
+  }
+}
+
+void TrustTable::close_slot(uint32_t slot, fabric::EdgeState state) {
+  const EdgeEntry& e = edges_.at(slot);
+  arena_.edges()[slot].state.store(uint32_t(state), std::memory_order_release);
+  slot_of_pair_.erase({e.from, e.to});
+  resting_.push_back({slot, clock_.ticks() + clock_.ticks_from_ms(kRestMs)});
+  edges_.erase(slot);
+}
+
+}  // namespace sluice::control

@@ -1,0 +1,47 @@
+// What travels over the project's local HTTP sockets, free of any HTTP library. Plain values.
+#pragma once
+
+#include <sys/types.h>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "base/error.h"
+
+namespace sluice::http {
+
+// Who connected, as the kernel recorded it at connect time (SO_PEERCRED).
+struct PeerCredentials {
+  pid_t pid = 0;
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+struct Request {
+  std::string method;
+  std::string path;  // percent-decoded, without the query
+  std::map<std::string, std::string> query;
+  std::string body;
+  PeerCredentials peer;
+};
+
+struct Response {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+};
+
+// To be called on the io_context's thread, inside the handler or later. Only the first call
+// counts; one for a connection that has died is ignored; when every copy is dropped uncalled, the
+// peer gets status 500.
+using Respond = std::function<void(Response)>;
+using Handler = std::function<void(Request, Respond)>;
+
+// {"error":{"code","message"}} with the status of the code.
+Response error_response(const Error& error);
+
+// The reverse, for clients: the error that a response with status 400 or above carries; one that
+// is not of that form becomes kInternal with its status and the start of its body.
+Error error_from(const Response& response);
+
+}  // namespace sluice::http

@@ -1,0 +1,98 @@
+#include "relayd/event_loop.h"
+
+#include <grp.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "control/admin_api.h"
+#include "http/unix_server.h"
+
+namespace sluice::relayd {
+namespace asio = boost::asio;
+
+struct EventLoop::Impl {
+  asio::io_context io;
+  asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
+  asio::signal_set signals{io, SIGTERM, SIGINT, SIGHUP};
+  std::unique_ptr<control::AdminApi> api;
+  std::unique_ptr<http::UnixServer> server;
+  bool stopping = false;
+};
+
+EventLoop::EventLoop() : impl_(std::make_unique<Impl>()) {}
+EventLoop::~EventLoop() = default;
+
+void EventLoop::post(std::function<void()> f) { asio::post(impl_->io, std::move(f)); }
+
+namespace {
+
+Result<std::optional<gid_t>> group_id(const std::string& name) {
+  if (name.empty()) return std::nullopt;
+  const group* g = getgrnam(name.c_str());
+  if (g == nullptr) {
+    // Root alone may open the socket then, which is the safe reading of a group that is not there.
+    spdlog::warn("no group '{}': only root may use the admin socket; groupadd --system {} makes it",
+                 name, name);
+    return std::nullopt;
+  }
+  return g->gr_gid;
+}
+
+// The supplementary groups of a connected process are not in SO_PEERCRED; the socket's mode and
+// group let exactly root and the group in, this is the second look at who is obviously allowed.
+bool may_connect(const http::PeerCredentials& peer, std::optional<gid_t> group) {
+  return peer.uid == 0 || peer.uid == geteuid() || group.has_value();
+}
+
+}  // namespace
+
+Result<void> EventLoop::serve_admin(control::Control& control) {
+  const auto& admin = control.config().admin;
+  auto group = group_id(admin.group);
+  if (!group) return tl::unexpected(group.error());
+  impl_->api = std::make_unique<control::AdminApi>(control);
+  http::ServerOptions options;
+  options.path = admin.socket;
+  options.service = "sluiced";
+  options.mode = *group ? 0660 : 0600;
+  options.group = *group;
+  options.allow = [g = *group](const http::PeerCredentials& peer) { return may_connect(peer, g); };
+  auto server = http::UnixServer::listen(
+      impl_->io, std::move(options), [this](http::Request request, http::Respond respond) {
+        impl_->api->handle(std::move(request), std::move(respond));
+      });
+  if (!server) return tl::unexpected(server.error());
+  impl_->server = std::move(*server);
+  return {};
+}
+
+void EventLoop::run(control::Control& control, const std::function<void()>& reload) {
+  Impl& loop = *impl_;
+  std::function<void()> wait_for_signal = [&] {
+    loop.signals.async_wait([&](const boost::system::error_code& ec, int signal) {
+      if (ec) return;
+      if (signal == SIGHUP) {
+        reload();
+        return wait_for_signal();
+      }
+      spdlog::info("signal {}: draining", signal);
+      loop.stopping = true;
+    });
+  };
+  wait_for_signal();
+  while (!loop.stopping) {
+    loop.io.poll();
+    const auto pause = std::chrono::microseconds(control.poll());
+    loop.io.run_one_for(pause);
+  }
+  loop.signals.cancel();
+  loop.server.reset();
+}
+
+}  // namespace sluice::relayd
