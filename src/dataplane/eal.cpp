@@ -95,7 +95,7 @@ Result<std::unique_ptr<Eal>> Eal::start(const fabric::Topology& t, const MemoryN
     case fabric::EalMode::kShared: break;
     case fabric::EalMode::kInMemory: args.push_back("--in-memory"); break;
     case fabric::EalMode::kNoHuge:
-      args.insert(args.end(), {"--no-huge", "--in-memory", "-m",
+      args.insert(args.end(), {"--no-huge", "--no-shconf", "-m",
                                std::to_string(((need.pool + need.rings) >> 20) + 16)});
       break;
   }

@@ -1,0 +1,115 @@
+// A whole relay without threads: real EAL (no huge pages), mempool, net_ring ports, workers, rings,
+// control plane and store; only the clock can be shifted. The test polls, and plays the agents with
+// the independent peer of tests/reference.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "control/control.h"
+#include "dataplane/plane.h"
+#include "reference/frames.h"
+#include "reference/peer.h"
+
+struct rte_ring;
+
+namespace rig {
+
+using oracle::Buf;
+
+struct Setup {
+  unsigned workers = 1;
+  unsigned ports = 2;
+  unsigned tx_ring = 1024;
+  uint16_t mtu = 1500;
+  uint32_t sessions = 64;
+  bool ipv4_udp_checksum = false;
+  uint8_t dscp = 0;
+  uint8_t agent_lanes = 1;
+  uint32_t under_load_per_s = 64;
+  uint32_t under_load_burst = 8;
+};
+
+// What an agent in a test is: keys, where it sends from, and what the relay told it.
+struct Agent {
+  oracle::Peer peer;
+  std::string name;
+  oracle::Flow flow;             // agent to relay
+  unsigned port = 0;
+  unsigned queue = 0;
+  uint64_t last_time = 0;
+  oracle::Welcome welcome{};
+  std::map<std::string, uint32_t> labels;  // by peer name, from EdgeSync
+  std::map<std::string, int> rights;
+  std::vector<std::string> revoked_notices;
+
+  explicit Agent(uint8_t seed, std::string n) : peer(seed), name(std::move(n)) {}
+};
+
+class Rig {
+ public:
+  explicit Rig(Setup setup = {});
+  ~Rig();
+
+  Agent& add_agent(uint8_t seed, const std::string& name, unsigned port, bool v6 = false);
+  void trust(const std::string& a, const std::string& b,
+             sluice::control::EdgeRight forward = sluice::control::EdgeRight::kMaySend,
+             sluice::control::EdgeRight backward = sluice::control::EdgeRight::kMaySend);
+  void start();  // after agents and pairs: builds the control plane
+
+  // Frames in and out of a port.
+  void inject(unsigned port, const Buf& frame, unsigned queue = 0);
+  std::vector<Buf> drain(unsigned port);
+  std::vector<Buf> drain_all();
+
+  // One round of every worker, then control.
+  void poll(unsigned rounds = 1);
+  void poll_workers();
+  // Until the predicate holds; fails the test after `limit` rounds.
+  bool poll_until(const std::function<bool()>& done, unsigned limit = 200000);
+
+  // Handshake, confirmation, CONTROL messages acknowledged.
+  bool connect(Agent& a, oracle::HelloOptions options = {});
+  Buf hello_frame(Agent& a, oracle::HelloOptions options = {});
+  void send(Agent& a, const Buf& udp_payload);
+  Buf datagram(Agent& from, const std::string& to, const Buf& message, oracle::SealOptions o = {});
+  // DATA that arrived for the agent on its port, opened; CONTROL is acknowledged on the way.
+  std::vector<oracle::Frame> receive(Agent& a);
+
+  // Every counter and drop by name, summed over workers.
+  std::map<std::string, uint64_t> counters() const;
+  // Books that must balance at any rest, and a whole mempool.
+  void check_balance();
+  size_t buffers_in_use() const;
+
+  sluice::Clock clock;
+  std::unique_ptr<sluice::fabric::Arena> arena;
+  std::unique_ptr<sluice::dataplane::Plane> plane;
+  std::unique_ptr<sluice::control::Control> control;
+  sluice::control::Config config;
+  sluice::control::RelayKeys keys;
+  oracle::Key relay_key{};
+  std::map<std::string, std::unique_ptr<Agent>> agents;
+  std::deque<std::function<void()>> posted;
+
+ private:
+  struct Port;
+  void make_ports();
+
+  Setup setup_;
+  std::string folder_;
+  std::vector<std::unique_ptr<Port>> ports_;
+  sluice::dataplane::MemoryNeed need_;
+};
+
+// Drop reasons that some test of this run produced as its expected outcome.
+std::set<std::string>& produced_reasons();
+
+oracle::Mac mac_of(unsigned agent_number);
+
+}  // namespace rig
