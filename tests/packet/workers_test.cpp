@@ -1,0 +1,195 @@
+// Several workers: packets of an agent that arrive elsewhere go to its owner, and every reason that
+// only exists between workers. Also revocation against workers.
+#include "packet/expect.h"
+
+namespace rig {
+namespace {
+
+struct Four {
+  Rig r{Setup{.workers = 4}};
+  Agent& alpha = r.add_agent(11, "alpha", 0);
+  Agent& beta = r.add_agent(12, "beta", 1);
+  Four() {
+    alpha.queue = 1;
+    beta.queue = 2;
+    r.trust("alpha", "beta");
+    r.start();
+    EXPECT_TRUE(r.connect(alpha));
+    EXPECT_TRUE(r.connect(beta));
+  }
+};
+
+TEST(Workers, PacketsOnAnotherQueueAreHandedToTheOwnerAndSealedInItsLane) {
+  Four f;
+  EXPECT_EQ(f.alpha.welcome.receive_lanes, 4);
+  for (unsigned queue : {0u, 1u, 2u, 3u}) {
+    const auto before = f.r.counters();
+    f.r.inject(0, oracle::udp_frame(f.alpha.flow, f.r.datagram(f.alpha, "beta", Buf(50, 9))), queue);
+    f.r.poll_workers();
+    f.r.poll_workers();
+    const auto got = f.r.receive(f.beta);
+    ASSERT_EQ(got.size(), 1u);
+    EXPECT_EQ(got[0].lane, 1) << "the owner's lane, whatever queue it came in on";
+    const auto diff = moved(before, f.r.counters());
+    EXPECT_EQ(diff.contains("handed_out"), queue != 1);
+    EXPECT_EQ(diff.contains("handed_in"), queue != 1);
+  }
+  f.r.poll(3);
+  f.r.check_balance();
+}
+
+TEST(Workers, AReplayOnAnotherQueueIsStillAReplay) {
+  Four f;
+  const Buf frame = oracle::udp_frame(f.alpha.flow, f.r.datagram(f.alpha, "beta", Buf(50, 9)));
+  for (unsigned queue = 0; queue < 4; ++queue) f.r.inject(0, frame, queue);
+  for (int i = 0; i < 4; ++i) f.r.poll_workers();
+  EXPECT_EQ(f.r.receive(f.beta).size(), 1u);
+  EXPECT_EQ(f.r.counters()["drop.replay"], 3u);
+}
+
+TEST(Workers, ForgedPacketsNeverCrossCores) {
+  Four f;
+  Buf forged = f.r.datagram(f.alpha, "beta", Buf(50, 9));
+  forged[20] ^= 1;
+  expect_drop(f.r, 0, oracle::udp_frame(f.alpha.flow, forged), "bad_tag", 3);
+}
+
+TEST(Workers, RingToTheOwnerFull) {
+  Four f;
+  const auto before = f.r.counters();
+  for (int i = 0; i < 1100; ++i) {
+    f.r.inject(0, oracle::udp_frame(f.alpha.flow, f.r.datagram(f.alpha, "beta", Buf(20, 1))), 0);
+    if (i % 32 == 31) f.r.plane->worker(0).poll_once();
+  }
+  for (int i = 0; i < 3; ++i) f.r.plane->worker(0).poll_once();
+  auto diff = moved(before, f.r.counters());
+  EXPECT_EQ(diff.at("handed_out"), 1024u);
+  EXPECT_EQ(diff.at("drop.handover_full"), 76u);
+  produced_reasons().insert("handover_full");
+  unsigned got = 0;
+  for (int i = 0; i < 60; ++i) {
+    f.r.poll_workers();
+    got += static_cast<unsigned>(f.r.receive(f.beta).size());
+  }
+  EXPECT_EQ(got, 1024u);
+  f.r.poll(3);
+  f.r.check_balance();
+}
+
+TEST(Workers, WhatWaitedInAHandoverRingIsAuthorisedAgain) {
+  Four f;
+  f.r.inject(0, oracle::udp_frame(f.alpha.flow, f.r.datagram(f.alpha, "beta", Buf(50, 9))), 0);
+  f.r.plane->worker(0).poll_once();  // now in the ring to worker 1
+  bool answered = false;
+  f.r.control->revocations().revoke(*f.r.control->trust().resolve("beta"), "cut",
+                                    [&](const sluice::control::RevocationAnswer&) { answered = true; });
+  ASSERT_TRUE(f.r.poll_until([&] { return answered; }));
+  EXPECT_TRUE(f.r.receive(f.beta).empty()) << "forwarded after the revocation";
+  EXPECT_EQ(f.r.counters()["drop.revoked"], 1u);
+}
+
+class Revocation : public testing::Test {
+ protected:
+  Revocation() : alpha(r.add_agent(11, "alpha", 0)), beta(r.add_agent(12, "beta", 1)) {
+    r.trust("alpha", "beta");
+    r.start();
+    EXPECT_TRUE(r.connect(alpha));
+    EXPECT_TRUE(r.connect(beta));
+  }
+  sluice::control::RevocationAnswer revoke(const std::string& who, const std::string& why) {
+    std::optional<sluice::control::RevocationAnswer> answer;
+    r.control->revocations().revoke(*r.control->trust().resolve(who), why,
+                                    [&](const auto& a) { answer = a; });
+    EXPECT_TRUE(r.poll_until([&] { return answer.has_value(); }));
+    return answer.value_or(sluice::control::RevocationAnswer{});
+  }
+  Rig r;
+  Agent& alpha;
+  Agent& beta;
+};
+
+TEST_F(Revocation, CutsBothWaysWipesKeysAndTellsThePeer) {
+  const uint32_t slot = beta.welcome.sender_index;
+  const Buf to_beta = r.datagram(alpha, "beta", Buf(40, 1));
+  const Buf from_beta = r.datagram(beta, "alpha", Buf(40, 1));
+  const auto answer = revoke("beta", "key leaked");
+  EXPECT_EQ(answer.state, sluice::control::CutState::kCut);
+  EXPECT_EQ(answer.edges_closed, 2u);
+  EXPECT_EQ(answer.peers_notified, 1u);
+  EXPECT_GT(answer.sync_us, 0);
+  EXPECT_LE(answer.cut_us, answer.ack_us);
+  EXPECT_LE(answer.durable_us, answer.ack_us);
+  const auto& s = r.arena->sessions()[slot];
+  EXPECT_TRUE(sluice::all_zero({s.key_in.opaque, sizeof s.key_in.opaque}));
+  EXPECT_TRUE(sluice::all_zero({s.key_out.opaque, sizeof s.key_out.opaque}));
+
+  expect_drop(r, 0, oracle::udp_frame(alpha.flow, to_beta), "revoked");
+  expect_drop(r, 1, oracle::udp_frame(beta.flow, from_beta), "unknown_receiver");
+  for (int i = 0; i < 30; ++i) {
+    r.clock.advance_ms(10);
+    r.poll(2);
+    EXPECT_TRUE(r.receive(alpha).empty());
+  }
+  EXPECT_EQ(alpha.revoked_notices, std::vector<std::string>{"key leaked"});
+  EXPECT_TRUE(alpha.labels.empty()) << "the edge is gone from alpha's set";
+  r.check_balance();
+}
+
+TEST_F(Revocation, AuthenticPacketsOfARevokedAgentDieBeforeItsSessionIsGone) {
+  // Between the store of the agent's state and the next look at the session table.
+  r.arena->agents()[r.control->trust().resolve("beta")->index].state.store(
+      uint32_t(sluice::fabric::AgentState::kRevoked));
+  expect_drop(r, 1, oracle::udp_frame(beta.flow, r.datagram(beta, "alpha", Buf(40, 1))), "revoked");
+  expect_drop(r, 1, oracle::udp_frame(beta.flow, beta.peer.seal(0, 1, 0, 5, {}, {})), "revoked");
+}
+
+TEST_F(Revocation, SurvivesARestartOfTheControlPlane) {
+  revoke("beta", "gone");
+  r.control.reset();
+  r.start();
+  EXPECT_TRUE(r.control->trust().resolve("beta")->revoked);
+  EXPECT_EQ(r.control->trust().resolve("beta")->revoked_reason, "gone");
+  Agent& b = beta;
+  r.inject(1, r.hello_frame(b));
+  ASSERT_TRUE(r.poll_until([&] {
+    return r.control->handshakes().counts()[size_t(sluice::control::HandshakeOutcome::kRevokedIdentity)] == 1;
+  }));
+  EXPECT_TRUE(r.drain(1).empty());
+}
+
+TEST_F(Revocation, AddressesAreForGood) {
+  const auto address = r.control->trust().resolve("alpha")->address;
+  r.control.reset();
+  r.start();
+  EXPECT_EQ(r.control->trust().resolve("alpha")->address, address);
+}
+
+TEST_F(Revocation, AReloadWithoutThePairClosesItAndWithItOpensANewOne) {
+  const uint32_t old_label = alpha.labels["beta"];
+  auto trust = r.config.trust;
+  trust.pairs.clear();
+  ASSERT_TRUE(r.control->reload(trust));
+  expect_drop(r, 0, oracle::udp_frame(alpha.flow, alpha.peer.seal(1, 0, old_label, 0, {}, Buf(30))), "revoked");
+  for (int i = 0; i < 20; ++i) {
+    r.clock.advance_ms(10);
+    r.poll(2);
+    r.receive(alpha);
+    r.receive(beta);
+  }
+  EXPECT_TRUE(alpha.labels.empty());
+  ASSERT_TRUE(r.control->reload(r.config.trust));
+  for (int i = 0; i < 20; ++i) {
+    r.clock.advance_ms(10);
+    r.poll(2);
+    r.receive(alpha);
+    r.receive(beta);
+  }
+  ASSERT_TRUE(alpha.labels.contains("beta"));
+  EXPECT_NE(alpha.labels["beta"], old_label) << "a slot rests after its edge ended";
+  r.send(alpha, r.datagram(alpha, "beta", Buf(10, 1)));
+  r.poll_workers();
+  EXPECT_EQ(r.receive(beta).size(), 1u);
+}
+
+}  // namespace
+}  // namespace rig
