@@ -1,0 +1,98 @@
+// The whole agent without I/O: the tunnel, the relay's control messages, and an end-to-end session
+// per peer. Datagrams and time go in, datagrams and messages come out through the hooks. One thread;
+// hooks must not call back in, except `message` and `pong`, which may send.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/control_channel.h"
+#include "agent/peer_session.h"
+#include "agent/tunnel.h"
+
+namespace sluice::agent {
+
+struct AgentConfig {
+  const crypto::Identity* identity = nullptr;       // these three outlive the agent
+  const crypto::X25519KeyPair* e2e_key = nullptr;
+  Pins* pins = nullptr;
+  ByteArray<32> relay_key{};
+  Bytes token;                                      // likewise; may be empty
+  std::string relay_name;                           // HOST:PORT
+  std::function<uint64_t()> random = crypto::random_u64;
+};
+
+struct AgentHooks {
+  std::function<void(Bytes datagram)> send;
+  std::function<void(const PeerEdge& from, Bytes data)> message;
+  std::function<void(const crypto::PublicKey& from, uint64_t id)> pong;
+  Report report;
+};
+
+struct AgentCounters {
+  uint64_t messages_sent = 0, messages_received = 0;
+  uint64_t dropped_label = 0;    // a frame over an edge that we do not know or do not use
+  uint64_t dropped_offline = 0;  // an end-to-end message while there was no tunnel
+};
+
+class Agent {
+ public:
+  Agent(AgentConfig config, AgentHooks hooks);
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+
+  void start(Now now);
+  void receive(MutBytes datagram, Now now);
+  void tick(Now now);
+  uint64_t deadline(Now now) const;
+  void path_changed(Now now);
+  void set_ipv6(bool v6) { ipv6_ = v6; }
+
+  // By DID, virtual address or name. kNotFound, kConflict (two of that name), kRefused (an edge
+  // that is not used, with the reason), kUnreachable (no list of edges yet).
+  Result<crypto::PublicKey> find(std::string_view peer, Now now) const;
+
+  // kTooLarge and the errors of find() are final; kFull means: once more a little later.
+  Result<PeerSession::Sent> send(const crypto::PublicKey& peer, MessageKind kind, Bytes body, Now now);
+  // Largest message that fits the path to the relay in one datagram; 0 before the first session.
+  size_t max_message() const;
+
+  const Tunnel& tunnel() const { return tunnel_; }
+  const ControlChannel& control() const { return control_; }
+  const AgentCounters& counters() const { return counters_; }
+  const std::vector<Revocation>& revocations() const { return revocations_; }
+  std::vector<const PeerEdge*> edges() const;
+  const PeerSession* session(const crypto::PublicKey& peer) const;
+
+ private:
+  struct Peer {
+    PeerEdge edge;
+    bool labelled = false;  // false after a new relay epoch, until the next list of edges
+    std::unique_ptr<PeerSession> session;
+  };
+
+  void on_frame(const wire::FrameHeader& frame, MutBytes payload, Now now);
+  void on_edges(std::vector<PeerEdge> edges);
+  void on_revoked(const Revocation& revocation);
+  void forget_labels();
+  void make_session(Peer& peer);
+  Now peer_time(Now now) const { return {now.mono_ms, tunnel_.relay_time(now)}; }
+
+  AgentConfig config_;
+  AgentHooks hooks_;
+  AgentCounters counters_;
+  crypto::X25519KeyPair tunnel_key_;  // a new one at every start
+  Now now_;                           // of the call that is being served
+  Tunnel tunnel_;
+  ControlChannel control_;
+  std::map<crypto::PublicKey, Peer> peers_;
+  std::unordered_map<uint32_t, Peer*> by_label_;
+  std::vector<Revocation> revocations_;
+  bool ipv6_ = false;
+};
+
+}  // namespace sluice::agent

@@ -1,0 +1,53 @@
+// The command line's commands. Each returns an error or the exit code of a success that is not
+// quite one (recv and ping that got nothing).
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+
+namespace sluice::agent {
+
+struct InitCommand {
+  std::string name;
+  uint32_t tenant = 0;
+  std::string join_file;  // empty: standard input
+};
+Result<int> run_init(const std::string& state, const InitCommand& command);
+
+struct InfoCommand {
+  bool json = false;
+  bool statement = false;
+};
+Result<int> run_info(const std::string& state, const InfoCommand& command);
+Result<int> run_peers(const std::string& state, bool json);
+
+struct SendCommand {
+  std::string peer;
+  std::optional<std::string> message;  // none: each line of standard input
+  std::optional<uint64_t> count;
+  double rate = 0;                     // messages a second, 0: as fast as the daemon takes them
+};
+Result<int> run_send(const std::string& state, const SendCommand& command);
+
+struct RecvCommand {
+  std::optional<uint64_t> count;
+  std::optional<double> timeout_s;
+  bool json = false;
+  bool quiet = false;
+};
+Result<int> run_recv(const std::string& state, const RecvCommand& command);
+
+struct PingCommand {
+  std::string peer;
+  uint64_t count = 4;
+  double interval_s = 1;
+  uint64_t size = 56;
+  uint64_t window = 64;
+  double timeout_s = 2;
+  bool json = false;
+};
+Result<int> run_ping(const std::string& state, const PingCommand& command);
+
+}  // namespace sluice::agent

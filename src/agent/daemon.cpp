@@ -1,0 +1,320 @@
+#include "agent/daemon.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <memory>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/udp.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
+
+#include "agent/api.h"
+#include "agent/udp_socket.h"
+#include "base/log.h"
+#include "http/unix_server.h"
+
+namespace sluice::agent {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::udp;
+using boost::system::error_code;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+constexpr size_t kDatagramsPerRound = 512;   // between them timers and the API get their turn
+constexpr milliseconds kProbeEvery{2'000};
+constexpr uint64_t kResolveEveryMs = 10'000;  // while there is no session
+constexpr uint64_t kErrorEveryMs = 10'000;
+constexpr mode_t kSocketMode = 0600;
+
+template <typename Clock>
+uint64_t count_us() {
+  return uint64_t(std::chrono::duration_cast<microseconds>(Clock::now().time_since_epoch()).count());
+}
+
+Instant instant() {
+  const uint64_t us = count_us<std::chrono::steady_clock>();
+  return {{us / 1000, count_us<std::chrono::system_clock>() / 1000}, us};
+}
+
+UdpAddress to_address(const udp::endpoint& endpoint) {
+  UdpAddress out;
+  out.size = static_cast<socklen_t>(endpoint.size());
+  std::memcpy(&out.storage, endpoint.data(), endpoint.size());
+  return out;
+}
+
+class Daemon {
+ public:
+  Daemon(const std::string& state, const AgentIdentity& identity, Pins pins);
+  Result<void> run();
+
+ private:
+  void report(Level level, std::string text);
+  DaemonView view() const;
+  bool room();
+
+  void resolve();
+  void on_resolved(error_code ec, const udp::resolver::results_type& results);
+  void use_relay(const UdpAddress& relay);
+  void probe();
+
+  void wait_readable();
+  void wait_writable();
+  void after_work();
+  void arm_timer(Instant at);
+  void save_pins_if_changed();
+  void note_send_error(Instant at);
+
+  std::string state_;
+  const AgentIdentity& identity_;
+  Pins pins_;
+  asio::io_context io_{1};
+  asio::signal_set signals_{io_, SIGINT, SIGTERM};
+  asio::steady_timer timer_{io_};
+  asio::steady_timer probe_timer_{io_};
+  udp::resolver resolver_{io_};
+  std::optional<UdpSocket> udp_;
+  std::optional<asio::posix::stream_descriptor> events_;  // of udp_
+  bool writable_awaited_ = false;
+
+  LastError last_error_;
+  uint64_t started_unix_ms_;
+  std::string own_address_;
+  uint64_t next_resolve_ms_ = 0;
+  size_t resolved_ = 0;  // counts, to try a name's addresses in turn
+  std::optional<uint64_t> send_error_ms_;
+  std::optional<uint64_t> save_error_ms_;
+  bool was_up_ = false;
+
+  Agent agent_;
+  Api api_;
+  std::unique_ptr<http::UnixServer> server_;
+};
+
+Daemon::Daemon(const std::string& state, const AgentIdentity& identity, Pins pins)
+    : state_(state),
+      identity_(identity),
+      pins_(std::move(pins)),
+      started_unix_ms_(instant().now.unix_ms),
+      agent_(AgentConfig{&identity_.identity, &identity_.e2e_key, &pins_, identity_.join.relay_key,
+                         identity_.join.token, identity_.relay_name(), crypto::random_u64},
+             AgentHooks{[this](Bytes datagram) {
+                          if (udp_) udp_->add(datagram);
+                        },
+                        [this](const PeerEdge& from, Bytes data) { api_.on_message(from, data); },
+                        [this](const crypto::PublicKey& from, uint64_t id) {
+                          api_.on_pong(from, id, instant().us);
+                        },
+                        [this](Level level, std::string text) { report(level, std::move(text)); }}),
+      api_(identity_, pins_, agent_, [this] { return room(); }, [this] { return view(); }) {}
+
+void Daemon::report(Level level, std::string text) {
+  switch (level) {
+    case Level::kInfo: spdlog::info("{}", text); return;
+    case Level::kWarn: spdlog::warn("{}", text); break;
+    case Level::kError: spdlog::error("{}", text); break;
+  }
+  last_error_ = {std::move(text), instant().now.unix_ms};
+}
+
+DaemonView Daemon::view() const {
+  DaemonView out;
+  out.own_address = own_address_;
+  out.last_error = last_error_;
+  out.started_unix_ms = started_unix_ms_;
+  if (!udp_) return out;
+  const UdpCounters& c = udp_->counters();
+  out.relay_address = udp_->relay().text();
+  out.udp_sent = c.sent;
+  out.udp_received = c.received;
+  out.udp_dropped = c.dropped_full + c.dropped_stranger;
+  out.udp_errors = c.send_errors;
+  return out;
+}
+
+bool Daemon::room() {
+  if (!udp_) return false;
+  if (!udp_->room()) udp_->flush();
+  return udp_->room();
+}
+
+Result<void> Daemon::run() {
+  http::ServerOptions options{.path = socket_path(state_), .service = "sluice-agent",
+                              .mode = kSocketMode};
+  auto server = http::UnixServer::listen(io_, options, [this](http::Request r, http::Respond respond) {
+    api_.handle(r, std::move(respond), instant());
+    after_work();
+  });
+  if (!server) return tl::unexpected(server.error());
+  server_ = std::move(*server);
+  signals_.async_wait([this](error_code, int signal) {
+    spdlog::info("stopping on {}", strsignal(signal));
+    io_.stop();
+  });
+  spdlog::info("{} ({}) to relay {}, API on {}", identity_.did(), identity_.name,
+               identity_.relay_name(), options.path);
+  agent_.start(instant().now);
+  resolve();
+  probe();
+  after_work();
+  io_.run();
+  server_.reset();
+  return {};
+}
+
+// --- Where the relay is -----------------------------------------------------------------------
+
+void Daemon::resolve() {
+  next_resolve_ms_ = instant().now.mono_ms + kResolveEveryMs;
+  resolver_.async_resolve(identity_.join.host, std::to_string(identity_.join.port),
+                          udp::resolver::numeric_service,
+                          [this](error_code ec, const udp::resolver::results_type& results) {
+                            if (ec != asio::error::operation_aborted) on_resolved(ec, results);
+                          });
+}
+
+void Daemon::on_resolved(error_code ec, const udp::resolver::results_type& results) {
+  if (ec || results.empty()) {
+    return report(Level::kError, fmt::format("the relay's name {} cannot be resolved: {}; trying again "
+                                             "every {} s",
+                                             identity_.join.host, ec.message(),
+                                             kResolveEveryMs / 1000));
+  }
+  const auto chosen = std::next(results.begin(), std::ptrdiff_t(resolved_++ % results.size()));
+  use_relay(to_address(chosen->endpoint()));
+}
+
+void Daemon::use_relay(const UdpAddress& relay) {
+  if (udp_ && udp_->relay() == relay) return;
+  if (!udp_ || udp_->relay().v6() != relay.v6()) {
+    auto socket = UdpSocket::open(relay);
+    if (!socket) return report(Level::kError, socket.error().message);
+    // Both close what they have, so each has a descriptor of its own.
+    const int events = fcntl(socket->fd(), F_DUPFD_CLOEXEC, 0);
+    if (events < 0) return report(Level::kError, "no file descriptor is left for the UDP socket");
+    events_.reset();
+    udp_.emplace(std::move(*socket));
+    events_.emplace(io_, events);
+    writable_awaited_ = false;
+    agent_.set_ipv6(relay.v6());
+    wait_readable();
+  } else {
+    udp_->set_relay(relay);
+  }
+  own_address_ = probe_source(relay);
+  spdlog::info("relay {} is at {}", identity_.relay_name(), relay.text());
+  agent_.path_changed(instant().now);
+  after_work();
+}
+
+// The socket has no address of its own, so a change of the host's goes unnoticed on it; the relay
+// learns of it from the next packet, which is sent at once instead of when somebody has something
+// to say.
+void Daemon::probe() {
+  const auto now = instant().now;
+  if (udp_) {
+    std::string source = probe_source(udp_->relay());
+    if (source != own_address_) {
+      spdlog::info("own address towards the relay is now {}", source.empty() ? "none" : source);
+      own_address_ = std::move(source);
+      if (!own_address_.empty()) agent_.path_changed(now);
+    }
+  }
+  const bool up = agent_.tunnel().up(now);
+  if (was_up_ && !up) next_resolve_ms_ = now.mono_ms + kResolveEveryMs;
+  was_up_ = up;
+  if (!up && now.mono_ms >= next_resolve_ms_) resolve();
+  after_work();
+  probe_timer_.expires_after(kProbeEvery);
+  probe_timer_.async_wait([this](error_code ec) {
+    if (!ec) probe();
+  });
+}
+
+// --- Datagrams and time -----------------------------------------------------------------------
+
+void Daemon::wait_readable() {
+  events_->async_wait(asio::posix::stream_descriptor::wait_read, [this](error_code ec) {
+    if (ec) return;
+    const Now now = instant().now;
+    udp_->receive(kDatagramsPerRound, [&](MutBytes d) { agent_.receive(d, now); });
+    after_work();
+    wait_readable();
+  });
+}
+
+void Daemon::wait_writable() {
+  if (writable_awaited_) return;
+  writable_awaited_ = true;
+  events_->async_wait(asio::posix::stream_descriptor::wait_write, [this](error_code ec) {
+    if (ec) return;
+    writable_awaited_ = false;
+    after_work();
+  });
+}
+
+// After anything that may have changed something: lets requests go on, hands datagrams to the
+// kernel, and sets the timer for whatever is due next.
+void Daemon::after_work() {
+  const Instant at = instant();
+  api_.pump(at);
+  if (udp_) {
+    udp_->flush();
+    if (udp_->pending()) wait_writable();
+    note_send_error(at);
+  }
+  if (pins_.changed) save_pins_if_changed();
+  arm_timer(at);
+}
+
+void Daemon::arm_timer(Instant at) {
+  uint64_t wake = std::min(agent_.deadline(at.now) * 1000, api_.wake_us());
+  // What waits for room goes on when the socket is writable.
+  if (udp_ && !udp_->room()) wake = std::max(wake, at.us + 1'000);
+  timer_.expires_after(microseconds(wake > at.us ? wake - at.us : 0));
+  timer_.async_wait([this](error_code ec) {
+    if (ec) return;
+    agent_.tick(instant().now);
+    after_work();
+  });
+}
+
+void Daemon::note_send_error(Instant at) {
+  const int e = udp_->take_error();
+  if (e == 0 || (send_error_ms_ && at.now.mono_ms < *send_error_ms_ + kErrorEveryMs)) return;
+  send_error_ms_ = at.now.mono_ms;
+  report(Level::kWarn, e == EMSGSIZE
+                           ? fmt::format("a packet was too large for the path to {}; the relay's "
+                                         "MTU setting is above what this network carries",
+                                         udp_->relay().text())
+                           : fmt::format("cannot send to {}: {}", udp_->relay().text(),
+                                         std::strerror(e)));
+}
+
+void Daemon::save_pins_if_changed() {
+  const uint64_t now = instant().now.mono_ms;
+  if (save_error_ms_ && now < *save_error_ms_ + kErrorEveryMs) return;
+  if (auto saved = save_pins(pins_path(state_), pins_); !saved) {
+    save_error_ms_ = now;
+    report(Level::kError, fmt::format("keys of others are not remembered: {}", saved.error().message));
+  }
+}
+
+}  // namespace
+
+Result<void> run_daemon(const std::string& state, const AgentIdentity& identity) {
+  auto pins = load_pins(pins_path(state));
+  if (!pins) return tl::unexpected(pins.error());
+  Daemon daemon(state, identity, std::move(*pins));
+  return daemon.run();
+}
+
+}  // namespace sluice::agent

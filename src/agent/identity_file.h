@@ -1,0 +1,47 @@
+// The agent's identity on disk: STATE/identity.json, mode 0600 in a folder of mode 0700. It holds
+// both secret keys and the enrolment token. Plain values, one thread.
+#pragma once
+
+#include <string>
+
+#include "agent/join.h"
+#include "crypto/identity.h"
+#include "crypto/x25519.h"
+
+namespace sluice::agent {
+
+struct AgentIdentity {
+  std::string name;
+  uint32_t tenant = 0;
+  crypto::Identity identity;
+  crypto::X25519KeyPair e2e_key;
+  Join join;
+  uint64_t created_ms = 0;
+
+  std::string did() const { return crypto::to_did(identity.public_key()); }
+  std::string relay_name() const { return to_host_port(join.host, join.port); }
+};
+
+// Paths within a state folder.
+std::string identity_path(const std::string& state);
+std::string pins_path(const std::string& state);
+std::string socket_path(const std::string& state);
+
+// $XDG_STATE_HOME/sluice-agent, or ~/.local/state/sluice-agent.
+Result<std::string> default_state();
+
+// A name that peers may be called by: 1 to 63 of A-Z a-z 0-9 . _ -, beginning with a letter or digit.
+bool valid_name(std::string_view name);
+
+// Fresh keys for `join`.
+AgentIdentity make_identity(std::string name, uint32_t tenant, Join join, uint64_t unix_ms);
+
+// kConflict when the folder already holds an identity; nothing is overwritten.
+Result<void> create_identity_file(const std::string& state, const AgentIdentity& identity);
+Result<AgentIdentity> load_identity_file(const std::string& state);
+
+// base64 of Signed { Statement { Enrol } }: what an operator needs to enrol this agent, and what its
+// peers are shown (wire.md §5), issued at `unix_ms`.
+std::string enrol_statement(const AgentIdentity& identity, uint64_t unix_ms);
+
+}  // namespace sluice::agent

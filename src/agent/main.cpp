@@ -1,0 +1,158 @@
+#include <cstdio>
+#include <exception>
+#include <functional>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "agent/cli.h"
+#include "agent/daemon.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "crypto/aead.h"
+
+namespace {
+
+using namespace sluice;
+using namespace sluice::agent;
+
+struct Options {
+  std::string state;
+  std::string log = "info";
+  InitCommand init;
+  InfoCommand info;
+  bool peers_json = false;
+  SendCommand send;
+  RecvCommand recv;
+  PingCommand ping;
+
+  bool json() const { return info.json || peers_json || recv.json || ping.json; }
+};
+
+Result<int> run_up(const std::string& state, const std::string& level) {
+  if (auto ok = init_logging("sluice-agent", level); !ok) return tl::unexpected(ok.error());
+  const auto identity = load_identity_file(state);
+  if (!identity) return tl::unexpected(identity.error());
+  if (auto ok = run_daemon(state, *identity); !ok) return tl::unexpected(ok.error());
+  return 0;
+}
+
+using Run = std::function<Result<int>(const std::string& state)>;
+
+void describe_setup(CLI::App& app, Options& o, Run& run) {
+  auto* init = app.add_subcommand("init", "Make this agent's identity and remember its relay");
+  init->add_option("--name", o.init.name, "What peers may call it (default: the host's name)");
+  init->add_option("--tenant", o.init.tenant, "The tenant it belongs to")
+      ->check(CLI::Range(0, 0xffff));
+  init->add_option("--join", o.init.join_file, "File with the join string (default: standard input)");
+  init->footer("The join string comes from the relay's operator and may hold a secret, so it is never "
+               "an argument.\nExample:  sluice-agent init --name alice < join.txt");
+  init->callback([&] { run = [&](const auto& state) { return run_init(state, o.init); }; });
+
+  auto* up = app.add_subcommand("up", "Connect to the relay and serve this host's programs");
+  up->footer("Runs in the foreground until SIGTERM or SIGINT.\nExample:  sluice-agent --log debug up");
+  up->callback([&] { run = [&](const auto& state) { return run_up(state, o.log); }; });
+
+  auto* info = app.add_subcommand("info", "Show identity, address, session and the last problem");
+  info->add_flag("--json", o.info.json, "Print JSON");
+  info->add_flag("--statement", o.info.statement,
+                 "Print only what an operator needs to enrol this agent (base64)");
+  info->footer("Example:  sluice-agent info --statement > alice.enrol");
+  info->callback([&] { run = [&](const auto& state) { return run_info(state, o.info); }; });
+
+  auto* peers = app.add_subcommand("peers", "List the agents that this one may reach");
+  peers->add_flag("--json", o.peers_json, "Print JSON");
+  peers->footer("Example:  sluice-agent peers --json | jq -r '.peers[].name'");
+  peers->callback([&] { run = [&](const auto& state) { return run_peers(state, o.peers_json); }; });
+}
+
+void describe_messages(CLI::App& app, Options& o, Run& run) {
+  auto* send = app.add_subcommand("send", "Send messages to a peer");
+  send->add_option("PEER", o.send.peer, "Its name, DID or virtual address")->required();
+  auto* message = send->add_option("MESSAGE", o.send.message, "Default: each line of standard input");
+  send->add_option("--count", o.send.count, "Send it so often; {} in it becomes 1, 2, 3 …")
+      ->check(CLI::PositiveNumber)
+      ->needs(message);
+  send->add_option("--rate", o.send.rate, "Messages a second (default: as fast as possible)")
+      ->check(CLI::NonNegativeNumber);
+  send->footer("Ends when the daemon has sent everything; like any datagram, a message can still be "
+               "lost.\nExample:  sluice-agent send bob 'number {}' --count 1000 --rate 200");
+  send->callback([&] { run = [&](const auto& state) { return run_send(state, o.send); }; });
+
+  auto* recv = app.add_subcommand("recv", "Print messages from peers, one a line");
+  recv->add_option("--count", o.recv.count, "End after so many")->check(CLI::PositiveNumber);
+  recv->add_option("--timeout", o.recv.timeout_s,
+                   "End after so many seconds, with exit code 11 if messages are missing")
+      ->check(CLI::NonNegativeNumber);
+  recv->add_flag("--json", o.recv.json, "Print {\"from\",\"name\",\"data\"} a line, data in base64");
+  recv->add_flag("--quiet", o.recv.quiet, "Print only a summary at the end");
+  recv->footer("Example:  sluice-agent recv --count 1 --timeout 10");
+  recv->callback([&] { run = [&](const auto& state) { return run_recv(state, o.recv); }; });
+
+  auto* ping = app.add_subcommand("ping", "Measure round trips to a peer, end to end");
+  ping->add_option("PEER", o.ping.peer, "Its name, DID or virtual address")->required();
+  ping->add_option("--count", o.ping.count, "How many")->check(CLI::Range(1, 10'000'000));
+  ping->add_option("--interval", o.ping.interval_s, "Seconds from one to the next")
+      ->check(CLI::Range(0.0, 3600.0));
+  ping->add_option("--size", o.ping.size, "Bytes of a ping")->check(CLI::Range(8, 65'535));
+  ping->add_option("--window", o.ping.window, "At most so many unanswered at once")
+      ->check(CLI::Range(1, 65'536));
+  ping->add_option("--timeout", o.ping.timeout_s, "Seconds until one counts as lost")
+      ->check(CLI::Range(0.001, 60.0));
+  ping->add_flag("--json", o.ping.json, "Print JSON");
+  ping->footer("Example:  sluice-agent ping bob --count 1000 --interval 0 --window 1");
+  ping->callback([&] { run = [&](const auto& state) { return run_ping(state, o.ping); }; });
+}
+
+int report(const Error& error, bool json) {
+  fmt::print(stderr, "sluice-agent: {}\n", error.message);
+  if (json) {
+    const nlohmann::json body = {
+        {"error", {{"code", info(error.code).name}, {"message", error.message}}}};
+    fmt::print("{}\n", body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  }
+  return info(error.code).exit_code;
+}
+
+int run_command(int argc, char** argv) {
+  Options o;
+  Run run;
+  CLI::App app("An agent's side of Sluice: connects to a relay and carries messages, encrypted end to "
+               "end, to the agents that it may reach.",
+               "sluice-agent");
+  app.set_version_flag("--version", SLUICE_VERSION);
+  app.add_option("--state", o.state,
+                 "Folder of the identity (default: $XDG_STATE_HOME/sluice-agent or "
+                 "~/.local/state/sluice-agent)");
+  app.add_option("--log", o.log, "trace, debug, info, warn or error");
+  app.require_subcommand(1);
+  app.footer("First steps:\n  sluice-agent init --name alice < join.txt\n  sluice-agent up &\n"
+             "  sluice-agent peers\n  sluice-agent send bob hello");
+  describe_setup(app, o, run);
+  describe_messages(app, o, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // help and version
+    return report({ErrorCode::kUsage, fmt::format("{}; see: sluice-agent --help", e.what())}, o.json());
+  }
+  if (!crypto::init() || !crypto::aead().usable()) {
+    return report({ErrorCode::kResource, "this CPU lacks AES-NI, which the tunnel needs"}, o.json());
+  }
+  auto state = o.state.empty() ? default_state() : Result<std::string>(o.state);
+  if (!state) return report(state.error(), o.json());
+  const auto result = run(*state);
+  return result ? *result : report(result.error(), o.json());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  harden_process();
+  try {
+    return run_command(argc, argv);
+  } catch (const std::exception& e) {
+    return report({ErrorCode::kInternal, e.what()}, false);
+  }
+}

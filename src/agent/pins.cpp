@@ -1,0 +1,82 @@
+#include "agent/pins.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "crypto/text.h"
+
+namespace sluice::agent {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kFileLimit = 64u << 20;
+
+std::optional<ByteArray<32>> key_from(const json& value) {
+  if (!value.is_string()) return std::nullopt;
+  const auto bytes = crypto::from_base64(value.get<std::string>());
+  if (!bytes || bytes->size() != 32) return std::nullopt;
+  return take<32>(bytes->data());
+}
+
+}  // namespace
+
+std::string Pins::to_json() const {
+  json peers = json::object();
+  for (const auto& [identity, pin] : enrols) {
+    peers[crypto::to_did(identity)] = {{"issued_ms", pin.issued_ms},
+                                       {"e2e_key", crypto::to_base64(pin.e2e_key)}};
+  }
+  json out = {{"version", 1}, {"peers", std::move(peers)}};
+  if (operator_key) out["operator_key"] = crypto::to_base64(*operator_key);
+  return out.dump(1);
+}
+
+Result<Pins> Pins::from_json(const std::string& text) {
+  const auto broken = [](const char* what) {
+    return fail(ErrorCode::kKeyFile, fmt::format("{} is not readable", what));
+  };
+  const json doc = json::parse(text, nullptr, false);
+  if (!doc.is_object() || doc.value("version", json()) != 1) return broken("the list of pinned keys");
+  Pins out;
+  if (doc.contains("operator_key")) {
+    out.operator_key = key_from(doc["operator_key"]);
+    if (!out.operator_key) return broken("the operator's pinned key");
+  }
+  const json peers = doc.value("peers", json::object());
+  for (const auto& [did, value] : peers.items()) {
+    const auto identity = crypto::parse_did(did);
+    if (!identity || !value.is_object() || !value.contains("issued_ms") ||
+        !value["issued_ms"].is_number_unsigned() || !value.contains("e2e_key")) {
+      return broken("a peer's pinned key");
+    }
+    const auto key = key_from(value["e2e_key"]);
+    if (!key) return broken("a peer's pinned key");
+    out.enrols[*identity] = {value["issued_ms"].get<uint64_t>(), *key};
+  }
+  return out;
+}
+
+Result<Pins> load_pins(const std::string& path) {
+  const auto text = read_secret_file(path, kFileLimit);
+  if (!text && text.error().code == ErrorCode::kNotFound) return Pins{};
+  if (!text) return tl::unexpected(text.error());
+  auto pins = Pins::from_json(*text);
+  if (!pins) {
+    return fail(ErrorCode::kKeyFile,
+                fmt::format("{}: {}; delete the file only if you accept that keys which it pinned "
+                            "may have changed",
+                            path, pins.error().message));
+  }
+  return pins;
+}
+
+Result<void> save_pins(const std::string& path, Pins& pins) {
+  const std::string text = pins.to_json();
+  auto written = write_file(path, as_bytes(text), 0600);
+  if (written) pins.changed = false;
+  return written;
+}
+
+}  // namespace sluice::agent

@@ -1,0 +1,34 @@
+// What the agent remembers for good about others, so that a relay cannot take it back: the
+// operator's key, and the newest end-to-end key that each peer has certified. Kept in the state
+// folder. Owned by the agent's thread.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "crypto/identity.h"
+
+namespace sluice::agent {
+
+struct EnrolPin {
+  uint64_t issued_ms = 0;
+  ByteArray<32> e2e_key{};
+};
+
+struct Pins {
+  std::optional<crypto::PublicKey> operator_key;
+  std::map<crypto::PublicKey, EnrolPin> enrols;
+  bool changed = false;  // since it was saved
+
+  std::string to_json() const;
+  static Result<Pins> from_json(const std::string& text);
+};
+
+// A missing file is an empty set of pins.
+Result<Pins> load_pins(const std::string& path);
+Result<void> save_pins(const std::string& path, Pins& pins);
+
+}  // namespace sluice::agent

@@ -1,0 +1,93 @@
+#include "agent/session.h"
+
+namespace sluice::agent {
+namespace {
+
+crypto::AeadOp operation(const crypto::GcmKey& key, const ByteArray<4>& salt, uint8_t* packet,
+                         uint32_t region) {
+  crypto::AeadOp op{};
+  op.key = &key;
+  op.aad = packet;
+  op.aad_size = sizeof(wire::OuterHeader);
+  op.tag = packet + sizeof(wire::OuterHeader);
+  op.text = packet + wire::kDataRegion;
+  op.text_size = region;
+  std::memcpy(op.nonce, salt.data(), 4);
+  std::memcpy(op.nonce + 4, packet + 8, 8);
+  return op;
+}
+
+// The header seal's AAD: outer header | last 16 bytes of the packet | UDP payload length.
+ByteArray<34> header_seal_aad(Bytes packet) {
+  ByteArray<34> out;
+  std::memcpy(out.data(), packet.data(), 16);
+  std::memcpy(out.data() + 16, packet.data() + packet.size() - 16, 16);
+  store_le(out.data() + 32, static_cast<uint16_t>(packet.size()));
+  return out;
+}
+
+bool allows_header_seal(const wire::FrameHeader& f) {
+  const auto type = static_cast<wire::FrameType>(f.type);
+  return type == wire::FrameType::kDatagram || type == wire::FrameType::kCallData;
+}
+
+}  // namespace
+
+Session::Session(const wire::WelcomePayload& welcome, SessionKeys keys, uint64_t born_ms)
+    : keys_(std::make_unique<Keys>()),
+      windows_(std::make_unique<fabric::ReplayWindow[]>(welcome.receive_lanes)),
+      send_salt_(keys.send_salt),
+      receive_salt_(keys.receive_salt),
+      own_index_(welcome.receiver),
+      relay_index_(welcome.sender),
+      lanes_(welcome.receive_lanes),
+      born_ms_(born_ms) {
+  crypto::aead().expand(keys.send.data(), keys_->send);
+  crypto::aead().expand(keys.receive.data(), keys_->receive);
+}
+
+Session::~Session() { crypto::wipe(keys_.get(), sizeof(Keys)); }
+
+void Session::seal(const wire::FrameHeader& frame, Bytes payload, Buffer& out) {
+  const size_t region = sizeof frame + payload.size();
+  out.resize(wire::kDataRegion + region);
+  wire::write_outer(out.data(), {uint8_t(wire::Type::kData), wire::kProtocolVersion,
+                                 static_cast<uint16_t>(region), relay_index_,
+                                 wire::make_counter(0, sent_++)});
+  wire::write_frame(out.data() + wire::kDataRegion, frame);
+  if (!payload.empty()) {
+    std::memcpy(out.data() + wire::kDataRegion + sizeof frame, payload.data(), payload.size());
+  }
+  auto op = operation(keys_->send, send_salt_, out.data(), static_cast<uint32_t>(region));
+  crypto::aead().seal({&op, 1});
+}
+
+OpenVerdict Session::open(MutBytes packet, wire::FrameHeader& frame, MutBytes& payload) {
+  const auto outer = wire::read_outer(packet.data());
+  const auto seal = wire::seal_of(outer.sealed_length, packet.size());
+  if (seal == wire::Seal::kMalformed) return OpenVerdict::kMalformed;
+  if (outer.lane() >= lanes_) return OpenVerdict::kLane;
+  fabric::ReplayWindow& window = windows_[outer.lane()];
+  if (window.check(outer.sequence()) != fabric::ReplayVerdict::kFresh) return OpenVerdict::kReplay;
+
+  auto op = operation(keys_->receive, receive_salt_, packet.data(), outer.sealed_length);
+  ByteArray<34> aad;
+  if (seal == wire::Seal::kHeader) {
+    aad = header_seal_aad(packet);
+    op.aad = aad.data();
+    op.aad_size = aad.size();
+  }
+  crypto::aead().open({&op, 1});
+  if (!op.ok) return OpenVerdict::kBadTag;
+  bool highest = false;
+  if (window.commit(outer.sequence(), highest) != fabric::ReplayVerdict::kFresh) {
+    return OpenVerdict::kReplay;
+  }
+  ++received_;
+  frame = wire::read_frame(packet.data() + wire::kDataRegion);
+  payload = packet.subspan(wire::kDataMin);
+  if (seal == wire::Seal::kHeader && !allows_header_seal(frame)) return OpenVerdict::kMalformed;
+  return OpenVerdict::kOk;
+}
+
+}  // namespace sluice::agent
