@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """The demo's main part; scripts/demo does the set-up and the build before it."""
 import argparse
 import json

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Holds the source to the house's rules (docs/architecture.md): who may include whom, and which
 folders may see DPDK, IPsec-MB and libsodium. Prints every breach with its line; exit 1 if any."""
 import pathlib

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Adds up JUnit reports: every case that ran, by suite, and the closing line `N passed, N failed`."""
 import sys
 import xml.etree.ElementTree as ElementTree

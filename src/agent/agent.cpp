@@ -63,7 +63,7 @@ void Agent::tick(Now now) {
 uint64_t Agent::deadline(Now now) const {
   uint64_t at = tunnel_.deadline(now);
   for (const auto& [identity, peer] : peers_) {
-    if (peer.session) at = std::min(at, peer.session->deadline(now));
+    if (peer.session) at = std::min(at, peer.session->deadline());
   }
   return at;
 }

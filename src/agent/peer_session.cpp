@@ -150,6 +150,7 @@ void PeerSession::confirm(Now now) {
 }
 
 void PeerSession::tick(Now now) {
+  last_tick_ms_ = now.mono_ms;
   std::erase_if(keys_, [&](const auto& k) { return k->expired(now.mono_ms); });
   if (unconfirmed_ && unconfirmed_->expired(now.mono_ms)) unconfirmed_.reset();
   if (confirming_ && now.mono_ms >= confirming_->next_send_ms) {
@@ -161,15 +162,13 @@ void PeerSession::tick(Now now) {
   if (wants_start(now)) start(now);
 }
 
-uint64_t PeerSession::deadline(Now now) const {
+uint64_t PeerSession::deadline() const {
   uint64_t at = kNever;
   if (attempt_) at = std::min(at, attempt_->next_send_ms);
   if (confirming_) at = std::min(at, confirming_->next_send_ms);
-  if (!attempt_ && (!queue_.empty() || peer_lost_keys_)) {
-    at = std::min(at, std::max(start_not_before_ms_, now.mono_ms));
-  }
+  if (!attempt_ && (!queue_.empty() || peer_lost_keys_)) at = std::min(at, start_not_before_ms_);
   // Ages are long; a second's delay in rekeying or forgetting keys does no harm.
-  if (!keys_.empty() || unconfirmed_) at = std::min(at, now.mono_ms + 1'000);
+  if (!keys_.empty() || unconfirmed_) at = std::min(at, last_tick_ms_ + 1'000);
   return at;
 }
 

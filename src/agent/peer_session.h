@@ -67,7 +67,7 @@ class PeerSession {
   Sent send(MessageKind kind, Bytes body, Now now);
   void receive(MutBytes message, Now now);
   void tick(Now now);
-  uint64_t deadline(Now now) const;  // mono_ms, kNever when there is nothing to wait for
+  uint64_t deadline() const;  // mono_ms, kNever when there is nothing to wait for
 
   bool ready(Now now) const { return sending_keys(now) != nullptr; }
   size_t queued() const { return queue_.size(); }
@@ -129,6 +129,7 @@ class PeerSession {
   std::optional<uint64_t> last_kk1_ms_;
   std::optional<uint64_t> last_used_ms_;  // data in either direction
   uint64_t start_not_before_ms_ = 0;
+  uint64_t last_tick_ms_ = 0;
   bool peer_lost_keys_ = false;  // it sends on keys we do not have
   std::string last_error_;
   Buffer out_;

@@ -24,6 +24,7 @@ Tunnel::Tunnel(TunnelConfig config, TunnelHooks hooks)
     : config_(std::move(config)), hooks_(std::move(hooks)), backoff_(100, 5'000), idle_ms_(kIdleMs) {}
 
 void Tunnel::tick(Now now) {
+  last_tick_ms_ = now.mono_ms;
   drop_old_sessions(now);
   check_liveness(now);
   drive_handshake(now);
@@ -230,7 +231,8 @@ void Tunnel::path_changed(Now now) {
 }
 
 uint64_t Tunnel::deadline(Now now) const {
-  uint64_t at = now.mono_ms + kLatestTickMs;
+  // Ages and packet counts are looked at this often; traffic must not put it off.
+  uint64_t at = last_tick_ms_ + kLatestTickMs;
   if (greeting_) {
     at = std::min(at, greeting_->next_send_ms);
   } else if (needs_handshake(now)) {

@@ -115,6 +115,7 @@ class Tunnel {
   uint64_t cookie_until_ms_ = 0;
   std::optional<wire::WelcomePayload> welcome_;
 
+  uint64_t last_tick_ms_ = 0;
   bool alive_ = false;
   uint64_t last_sent_ms_ = 0;
   uint64_t last_received_ms_ = 0;

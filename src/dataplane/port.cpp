@@ -32,8 +32,11 @@ Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint
 
   if (rte_eth_dev_get_port_by_name(device_name(config.device).c_str(), &view.dpdk_id) != 0) {
     return fail(ErrorCode::kResource,
-                fmt::format("port {}: no device {}; bind it with dpdk-devbind.py, or correct ports: "
-                            "in the configuration", config.name, config.device));
+                fmt::format("port {}: DPDK finds no device {}: {}, or correct ports: in the configuration",
+                            config.name, config.device,
+                            config.device.starts_with("net_")
+                                ? "create the interface or socket that it names"
+                                : "bind the PCI device with dpdk-devbind.py"));
   }
   const uint16_t id = view.dpdk_id;
   rte_eth_dev_info info{};

@@ -1,10 +1,10 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """What goes wrong before anything runs: one clear sentence with the remedy and the right exit code."""
 import os
 import socket
 import subprocess
 
-from common import BUILD, check, main, wait_until
+from common import BUILD, check, main, run, wait_until
 
 
 def test(lab):
@@ -21,7 +21,7 @@ def test(lab):
               f"[wanted {code} {words}, got {result.returncode}]")
 
     good = lab.config.read_text()
-    result = relay(good.replace("r0", "nosuch0"))
+    result = relay(good.replace("iface=r0", "iface=nosuch0"))
     refused(result, 7, "DPDK")
     refused(relay(good.replace("in_memory", "shared").replace("no_huge", "shared")
                   .replace("agents: 256", "agents: 1000000").replace("sessions: 1024", "sessions: 4000000")),
@@ -61,13 +61,14 @@ def test(lab):
           [line for line in (lab.dir / "alpha.log").read_text().splitlines() if "no answer" in line][0][:160])
     second = lab.agent("alpha", "up", check=False)
     check(second.returncode == 8, f"a second daemon is refused: {second.stderr.strip()}")
-    again = lab.agent("alpha", "init", "--name", "alpha", check=False, input="sluice://10.0.0.1:7600/#" + "A" * 43)
+    join = run(BUILD / "sluiced", "-c", lab.config, "--join", "10.0.0.1").stdout
+    again = lab.agent("alpha", "init", "--name", "alpha", check=False, input=join)
     check(again.returncode == 8, f"init does not replace an identity: {again.stderr.strip()}")
     bad = lab.agent("beta", "init", "--name", "x", check=False, input="http://nonsense")
     check(bad.returncode != 0 and len(bad.stderr.strip().splitlines()) == 1, f"a bad join string: {bad.stderr.strip()}")
 
     # Without privilege: exit 77.
-    probe = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "python3",
+    probe = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3",
                             str(lab.dir / "scripts" / "demo_run.py")], capture_output=True, text=True, cwd="/") \
         if (lab.dir / "scripts").exists() else None
     if probe:

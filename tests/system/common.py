@@ -1,4 +1,5 @@
 """What every system test begins with: the lab, checks that name themselves, and traffic that counts."""
+import base64
 import json
 import os
 import pathlib
@@ -71,8 +72,8 @@ class Traffic:
                                  check=False).stdout
             for line in out.splitlines():
                 try:
-                    text = json.loads(line).get("text", "")
-                except ValueError:
+                    text = base64.b64decode(json.loads(line)["data"]).decode()
+                except (ValueError, KeyError):
                     continue
                 if text.startswith(self.tag):
                     self.duplicates += text in self.got

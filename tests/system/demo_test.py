@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """The demo itself, as the README promises it: exit 0, its JSON, and nothing left behind."""
 import json
 import os

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Throws mutated packets at a relay: a corpus made with scapy (tunnel packets of every type, ARP, ICMP, IPv6,
 fragments, options, nonsense), each copy changed at random places, cut or lengthened. Prints how many went out.
 Only ever used inside the test's own namespaces."""

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Sessions renew themselves after 120 s while messages flow both ways: none is lost, none comes twice.
 Runs past 180 s, so that the first sessions have expired, too."""
 import os

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """The relay dies with -9 and comes back: agents return by themselves, the revoked stay out, addresses
 stay. SIGHUP takes a new trust section and refuses a broken one. SIGTERM drains and exits 0."""
 import signal

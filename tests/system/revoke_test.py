@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """A thousand stalled connections to the admin socket do not delay a revocation by more than 5 ms; the
 revoked agent's traffic ends with the answer; its peer is told."""
 import http.client

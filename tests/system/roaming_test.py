@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """An agent's own address changes while messages flow to it: the relay follows after its challenge."""
 from common import check, main, ping_ok, run, wait_until
 

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """100,000 mutated packets from an agent's own wire while good traffic goes on without a lost message."""
 import subprocess
-import sys
 
 from common import ROOT, Traffic, check, main, ping_ok, wait_until
 
@@ -19,9 +18,9 @@ def test(lab):
     noise = []
     for name, share in (("gamma", COUNT // 2), ("alpha", COUNT - COUNT // 2)):
         noise.append(subprocess.Popen(
-            ["ip", "netns", "exec", lab.ns(name), sys.executable, str(ROOT / "tests/system/mutate.py"),
+            ["ip", "netns", "exec", lab.ns(name), "/usr/bin/python3", str(ROOT / "tests/system/mutate.py"),
              "--interface", "eth0", "--relay", lab.address(name, 1), "--own", lab.address(name, 2),
-             "--relay-mac", macs[f"to-{name}"], "--count", str(share), "--seed", str(share + len(noise))],
+             "--relay-mac", macs[f"to-{name}"], "--count", str(share), "--rate", "6000", "--seed", str(share + len(noise))],
             stdout=subprocess.PIPE, text=True))
         lab.children.append(noise[-1])
     sent = sum(int(n.communicate(timeout=300)[0]) for n in noise)
@@ -29,7 +28,7 @@ def test(lab):
         flow.stop().check_whole()
     totals = lab.ctl("counters")["totals"]
     check(sent == COUNT, f"{sent} mutated packets sent")
-    check(totals["rx_packets"] - before > COUNT * 0.9, f"{totals['rx_packets'] - before} packets received meanwhile")
+    check(totals["rx_packets"] - before > COUNT * 0.99, f"{totals['rx_packets'] - before} packets received meanwhile")
     drops = lab.drops()
     check(sum(drops.values()) > COUNT // 2 and len(drops) >= 10, f"dropped for {len(drops)} different reasons: {drops}")
     balance = totals["rx_packets"] + totals["injected"] + totals["handed_in"] + totals["challenges"]
