@@ -28,7 +28,8 @@ def test(lab):
         flow.stop().check_whole()
     totals = lab.ctl("counters")["totals"]
     check(sent == COUNT, f"{sent} mutated packets sent")
-    check(totals["rx_packets"] - before > COUNT * 0.99, f"{totals['rx_packets'] - before} packets received meanwhile")
+    # The af_packet driver asks the kernel to reassemble, so mutated fragments (a seventh of the corpus) never arrive.
+    check(totals["rx_packets"] - before > COUNT * 0.83, f"{totals['rx_packets'] - before} packets received meanwhile")
     drops = lab.drops()
     check(sum(drops.values()) > COUNT // 2 and len(drops) >= 10, f"dropped for {len(drops)} different reasons: {drops}")
     balance = totals["rx_packets"] + totals["injected"] + totals["handed_in"] + totals["challenges"]

@@ -25,11 +25,11 @@ class ControlTest : public testing::Test {
  protected:
   ControlTest()
       : channel(relay_key, pins,
-                {[this](uint64_t request, Bytes message) {
+                {[this](uint64_t id, Bytes message) {
                    pb::Control c;
                    ASSERT_TRUE(c.ParseFromArray(message.data(), int(message.size())));
                    ASSERT_TRUE(c.has_ack());
-                   acks.push_back(request);
+                   acks.push_back(id);
                  },
                  [this](std::vector<PeerEdge> e) { sets.push_back(std::move(e)); },
                  [this](const Revocation& r) { revoked.push_back(r); },
