@@ -11,7 +11,7 @@ namespace sluice::agent {
 
 struct InitCommand {
   std::string name;
-  uint32_t tenant = 0;
+  uint32_t tenant = 1;
   std::string join_file;  // empty: standard input
 };
 Result<int> run_init(const std::string& state, const InitCommand& command);

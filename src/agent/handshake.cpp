@@ -6,8 +6,7 @@ namespace sluice::agent {
 namespace {
 
 ByteArray<16> mac1(const ByteArray<32>& receiver_key, Bytes before) {
-  const auto key = crypto::blake2b_256({as_bytes("sluice-mac1/1"), receiver_key});
-  return crypto::blake2b_128(key, {before});
+  return crypto::blake2b_128(crypto::mac1_key(receiver_key), {before});
 }
 
 SessionKeys session_keys(crypto::NoiseKeys keys) {
@@ -64,18 +63,22 @@ void Handshake::write_hello() {
   std::memcpy(packet_.data() + before.size(), mac.data(), mac.size());
 }
 
-void Handshake::use_cookie(const Cookie& cookie) {
+void Handshake::use_cookie(const crypto::Cookie& cookie) {
   const Bytes before = Bytes(packet_).first(packet_.size() - wire::kMacSize);
   const auto mac = crypto::blake2b_128(cookie, {before});
   std::memcpy(packet_.data() + before.size(), mac.data(), mac.size());
 }
 
-std::optional<Cookie> Handshake::read_retry(Bytes packet) const {
+std::optional<crypto::Cookie> Handshake::read_retry(Bytes packet) const {
   const auto retry = wire::parse_retry(packet);
   if (!retry || retry->outer.receiver != index_) return std::nullopt;
   const Bytes own_mac1 =
       Bytes(packet_).subspan(packet_.size() - 2 * wire::kMacSize, wire::kMacSize);
-  return open_cookie(party_.relay_key, *retry, own_mac1);
+  crypto::Cookie cookie;
+  if (!crypto::open_cookie(party_.relay_key, retry->nonce, own_mac1, retry->sealed_cookie, cookie)) {
+    return std::nullopt;
+  }
+  return cookie;
 }
 
 std::optional<wire::WelcomePayload> Handshake::open_welcome(const wire::WelcomeView& view) {

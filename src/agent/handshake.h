@@ -4,8 +4,8 @@
 
 #include <optional>
 
-#include "agent/retry_cookie.h"
 #include "base/bytes.h"
+#include "crypto/cookie.h"
 #include "crypto/identity.h"
 #include "crypto/noise.h"
 #include "wire/tunnel.h"
@@ -43,9 +43,9 @@ class Handshake {
 
   // The same bytes every time, but for mac2, which a cookie fills.
   Bytes hello() const { return packet_; }
-  void use_cookie(const Cookie& cookie);
+  void use_cookie(const crypto::Cookie& cookie);
 
-  std::optional<Cookie> read_retry(Bytes packet) const;
+  std::optional<crypto::Cookie> read_retry(Bytes packet) const;
   // A packet that is not the answer to this HELLO changes nothing: the true one may still come.
   std::optional<Welcome> read_welcome(Bytes packet);
 

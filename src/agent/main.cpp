@@ -43,8 +43,8 @@ using Run = std::function<Result<int>(const std::string& state)>;
 void describe_setup(CLI::App& app, Options& o, Run& run) {
   auto* init = app.add_subcommand("init", "Make this agent's identity and remember its relay");
   init->add_option("--name", o.init.name, "What peers may call it (default: the host's name)");
-  init->add_option("--tenant", o.init.tenant, "The tenant it belongs to")
-      ->check(CLI::Range(0, 0xffff));
+  init->add_option("--tenant", o.init.tenant, "The tenant it belongs to, as the operator says (default: 1)")
+      ->check(CLI::Range(1, 0xffff));
   init->add_option("--join", o.init.join_file, "File with the join string (default: standard input)");
   init->footer("The join string comes from the relay's operator and may hold a secret, so it is never "
                "an argument.\nExample:  sluice-agent init --name alice < join.txt");

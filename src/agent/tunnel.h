@@ -111,7 +111,7 @@ class Tunnel {
   std::optional<Greeting> greeting_;
   Backoff backoff_;
   uint64_t greet_not_before_ms_ = 0;
-  std::optional<Cookie> cookie_;
+  std::optional<crypto::Cookie> cookie_;
   uint64_t cookie_until_ms_ = 0;
   std::optional<wire::WelcomePayload> welcome_;
 

@@ -1,5 +1,6 @@
 // The tunnel's handshakes: when to greet the relay, how often, and what its answers mean.
 #include <algorithm>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -8,9 +9,9 @@
 namespace sluice::agent {
 namespace {
 
-// The same HELLO is repeated this long: as long as the relay keeps its unconfirmed session, which
-// would refuse a second one, and then some.
-constexpr uint64_t kHelloLifeMs = 5'500;
+// The same HELLO is repeated this long: less than the 5 s for which the relay keeps its unconfirmed
+// session and answers a repetition; after that its time is old.
+constexpr uint64_t kHelloLifeMs = 4'500;
 constexpr uint64_t kCookieLifeMs = 120'000;
 constexpr uint8_t kRetriesPerHello = 4;
 constexpr uint64_t kSilenceMs = 5'000;
@@ -18,6 +19,8 @@ constexpr uint64_t kRepeatReportMs = 60'000;
 // The relay takes times up to 60 s ahead of its clock, so the last it took from this identity may
 // lie that far ahead: what to add when its own clock did not do.
 constexpr uint64_t kAheadMs = 55'000;
+// Less than this between the clocks is no reason for the user to look at them.
+constexpr int64_t kWorthSayingMs = 1'000;
 
 }  // namespace
 
@@ -31,6 +34,7 @@ void Tunnel::drive_handshake(Now now) {
     greeting_.reset();
     return;
   }
+  if (!alive_ && !silent_since_ms_) silent_since_ms_ = now.mono_ms;
   if (!greeting_) {
     if (now.mono_ms >= greet_not_before_ms_) greet(now);
   } else if (now.mono_ms >= greeting_->next_send_ms) {
@@ -69,7 +73,6 @@ void Tunnel::send_hello(Now now) {
   if (cookie_ && now.mono_ms >= cookie_until_ms_) cookie_.reset();
   if (cookie_) greeting_->handshake.use_cookie(*cookie_);
   greeting_->next_send_ms = now.mono_ms + backoff_.next(config_.random());
-  if (!alive_ && !silent_since_ms_) silent_since_ms_ = now.mono_ms;
   ++counters_.hellos;
   hooks_.send(greeting_->handshake.hello());
 }
@@ -117,12 +120,12 @@ void Tunnel::correct_clock(uint64_t relay_time_ms, Now now) {
   clock_offset_ms_ = static_cast<int64_t>(relay_time_ms - now.unix_ms);
   // What was sent ahead of the true time must not hold the corrected one up.
   last_time_ms_ = 0;
-  if (bad_times_ == 1) {
+  const int64_t apart = std::abs(clock_offset_ms_);
+  if (bad_times_ == 1 && apart >= kWorthSayingMs) {
     hooks_.report(Level::kWarn,
                   fmt::format("the relay did not take this host's time, which is {} ms {} the "
                               "relay's; corrected for the tunnel, trying again",
-                              clock_offset_ms_ < 0 ? -clock_offset_ms_ : clock_offset_ms_,
-                              clock_offset_ms_ < 0 ? "ahead of" : "behind"));
+                              apart, clock_offset_ms_ < 0 ? "ahead of" : "behind"));
   } else if (bad_times_ == 4) {
     hooks_.report(Level::kError, fmt::format("the relay {} does not take its own time back: does "
                                              "another host use this agent's identity?",

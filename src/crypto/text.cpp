@@ -45,7 +45,7 @@ std::optional<Buffer> from_hex(std::string_view text) {
   size_t n = 0;
   const char* end = nullptr;
   if (sodium_hex2bin(out.data(), out.size(), text.data(), text.size(), nullptr, &n, &end) != 0 ||
-      end != text.data() + text.size()) {
+      end != text.data() + text.size() || to_hex(out) != text) {
     return std::nullopt;
   }
   return out;

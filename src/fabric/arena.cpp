@@ -99,6 +99,7 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
 Arena::~Arena() {
   if (base_ == nullptr) return;
   // Keys do not outlive the process in a page that somebody else gets.
+  crypto::wipe(relay_, sizeof(RelayRecord));
   crypto::wipe(sessions_, sizes().sessions * sizeof(Session));
   munmap(base_, size_);
 }

@@ -165,10 +165,10 @@ TEST(Aead, AgreesWithLibsodiumInPlace) {
       const Buffer plain = p.text;
       Buffer expected(n + kTagSize);
       unsigned long long written = 0;
-      ASSERT_EQ(crypto_aead_aes256gcm_encrypt(expected.data(), &written, plain.data(), n,
-                                              p.aad.data(), aad_size, nullptr, p.nonce.data(),
-                                              p.raw_key.data()),
-                0);
+      ASSERT_EQ(
+          crypto_aead_aes256gcm_encrypt(expected.data(), &written, plain.data(), n, p.aad.data(),
+                                        aad_size, nullptr, p.nonce.data(), p.raw_key.data()),
+          0);
       ASSERT_EQ(written, expected.size());
       p.seal();
       ASSERT_TRUE(std::equal(p.text.begin(), p.text.end(), expected.begin()));
@@ -178,12 +178,12 @@ TEST(Aead, AgreesWithLibsodiumInPlace) {
 
       Buffer appended(n + kTagSize + 1, 0x5c);
       std::copy(plain.begin(), plain.end(), appended.begin());
-      aead().seal_appended(*p.key, p.nonce.data(), p.aad, Bytes(appended).first(n), appended.data());
+      aead().seal_appended(*p.key, p.nonce.data(), p.aad, Bytes(appended).first(n),
+                           appended.data());
       ASSERT_EQ(appended.back(), 0x5c);
       appended.pop_back();
       ASSERT_EQ(appended, expected);
-      ASSERT_TRUE(
-          aead().open_appended(*p.key, p.nonce.data(), p.aad, appended, appended.data()));
+      ASSERT_TRUE(aead().open_appended(*p.key, p.nonce.data(), p.aad, appended, appended.data()));
       appended.resize(n);
       ASSERT_EQ(appended, plain);
     }
@@ -209,7 +209,10 @@ TEST(Aead, EveryFlippedBitIsRefused) {
       const uint8_t mask = uint8_t(1u << bit);
       EXPECT_TRUE(refused([mask](Packet& p) { p.text.front() ^= mask; }));
       EXPECT_TRUE(refused([mask](Packet& p) { p.text.back() ^= mask; }));
-      EXPECT_TRUE(refused([mask](Packet& p) { p.raw_key[31] ^= mask; aead().expand(p.raw_key.data(), *p.key); }));
+      EXPECT_TRUE(refused([mask](Packet& p) {
+        p.raw_key[31] ^= mask;
+        aead().expand(p.raw_key.data(), *p.key);
+      }));
     }
     for (size_t bit = 0; bit < 8 * sealed.aad.size(); ++bit) {
       EXPECT_TRUE(refused([bit](Packet& p) { p.aad[bit / 8] ^= uint8_t(1u << bit % 8); })) << bit;

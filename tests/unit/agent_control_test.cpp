@@ -178,7 +178,7 @@ TEST_F(ControlTest, SyncIsAppliedWhenCompleteAndTheHighestHolds) {
   sync(9, 1, 2, {e});
   ASSERT_EQ(sets.size(), 2u);
   EXPECT_TRUE(sets[1].empty());
-  EXPECT_EQ(acks.size(), 9u);  // all of them
+  EXPECT_EQ(acks.size(), 10u);  // all of them
 
   channel.forget();
   EXPECT_FALSE(channel.synced());

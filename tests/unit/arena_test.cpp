@@ -21,7 +21,8 @@ namespace {
 constexpr size_t kTwoMiB = 2u << 20;
 
 const ArenaSizes kSizes[] = {
-    {1, 1, 1, 1, 1}, {3, 5, 7, 2, 3}, {100, 1000, 50, 4, 2}, {1000, 4000, 1000, 3, 4}, {0, 0, 0, 1, 1},
+    {1, 1, 1, 1, 1},          {3, 5, 7, 2, 3}, {100, 1000, 50, 4, 2},
+    {1000, 4000, 1000, 3, 4}, {0, 0, 0, 1, 1},
 };
 
 std::unique_ptr<Arena> make(const ArenaSizes& sizes) {
@@ -30,7 +31,9 @@ std::unique_ptr<Arena> make(const ArenaSizes& sizes) {
   return arena ? std::move(*arena) : nullptr;
 }
 
-const uint8_t* base(const Arena& arena) { return reinterpret_cast<const uint8_t*>(&arena.header()); }
+const uint8_t* base(const Arena& arena) {
+  return reinterpret_cast<const uint8_t*>(&arena.header());
+}
 
 // The lines of smaps that describe the mapping which begins at `p`.
 std::vector<std::string> mapping(const void* p) {
@@ -63,7 +66,8 @@ TEST(Arena, NeededIsWhatIsMapped) {
     const auto lines = mapping(base(*arena));
     ASSERT_FALSE(lines.empty());
     EXPECT_NE(lines[0].find("sluice-arena"), std::string::npos) << lines[0];
-    EXPECT_NE(lines[0].find("rw-s"), std::string::npos) << "shared, so that a successor can adopt it";
+    EXPECT_NE(lines[0].find("rw-s"), std::string::npos)
+        << "shared, so that a successor can adopt it";
     bool sized = false;
     for (const auto& l : lines) {
       if (l.starts_with("Size:")) sized = std::stoul(l.substr(5)) * 1024 == needed;
@@ -75,7 +79,8 @@ TEST(Arena, NeededIsWhatIsMapped) {
 TEST(Arena, GrowsWithEveryTable) {
   const ArenaSizes small{1, 1, 1, 1, 1};
   const size_t least = Arena::needed(small);
-  for (uint32_t ArenaSizes::*field : {&ArenaSizes::agents, &ArenaSizes::edges, &ArenaSizes::sessions}) {
+  for (uint32_t ArenaSizes::*field :
+       {&ArenaSizes::agents, &ArenaSizes::edges, &ArenaSizes::sessions}) {
     ArenaSizes more = small;
     more.*field = 100'000;
     EXPECT_GE(Arena::needed(more), least + 100'000 * 128u - kTwoMiB);
@@ -144,8 +149,9 @@ TEST(Arena, TablesAreAlignedInOrderAndApart) {
     EXPECT_EQ(arena->sessions().size(), sizes.sessions);
     if (sizes.sessions > 0) {
       EXPECT_EQ(at(&arena->window(0, 0)), h.windows_at);
-      EXPECT_EQ(at(&arena->window(sizes.sessions - 1, sizes.lanes_in - 1)),
-                h.windows_at + (uint64_t{sizes.sessions} * sizes.lanes_in - 1) * sizeof(ReplayWindow));
+      EXPECT_EQ(
+          at(&arena->window(sizes.sessions - 1, sizes.lanes_in - 1)),
+          h.windows_at + (uint64_t{sizes.sessions} * sizes.lanes_in - 1) * sizeof(ReplayWindow));
       EXPECT_EQ(at(&arena->lane_counter(0, 0)), h.lanes_at);
       EXPECT_EQ(at(&arena->lane_counter(sizes.workers - 1, sizes.sessions - 1)),
                 h.lanes_at + (uint64_t{sizes.sessions} * sizes.workers - 1) * 8);
@@ -175,7 +181,8 @@ TEST(Arena, CellsAreDistinct) {
   }
   for (Agent& a : arena->agents()) a.address = value++;
   for (Edge& e : arena->edges()) e.tenant = uint32_t(value++);
-  for (uint32_t w = 0; w < sizes.workers; ++w) arena->counters(w).drops[kDropReasons - 1].add(value++);
+  for (uint32_t w = 0; w < sizes.workers; ++w)
+    arena->counters(w).drops[kDropReasons - 1].add(value++);
   arena->relay().epoch = value++;
   value = 1;
   for (uint32_t s = 0; s < sizes.sessions; ++s) {

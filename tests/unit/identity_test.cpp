@@ -32,8 +32,7 @@ std::vector<SignatureVector> signature_vectors(const std::string& source) {
   std::vector<SignatureVector> out;
   if (source == vectors::kRfc) {
     for (const auto& v : rfc::kEd25519) {
-      out.push_back(
-          {v.name, unhex_array<32>(v.key), unhex(v.message), unhex(v.signature), true});
+      out.push_back({v.name, unhex_array<32>(v.key), unhex(v.message), unhex(v.signature), true});
     }
     return out;
   }

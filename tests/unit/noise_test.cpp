@@ -42,7 +42,8 @@ std::vector<Vector> noise_vectors(const std::string& source) {
                unhex_array<32>(v.responder_ephemeral),
                unhex(v.handshake_hash),
                {}};
-      for (const auto& m : v.messages) w.messages.emplace_back(unhex(m.payload), unhex(m.ciphertext));
+      for (const auto& m : v.messages)
+        w.messages.emplace_back(unhex(m.payload), unhex(m.ciphertext));
       out.push_back(std::move(w));
     }
     return out;
@@ -83,11 +84,14 @@ struct Pair {
 
   void start() {
     const bool psk = pattern == NoisePattern::kIkPsk2;
-    NoiseConfig a{pattern, NoiseRole::kInitiator, initiator_prologue, &initiator_static,
+    NoiseConfig a{pattern,
+                  NoiseRole::kInitiator,
+                  initiator_prologue,
+                  &initiator_static,
                   responder_key_known ? responder_key_known : responder_static.public_key,
                   psk ? &initiator_psk : nullptr};
-    NoiseConfig b{pattern, NoiseRole::kResponder, responder_prologue, &responder_static,
-                  std::nullopt, psk ? &responder_psk : nullptr};
+    NoiseConfig b{pattern,           NoiseRole::kResponder, responder_prologue,
+                  &responder_static, std::nullopt,          psk ? &responder_psk : nullptr};
     if (pattern == NoisePattern::kKk) {
       b.remote_static = initiator_key_known ? initiator_key_known : initiator_static.public_key;
     }
@@ -124,7 +128,8 @@ TEST_P(NoiseVectors, BothRolesAsPublished) {
     SCOPED_TRACE(v.name);
     ASSERT_GE(v.messages.size(), 4u) << "two handshake messages and one each way";
     Pair p;
-    p.pattern = v.name.find("_KK_") != std::string::npos ? NoisePattern::kKk : NoisePattern::kIkPsk2;
+    p.pattern =
+        v.name.find("_KK_") != std::string::npos ? NoisePattern::kKk : NoisePattern::kIkPsk2;
     p.initiator_prologue = p.responder_prologue = v.prologue;
     p.initiator_static = X25519KeyPair::from_secret(Key256(v.initiator_static));
     p.responder_static = X25519KeyPair::from_secret(Key256(v.responder_static));
@@ -155,8 +160,10 @@ TEST_P(NoiseVectors, BothRolesAsPublished) {
     const NoiseKeys ours = p.initiator->split();
     const NoiseKeys theirs = p.responder->split();
     EXPECT_EQ(hex(ours.hash), hex(v.handshake_hash));
-    EXPECT_TRUE(equal_secret(ours.initiator_to_responder.view(), theirs.initiator_to_responder.view()));
-    EXPECT_TRUE(equal_secret(ours.responder_to_initiator.view(), theirs.responder_to_initiator.view()));
+    EXPECT_TRUE(
+        equal_secret(ours.initiator_to_responder.view(), theirs.initiator_to_responder.view()));
+    EXPECT_TRUE(
+        equal_secret(ours.responder_to_initiator.view(), theirs.responder_to_initiator.view()));
     GcmKey keys[2];
     aead().expand(ours.initiator_to_responder.data(), keys[0]);
     aead().expand(theirs.responder_to_initiator.data(), keys[1]);
@@ -332,9 +339,9 @@ TEST(Hash, HmacSha256OfRfc4231) {
     const Buffer message = unhex(v.message);
     EXPECT_EQ(hex(hmac_sha256(unhex(v.key), {message})), v.mac);
     const size_t half = message.size() / 2;
-    EXPECT_EQ(hex(hmac_sha256(unhex(v.key),
-                              {Bytes(message).first(half), Bytes(message).subspan(half)})),
-              v.mac);
+    EXPECT_EQ(
+        hex(hmac_sha256(unhex(v.key), {Bytes(message).first(half), Bytes(message).subspan(half)})),
+        v.mac);
   }
 }
 

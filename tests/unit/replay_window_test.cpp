@@ -51,14 +51,38 @@ TEST_P(ReplayWindowModel, SameAnswersOverRandomSequences) {
     const uint64_t next = model.next();
     uint64_t s = 0;
     switch (random() % 16) {
-      case 0: case 1: case 2: case 3: case 4: s = next; break;                // in order
-      case 5: case 6: case 7: s = next + random() % 8; break;                 // small loss
-      case 8: case 9: case 10: s = next - std::min(next, random() % 64); break;  // reordered
-      case 11: s = next - std::min(next, random() % 2200); break;             // anywhere in it
-      case 12: s = next - std::min(next, 2040 + random() % 20); break;        // its lower edge
-      case 13: s = random() % 64 == 0 ? next + random() % 5000 : next; break; // beyond the window
-      case 14: s = random() % 256 == 0 ? next + (random() % (uint64_t{1} << 40)) : next; break;
-      default: s = random() % (next + 1); break;                              // mostly too old
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+      case 4:
+        s = next;
+        break;  // in order
+      case 5:
+      case 6:
+      case 7:
+        s = next + random() % 8;
+        break;  // small loss
+      case 8:
+      case 9:
+      case 10:
+        s = next - std::min(next, random() % 64);
+        break;  // reordered
+      case 11:
+        s = next - std::min(next, random() % 2200);
+        break;  // anywhere in it
+      case 12:
+        s = next - std::min(next, 2040 + random() % 20);
+        break;  // its lower edge
+      case 13:
+        s = random() % 64 == 0 ? next + random() % 5000 : next;
+        break;  // beyond the window
+      case 14:
+        s = random() % 256 == 0 ? next + (random() % (uint64_t{1} << 40)) : next;
+        break;
+      default:
+        s = random() % (next + 1);
+        break;  // mostly too old
     }
     if (random() % 20'000 == 0) s = kTop - 1 - random() % 5000;
     s = std::min(s, kTop - 1);
@@ -143,7 +167,8 @@ TEST(ReplayWindow, CommitDecidesWhatCheckLetThroughTwice) {
 TEST(ReplayWindow, TheLastSequences) {
   ReplayWindow window;
   for (uint64_t s = kTop - 3000; s < kTop; ++s) ASSERT_EQ(commit(window, s), ReplayVerdict::kFresh);
-  for (uint64_t s = kTop - 2048; s < kTop; ++s) ASSERT_EQ(commit(window, s), ReplayVerdict::kReplay);
+  for (uint64_t s = kTop - 2048; s < kTop; ++s)
+    ASSERT_EQ(commit(window, s), ReplayVerdict::kReplay);
   EXPECT_EQ(commit(window, kTop - 2049), ReplayVerdict::kTooOld);
   EXPECT_EQ(commit(window, 0), ReplayVerdict::kTooOld);
   EXPECT_EQ(window.next(), kTop);
@@ -151,7 +176,8 @@ TEST(ReplayWindow, TheLastSequences) {
 
 TEST(ReplayWindow, CheckChangesNothing) {
   ReplayWindow window;
-  for (uint64_t s : {uint64_t{5}, uint64_t{5000}, kTop - 1}) EXPECT_EQ(window.check(s), ReplayVerdict::kFresh);
+  for (uint64_t s : {uint64_t{5}, uint64_t{5000}, kTop - 1})
+    EXPECT_EQ(window.check(s), ReplayVerdict::kFresh);
   EXPECT_EQ(window.next(), 0u);
   EXPECT_EQ(commit(window, 5), ReplayVerdict::kFresh);
 }

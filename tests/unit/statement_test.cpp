@@ -18,14 +18,16 @@ using vectors::layout;
 const std::string kKeyA(64, 'a');
 const std::string kKeyB(64, 'b');
 const std::string kHead = "0801 1220" + kKeyA + "1807 20e807";
-const std::string kEnrol = "0a026162 1001 1a20" + kKeyB;                  // 4 + 2 + 34 = 40 = 0x28
+const std::string kEnrol = "0a026162 1001 1a20" + kKeyB;  // 4 + 2 + 34 = 40 = 0x28
 const std::string kStatement = kHead + "a20128" + kEnrol;
 
 bool accepts(Bytes b) {
   pb::Statement out;
   return parse_statement(b, out).has_value();
 }
-bool accepts(const std::string& text) { return accepts(layout(text)); }
+bool accepts(const std::string& text) {
+  return accepts(layout(text));
+}
 
 pb::Statement sample() {
   pb::Statement s;

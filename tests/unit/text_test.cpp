@@ -36,7 +36,8 @@ TEST(Hex, KnownAnswersAndRoundTrips) {
 }
 
 TEST(Hex, RefusesWhatTheEncoderDoesNotWrite) {
-  for (const char* bad : {"0", "000", "0g", "g0", "0x00", " 00", "00 ", "0 0", "00:00", "00\n", "-1"}) {
+  for (const char* bad :
+       {"0", "000", "0g", "g0", "0x00", " 00", "00 ", "0 0", "00:00", "00\n", "-1"}) {
     EXPECT_FALSE(from_hex(bad)) << bad;
   }
   EXPECT_FALSE(from_hex(std::string_view("00\0\0", 4)));
@@ -81,8 +82,8 @@ TEST(Base64, RoundTrips) {
 }
 
 TEST(Base64, OnlyOneSpelling) {
-  for (const char* bad : {"Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Zm8", " Zg==", "Zg== ", "Zg==\n", "Z g==",
-                          "=", "====", "Z", "-_8=", "Zg==Zg==", "Zm9v=", "Zm9v===="}) {
+  for (const char* bad : {"Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Zm8", " Zg==", "Zg== ", "Zg==\n",
+                          "Z g==", "=", "====", "Z", "-_8=", "Zg==Zg==", "Zm9v=", "Zm9v===="}) {
     EXPECT_FALSE(from_base64(bad)) << bad;
   }
   for (const char* bad : {"Zg==", "Zm8=", "Zh", "Zm9", "+/8", "Z", " Zg", "Zg ", "Zg\n", "="}) {
@@ -139,7 +140,8 @@ TEST(Base58, RoundTripsOfEveryLengthWithAndWithoutLeadingZeros) {
 }
 
 TEST(Base58, RefusesOtherLettersAndTooMuch) {
-  for (const char* bad : {"0", "O", "I", "l", " 2g", "2g ", "2 g", "2g\n", "a3g+", "a3g/", "a3g="}) {
+  for (const char* bad :
+       {"0", "O", "I", "l", " 2g", "2g ", "2 g", "2g\n", "a3g+", "a3g/", "a3g="}) {
     EXPECT_FALSE(from_base58(bad, 64)) << bad;
   }
   EXPECT_FALSE(from_base58(std::string_view("2g\0", 3), 64));

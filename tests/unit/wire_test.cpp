@@ -20,7 +20,9 @@ bool inside(Bytes part, Bytes whole) {
   return part.data() >= whole.data() && part.data() + part.size() <= whole.data() + whole.size();
 }
 
-size_t offset(Bytes part, Bytes whole) { return static_cast<size_t>(part.data() - whole.data()); }
+size_t offset(Bytes part, Bytes whole) {
+  return static_cast<size_t>(part.data() - whole.data());
+}
 
 Buffer counting(size_t size, uint8_t first) {
   Buffer out(size);
@@ -28,7 +30,9 @@ Buffer counting(size_t size, uint8_t first) {
   return out;
 }
 
-void append(Buffer& to, Bytes more) { to.insert(to.end(), more.begin(), more.end()); }
+void append(Buffer& to, Bytes more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
 
 // A parser as yes or no over a packet that lies at the end of its own allocation, so that a
 // sanitizer sees every byte read beyond it.
@@ -227,7 +231,8 @@ TEST(HelloPayload, BadOnesAreRefused) {
   EXPECT_EQ(hello_payload({}, 0).size(), 110u);
   refuses_every_truncation(hello_payload({}, 0), accepts_payload);
   EXPECT_TRUE(accepts_payload(hello_payload(counting(255, 1), 0)));
-  EXPECT_FALSE(accepts_payload(hello_payload(counting(256, 1), 0))) << "a token has at most 255 bytes";
+  EXPECT_FALSE(accepts_payload(hello_payload(counting(256, 1), 0)))
+      << "a token has at most 255 bytes";
   EXPECT_FALSE(accepts_payload(hello_payload(counting(300, 1), 10)));
 
   const Buffer good = hello_payload(counting(16, 1), 46);
@@ -275,9 +280,17 @@ TEST(Welcome, PayloadLayout) {
       "04030201 08070605 f0a3010007000000 1817161514131211 2827262524232221 34333231 44434241"
       "b405 03 04 00000000");
   ASSERT_EQ(expected.size(), 48u);
-  const WelcomePayload p{0x01020304, 0x05060708,         0x000000070001a3f0, 0x1112131415161718,
-                         0x2122232425262728, 0x31323334, 0x41424344,         1460,
-                         3,                  4,          0};
+  const WelcomePayload p{0x01020304,
+                         0x05060708,
+                         0x000000070001a3f0,
+                         0x1112131415161718,
+                         0x2122232425262728,
+                         0x31323334,
+                         0x41424344,
+                         1460,
+                         3,
+                         4,
+                         0};
   uint8_t out[48];
   store_le(out, p);
   EXPECT_EQ(hex(out), hex(expected));
@@ -441,8 +454,8 @@ Buffer e2e(uint8_t type, uint64_t counter, size_t size) {
 const Accepts accepts_e2e = [](Bytes b) { return parse_e2e(b).has_value(); };
 
 TEST(EndToEnd, HeaderLayout) {
-  const Buffer message = layout(
-      "03 000000 d4c3b2a1 8877665544332211 00000000000000000000000000000000");
+  const Buffer message =
+      layout("03 000000 d4c3b2a1 8877665544332211 00000000000000000000000000000000");
   const auto h = parse_e2e(message);
   ASSERT_TRUE(h);
   EXPECT_EQ(h->type, 3);

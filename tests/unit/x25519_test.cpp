@@ -37,8 +37,8 @@ std::vector<Agreement> agreements(const std::string& source) {
       const auto array = [&t](const char* name) {
         return unhex_array<32>(t.at(name).get<std::string>());
       };
-      out.push_back({"tcId " + t.at("tcId").dump(), array("private"), array("public"),
-                     array("shared")});
+      out.push_back(
+          {"tcId " + t.at("tcId").dump(), array("private"), array("public"), array("shared")});
     }
   }
   return out;
@@ -127,9 +127,13 @@ TEST(X25519, KeyPairsAgreeAndAreCounted) {
 }
 
 template <typename T>
-concept Printable = requires(std::ostream& o, const T& t) { o << t; };
+concept Printable = requires(std::ostream& o, const T& t) {
+  o << t;
+};
 template <typename T>
-concept Comparable = requires(const T& a, const T& b) { a == b; };
+concept Comparable = requires(const T& a, const T& b) {
+  a == b;
+};
 
 static_assert(!std::is_copy_constructible_v<Key256> && !std::is_copy_assignable_v<Key256>);
 static_assert(std::is_nothrow_move_constructible_v<Key256>);
