@@ -6,6 +6,7 @@ import os
 import pathlib
 import secrets
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -153,6 +154,11 @@ class Demo:
     def revoke(self):
         step("Revocation of beta")
         lab = self.lab
+        # Traffic flows at the moment of the cut, so that there is something to cut.
+        flow = lab.spawn_agent("alpha", "send", "beta", f"{self.canary} until the cut {{}}", "--count", "100000",
+                               "--rate", "3000", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        start = lab.ctl("counters")["totals"]["forwarded"]
+        wait_until("traffic before the cut", lambda: lab.ctl("counters")["totals"]["forwarded"] > start + 500, 10)
         answer = lab.ctl("revoke", "beta", "--reason", "the demo ends here")
         self.result["revocation"] = answer
         say(f"refused from {us(answer['store_us'])} on; every core past a quiescent point after "
@@ -161,7 +167,6 @@ class Demo:
         self.check("revocation", answer["state"] == "cut",
                    f"the answer is a proof: state {answer['state']}, {answer['edges_closed']} edges closed, "
                    f"{answer['peers_notified']} peer told")
-        forwarded = lab.ctl("counters")["totals"]["forwarded"]
         refusals = {}
 
         def refused(name, other):
@@ -176,7 +181,8 @@ class Demo:
         refused_here = wait_until("the relay's refusal", lambda: sum(lab.drops().values()) - before, 5)
         self.check("refused_by_relay", refused_here > 0,
                    f"beta's next message dies at the relay ({', '.join(sorted(set(lab.drops()) & {'revoked', 'unknown_receiver'}))})")
-        late = lab.ctl("counters")["totals"]["forwarded"] - forwarded
+        late = lab.ctl("counters")["totals"]["forwarded"] - answer["forwarded"]
+        lab.end(flow)
         self.result["forwarded_after_cut"] = late
         self.check("forwarded_after_cut", late == 0, f"{late} packets were forwarded after the answer")
 

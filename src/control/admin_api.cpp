@@ -246,6 +246,7 @@ void AdminApi::revoke(const http::Request& request, http::Respond respond) {
                 {"durable_us", a.durable_us},
                 {"wipe_us", a.wipe_us},
                 {"ack_us", a.ack_us},
+                {"forwarded", a.forwarded},
                 {"edges_closed", a.edges_closed},
                 {"peers_notified", a.peers_notified}};
     const ErrorCode code = a.state == CutState::kNotProven ? ErrorCode::kNotProven : ErrorCode::kNotDurable;

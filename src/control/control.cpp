@@ -51,7 +51,8 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
                   around_.clock, trust_, sessions_, around_.arena, around_.mailboxes),
       channel_(keys_, around_.clock, trust_, sessions_, around_.arena, around_.mailboxes),
       store_(std::move(store)),
-      revocations_(around_.clock, around_.qsbr, trust_, sessions_, channel_, *store_, around_.ports) {}
+      revocations_(around_.clock, around_.qsbr, trust_, sessions_, channel_, *store_, around_.arena,
+                   around_.ports) {}
 
 Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys keys,
                                                  std::unique_ptr<Store> store, Surroundings around) {
@@ -64,8 +65,9 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
   if (!change) return tl::unexpected(change.error());
   if (!change->new_agents.empty()) {
     if (auto r = control->store_->enrol_now(change->new_agents); !r) return tl::unexpected(r.error());
+    control->trust_.mark_durable(change->new_agents);
   }
-  control->trust_.activate(control->trust_.inactive());
+  control->trust_.activate();
   spdlog::info("{} agents and {} pairs in force, {} of {} agents known are revoked", change->agents,
                change->pairs, snapshot->revocations.size(), control->trust_.agents().size());
   return control;
@@ -96,6 +98,7 @@ unsigned Control::poll() {
   busy = channel_.poll() || busy;
   sessions_.poll();
   busy = revocations_.poll() || busy;
+  if (handshakes_.backlog()) return 0;
   return busy ? kBusyUs : kIdleUs;
 }
 
@@ -107,17 +110,27 @@ void Control::enforce(const TrustChange& change) {
   for (const uint32_t agent : change.touched) channel_.sync_edges(agent);
 }
 
+void Control::reconcile(const Snapshot& snapshot) {
+  for (const uint32_t agent : trust_.reconcile(snapshot)) {
+    sessions_.retire_agent(agent);
+    for (const uint32_t peer : trust_.close_edges(trust_.agent(agent))) channel_.sync_edges(peer);
+  }
+}
+
 Result<TrustChange> Control::reload(const TrustConfig& trust) {
   auto change = trust_.apply(trust);
   if (!change) return change;
   enforce(*change);
-  const auto waiting = trust_.inactive();
-  if (change->new_agents.empty()) {
-    trust_.activate(waiting);
-  } else {
-    store_->enrol(change->new_agents, [this, waiting](Result<WriteTimes> r) {
+  if (change->waiting != 0) {
+    spdlog::warn("{} pairs wait for edge slots that rest for 180 s: reload again then, or raise "
+                 "limits.edges", change->waiting);
+  }
+  trust_.activate();
+  if (!change->new_agents.empty()) {
+    store_->enrol(change->new_agents, [this, rows = change->new_agents](Result<WriteTimes> r) {
       if (r) {
-        trust_.activate(waiting);
+        trust_.mark_durable(rows);
+        trust_.activate();
       } else {
         spdlog::error("new agents stay locked out until the next reload: {}", r.error().message);
       }

@@ -40,7 +40,7 @@ class Control {
   Result<TrustChange> reload(const TrustConfig& trust);
 
   // After an I/O error the store was read again; revocations that it turned out to hold.
-  void reconcile(const Snapshot& snapshot) { trust_.reconcile(snapshot); }
+  void reconcile(const Snapshot& snapshot);
 
   const Config& config() const { return config_; }
   const RelayKeys& keys() const { return keys_; }

@@ -38,12 +38,12 @@ bool Handshakes::poll() {
   for (unsigned i = 0; i < kRekeysPerPoll; ++i) {
     fabric::Parcel parcel = mailboxes_.take_rekey();
     if (!parcel) break;
-    count(serve(parcel, true));
+    count(serve(parcel));
   }
   take_hellos();
   decide_held();
   for (unsigned i = 0; i < kServedPerPoll && !with_cookie_.empty(); ++i) {
-    count(serve(with_cookie_.front(), false));
+    count(serve(with_cookie_.front()));
     with_cookie_.pop_front();
   }
   return counts_ != before;
@@ -60,6 +60,7 @@ void Handshakes::take_hellos() {
     }
     if (all_zero(hello->mac2())) {
       if (under_load()) {
+        extend_load();
         count(send_retry(std::move(parcel)));
       } else {
         held_.push_back({std::move(parcel), clock_.ticks()});
@@ -67,10 +68,30 @@ void Handshakes::take_hellos() {
     } else if (!has_valid_cookie(parcel)) {
       // An old cookie of an honest agent: it gets a new one.
       count(O::kBadCookie);
-      count(send_retry(std::move(parcel)));
+      (void)send_retry(std::move(parcel));
     } else if (with_cookie_.size() < kMaxWithCookie) {
       with_cookie_.push_back(std::move(parcel));
+    } else {
+      count(O::kQueueFull);
     }
+  }
+}
+
+void Handshakes::refill() {
+  const uint64_t now = clock_.ticks();
+  tokens_ = std::min<double>(s_.config.under_load_per_s,
+                             tokens_ + double(now - tokens_at_) * s_.config.under_load_per_s /
+                                           double(clock_.hz()));
+  tokens_at_ = now;
+}
+
+// The load lasts as long as HELLOs come faster than they would be served without it.
+void Handshakes::extend_load() {
+  refill();
+  if (tokens_ >= 1) {
+    tokens_ -= 1;
+  } else {
+    loaded_until_ = clock_.ticks() + clock_.ticks_from_ms(kLoadMs);
   }
 }
 
@@ -80,11 +101,11 @@ void Handshakes::decide_held() {
   const bool burst = held_.size() > s_.config.under_load_burst;
   if (!burst && now - held_.front().since < clock_.ticks_from_us(kHoldUs)) return;
 
-  tokens_ = std::min<double>(s_.config.under_load_per_s,
-                             tokens_ + double(now - tokens_at_) * s_.config.under_load_per_s /
-                                           double(clock_.hz()));
-  tokens_at_ = now;
-  if (burst || tokens_ < double(held_.size())) loaded_until_ = now + clock_.ticks_from_ms(kLoadMs);
+  refill();
+  if (burst || tokens_ < double(held_.size())) {
+    loaded_until_ = now + clock_.ticks_from_ms(kLoadMs);
+    tokens_ = 0;
+  }
   const bool loaded = under_load();
   while (!held_.empty()) {
     fabric::Parcel parcel = std::move(held_.front().parcel);
@@ -93,7 +114,7 @@ void Handshakes::decide_held() {
       count(send_retry(std::move(parcel)));
     } else {
       tokens_ -= 1;
-      count(serve(parcel, false));
+      count(serve(parcel));
     }
   }
 }
@@ -120,11 +141,14 @@ O Handshakes::send_retry(fabric::Parcel parcel) {
                                           cookies_.make(parcel.meta().path));
   std::memcpy(out.data() + sizeof(wire::OuterHeader) + nonce.size(), sealed.data(), sealed.size());
   parcel.set_payload(out);
+  parcel.meta().session = 0;
   return mailboxes_.reply(std::move(parcel)) ? O::kRetrySent : O::kNoAnswerPath;
 }
 
-O Handshakes::send_welcome(fabric::Parcel& parcel, Buffer welcome) {
+O Handshakes::send_welcome(fabric::Parcel& parcel, uint32_t slot, Buffer welcome) {
   parcel.set_payload(welcome);
+  parcel.meta().session = slot;
+  parcel.meta().generation = arena_.sessions()[slot].generation;
   return mailboxes_.reply(std::move(parcel)) ? O::kWelcomed : O::kNoAnswerPath;
 }
 
@@ -159,12 +183,12 @@ Buffer Handshakes::build_welcome(crypto::NoiseHandshake& noise, const wire::Hell
   return out;
 }
 
-O Handshakes::serve(fabric::Parcel& parcel, bool is_rekey) {
+O Handshakes::serve(fabric::Parcel& parcel) {
   const auto hello = wire::parse_hello(parcel.payload());
   if (!hello) return O::kMalformed;
   const HelloDigest digest = crypto::blake2b_256({hello->before_mac2()});
   if (const SessionEntry* known = sessions_.by_hello(digest)) {
-    const O o = send_welcome(parcel, known->welcome);
+    const O o = send_welcome(parcel, sessions_.slot_of(digest), known->welcome);
     return o == O::kWelcomed ? O::kRepeated : o;
   }
 
@@ -197,10 +221,14 @@ O Handshakes::serve(fabric::Parcel& parcel, bool is_rekey) {
   }
 
   const fabric::PacketMeta meta = parcel.meta();
+  // Only its own session's index makes a HELLO a rekey.
+  const auto running = sessions_.entries().find(hello->outer.receiver);
+  const bool is_rekey = running != sessions_.entries().end() &&
+                        running->second.agent == agent->index && running->second.confirmed;
   const uint16_t mtu = s_.port_mtu.at(meta.path.port);
   const uint64_t now_ms = clock_.unix_ms();
   if (payload->time_ms <= agent->last_hello_ms || payload->time_ms > now_ms + kMaxAheadMs) {
-    const O o = send_welcome(parcel, build_welcome(noise, *hello, *agent, 0, mtu));
+    const O o = send_welcome(parcel, 0, build_welcome(noise, *hello, *agent, 0, mtu));
     return o == O::kWelcomed ? O::kBadTime : o;
   }
   const auto slot = sessions_.next_free();
@@ -221,7 +249,7 @@ O Handshakes::serve(fabric::Parcel& parcel, bool is_rekey) {
                             .is_rekey = is_rekey});
   sessions_.keep_welcome(*slot, welcome);
   spdlog::debug("{} greets from a new path; session {}", agent->name, *slot);
-  return send_welcome(parcel, std::move(welcome));
+  return send_welcome(parcel, *slot, std::move(welcome));
 }
 
 }  // namespace sluice::control

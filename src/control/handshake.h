@@ -30,14 +30,18 @@ class Handshakes {
   bool poll();
 
   const OutcomeCounts& counts() const { return counts_; }
+  // HELLOs with a good cookie wait to be served: the caller should not sleep.
+  bool backlog() const { return !with_cookie_.empty(); }
   bool under_load() const { return clock_.ticks() < loaded_until_; }
 
  private:
   void take_hellos();
   void decide_held();
-  HandshakeOutcome serve(fabric::Parcel& parcel, bool is_rekey);
+  void refill();
+  void extend_load();
+  HandshakeOutcome serve(fabric::Parcel& parcel);
   HandshakeOutcome send_retry(fabric::Parcel parcel);
-  HandshakeOutcome send_welcome(fabric::Parcel& parcel, Buffer welcome);
+  HandshakeOutcome send_welcome(fabric::Parcel& parcel, uint32_t slot, Buffer welcome);
   Buffer build_welcome(crypto::NoiseHandshake& noise, const wire::HelloView& hello,
                        const AgentEntry& agent, uint32_t slot, uint16_t mtu);
   bool has_valid_cookie(fabric::Parcel& parcel);

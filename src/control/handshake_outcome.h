@@ -20,6 +20,7 @@ namespace sluice::control {
   X(kBadSignature, "bad_signature", "the identity's signature does not hold: no answer")          \
   X(kBadTime, "bad_time", "time not above the last one or too far ahead: WELCOME without session") \
   X(kNoSlot, "no_slot", "limits.sessions is reached")                                             \
+  X(kQueueFull, "queue_full", "more HELLOs with a good cookie than wait to be served")            \
   X(kNoAnswerPath, "no_answer_path", "the ring to the worker is full")
 
 enum class HandshakeOutcome : uint8_t {

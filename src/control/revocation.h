@@ -30,6 +30,7 @@ struct RevocationAnswer {
   double durable_us = 0;     // from the start until that commit was known
   double wipe_us = 0;        // until the keys were wiped
   double ack_us = 0;         // until this answer
+  uint64_t forwarded = 0;    // packets that all workers had forwarded since the start, at the answer
   unsigned edges_closed = 0;
   unsigned peers_notified = 0;
   std::string problem;       // why not durable or not proven
@@ -40,7 +41,7 @@ class Revocations {
   using Done = std::function<void(RevocationAnswer)>;
 
   Revocations(const Clock& clock, fabric::Qsbr& qsbr, TrustTable& trust, SessionTable& sessions,
-              Channel& channel, Store& store, fabric::PortStatusReader ports);
+              Channel& channel, Store& store, fabric::Arena& arena, fabric::PortStatusReader ports);
 
   void revoke(AgentEntry& agent, const std::string& reason, Done done);
 
@@ -56,10 +57,14 @@ class Revocations {
     bool cut = false;
     bool wiped = false;
     bool stored = false;
+    bool answered = false;
+    std::vector<uint32_t> peers;
     RevocationAnswer answer;
     Done done;
   };
   void on_cut(Job& job);
+  void wipe_and_notify(Job& job);
+  void answer(Job& job);
 
   const Clock& clock_;
   fabric::Qsbr& qsbr_;
@@ -67,6 +72,7 @@ class Revocations {
   SessionTable& sessions_;
   Channel& channel_;
   Store& store_;
+  fabric::Arena& arena_;
   fabric::PortStatusReader ports_;
   std::list<Job> jobs_;
   uint64_t next_id_ = 1;

@@ -7,6 +7,13 @@ namespace sluice::control {
 using fabric::Session;
 using fabric::SessionState;
 
+namespace {
+
+// The one to send on and the one before, which still receives: no agent fills the table alone.
+constexpr unsigned kMaxConfirmed = 2;
+
+}  // namespace
+
 SessionTable::SessionTable(fabric::Arena& arena, fabric::Qsbr& qsbr, const Clock& clock,
                            uint32_t life_s, uint32_t unconfirmed_s, uint8_t lanes_in)
     : arena_(arena),
@@ -40,6 +47,9 @@ void SessionTable::publish(uint32_t slot, const NewSession& n) {
   s.expires = now + life_;
   s.last_ping = 0;
   s.last_challenge = 0;
+  s.control_frames = 0;
+  s.control_since = 0;
+  s.last_rekey = 0;
   s.packets_in.set(0);
   s.bytes_in.set(0);
   crypto::aead().expand(n.keys->initiator_to_responder.data(), s.key_in);
@@ -75,11 +85,24 @@ bool SessionTable::confirm(uint32_t slot, uint32_t generation) {
   const auto it = entries_.find(slot);
   if (it == entries_.end() || it->second.generation != generation || it->second.confirmed) return false;
   it->second.confirmed = true;
+  limit_confirmed(it->second.agent);
   by_hello_.erase(it->second.hello);
   it->second.welcome.clear();
   arena_.sessions()[slot].state.store(uint32_t(SessionState::kConfirmed), std::memory_order_release);
   arena_.agents()[it->second.agent].session.store(slot, std::memory_order_release);
   return true;
+}
+
+void SessionTable::limit_confirmed(uint32_t agent) {
+  unsigned confirmed = 0;
+  uint32_t oldest = fabric::kNone;
+  for (auto [it, end] = of_agent_.equal_range(agent); it != end; ++it) {
+    const SessionEntry& e = entries_.at(it->second);
+    if (!e.confirmed) continue;
+    ++confirmed;
+    if (oldest == fabric::kNone || e.began < entries_.at(oldest).began) oldest = it->second;
+  }
+  if (confirmed > kMaxConfirmed) retire(oldest);
 }
 
 void SessionTable::retire(uint32_t slot) {

@@ -49,6 +49,7 @@ class SessionTable {
   void keep_welcome(uint32_t slot, Buffer welcome) { entries_.at(slot).welcome = std::move(welcome); }
   // Answer to a byte-identical HELLO of an unconfirmed session.
   const SessionEntry* by_hello(const HelloDigest& hello) const;
+  uint32_t slot_of(const HelloDigest& hello) const { return by_hello_.at(hello); }
 
   // The worker saw its first authentic packet. False: the slot has moved on.
   bool confirm(uint32_t slot, uint32_t generation);
@@ -66,6 +67,7 @@ class SessionTable {
 
  private:
   void retire(uint32_t slot);
+  void limit_confirmed(uint32_t agent);
 
   fabric::Arena& arena_;
   fabric::Qsbr& qsbr_;

@@ -33,20 +33,28 @@ Result<uint32_t> TrustTable::add_agent(const AgentRow& row) {
   record.address = entry.address.to_u64();
   agents_.push_back(std::move(entry));
   by_identity_[row.identity] = index;
+  if (const auto r = revocations_.find(row.identity); r != revocations_.end()) {
+    mark_revoked(agents_[index], r->second.reason, r->second.at_ms);
+  }
   return index;
 }
 
 void TrustTable::restore(const Snapshot& snapshot) {
-  for (const auto& row : snapshot.agents) (void)add_agent(row);
   reconcile(snapshot);
+  for (const auto& row : snapshot.agents) (void)add_agent(row);
+  mark_durable(snapshot.agents);
 }
 
-void TrustTable::reconcile(const Snapshot& snapshot) {
+std::vector<uint32_t> TrustTable::reconcile(const Snapshot& snapshot) {
+  std::vector<uint32_t> found;
   for (const auto& r : snapshot.revocations) {
+    revocations_[r.identity] = r;
     if (AgentEntry* a = by_identity(r.identity); a != nullptr && !a->revoked) {
       mark_revoked(*a, r.reason, r.at_ms);
+      found.push_back(a->index);
     }
   }
+  return found;
 }
 
 VirtualAddress TrustTable::fresh_address(uint16_t tenant) const {
@@ -87,7 +95,10 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
       auto index = add_agent(row);
       if (!index) return tl::unexpected(index.error());
       entry = &agents_[*index];
-      change.new_agents.push_back(row);
+    }
+    if (!entry->durable) {
+      change.new_agents.push_back(
+          {a.identity, entry->address.tenant, entry->address.node, a.name, clock_.unix_ms()});
     }
     if (entry->enrol != a.enrol) {
       for (const auto& e : edges_of(entry->index)) touched.insert(e.to);
@@ -131,7 +142,10 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
   }
   for (const auto& [pair, right] : wanted) {
     if (pair.first > pair.second || slot_of_pair_.contains(pair)) continue;
-    open_pair(pair.first, pair.second, right, wanted[{pair.second, pair.first}]);
+    if (!open_pair(pair.first, pair.second, right, wanted[{pair.second, pair.first}])) {
+      ++change.waiting;
+      continue;
+    }
     touched.insert(pair.first);
     touched.insert(pair.second);
   }
@@ -140,21 +154,17 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
   return change;
 }
 
-std::vector<uint32_t> TrustTable::inactive() const {
-  std::vector<uint32_t> out;
-  for (const auto& a : agents_) {
-    const auto state = arena_.agents()[a.index].state.load(std::memory_order_relaxed);
-    if (a.configured && !a.revoked && state != uint32_t(fabric::AgentState::kActive)) {
-      out.push_back(a.index);
-    }
+void TrustTable::mark_durable(const std::vector<AgentRow>& rows) {
+  for (const auto& row : rows) {
+    if (AgentEntry* a = by_identity(row.identity)) a->durable = true;
   }
-  return out;
 }
 
-void TrustTable::activate(const std::vector<uint32_t>& agents) {
-  for (const uint32_t i : agents) {
-    if (!agents_[i].configured || agents_[i].revoked) continue;
-    arena_.agents()[i].state.store(uint32_t(fabric::AgentState::kActive), std::memory_order_release);
+void TrustTable::activate() {
+  for (const auto& a : agents_) {
+    if (!a.configured || !a.durable || a.revoked) continue;
+    arena_.agents()[a.index].state.store(uint32_t(fabric::AgentState::kActive),
+                                         std::memory_order_release);
   }
 }
 
@@ -191,6 +201,7 @@ void TrustTable::mark_revoked(AgentEntry& agent, const std::string& reason, uint
   agent.revoked = true;
   agent.revoked_reason = reason;
   agent.revoked_ms = at_ms;
+  revocations_[agent.identity] = {agent.identity, reason, at_ms};
 }
 
 std::vector<uint32_t> TrustTable::close_edges(const AgentEntry& agent) {
@@ -213,14 +224,14 @@ uint32_t TrustTable::take_slot() {
   return next_slot_ < arena_.edges().size() ? next_slot_++ : fabric::kNone;
 }
 
-void TrustTable::open_pair(uint32_t a, uint32_t b, EdgeRight ab, EdgeRight ba) {
+bool TrustTable::open_pair(uint32_t a, uint32_t b, EdgeRight ab, EdgeRight ba) {
   const uint32_t slots[2] = {take_slot(), take_slot()};
   if (slots[0] == fabric::kNone || slots[1] == fabric::kNone) {
     // Only while slots rest: the next reload finds them free.
     for (const uint32_t s : slots) {
       if (s != fabric::kNone) resting_.push_front({s, 0});
     }
-    return;
+    return false;
   }
   uint32_t labels[2];
   for (int i = 0; i < 2; ++i) {
@@ -235,12 +246,15 @@ void TrustTable::open_pair(uint32_t a, uint32_t b, EdgeRight ab, EdgeRight ba) {
     e.target = i == 0 ? b : a;
     e.opposite_label = labels[1 - i];
     e.right = static_cast<uint8_t>(i == 0 ? ab : ba);
+    e.packets.set(0);
+    e.bytes.set(0);
     e.tenant = agents_[e.source].address.tenant;
     const EdgeEntry entry{slots[i], e.source, e.target, i == 0 ? ab : ba, labels[i]};
     edges_[slots[i]] = entry;
     slot_of_pair_[{entry.from, entry.to}] = slots[i];
     e.state.store(uint32_t(fabric::EdgeState::kOpen), std::memory_order_release);
   }
+  return true;
 }
 
 void TrustTable::close_slot(uint32_t slot, fabric::EdgeState state) {

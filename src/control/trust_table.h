@@ -26,6 +26,7 @@ struct AgentEntry {
   VirtualAddress address;
   Buffer enrol;                 // Signed Enrol statement
   bool configured = false;      // stands in the trust: section now
+  bool durable = false;         // its row is known to be in the store
   bool revoked = false;
   std::string revoked_reason;
   uint64_t revoked_ms = 0;
@@ -45,6 +46,7 @@ struct TrustChange {
   std::vector<uint32_t> touched;        // agents whose set of edges changed
   std::vector<uint32_t> removed;        // agents that may no longer connect
   unsigned agents = 0, pairs = 0;       // now in force
+  unsigned waiting = 0;                 // pairs without a slot until resting ones are free again
 };
 
 class TrustTable {
@@ -53,14 +55,17 @@ class TrustTable {
 
   // What the store knows, at start: addresses, names and revocations, none of them configured yet.
   void restore(const Snapshot& snapshot);
-  // What a transaction that failed may still have written; only adds revocations.
-  void reconcile(const Snapshot& snapshot);
+  // What a transaction that failed may still have written; only adds revocations,
+  // and returns the agents that it found revoked.
+  std::vector<uint32_t> reconcile(const Snapshot& snapshot);
 
   // Makes the tables equal to the configuration. kResource when limits: are too small; nothing has
-  // changed then. New agents have addresses at once but are inactive until `activate`.
+  // changed then. New agents have addresses at once but are inactive until they are stored:
+  // `new_agents` names every configured one that is not, also those of an earlier failed try.
   Result<TrustChange> apply(const TrustConfig& trust);
-  void activate(const std::vector<uint32_t>& agents);
-  std::vector<uint32_t> inactive() const;
+  void mark_durable(const std::vector<AgentRow>& rows);
+  // Lets in every configured, durable agent that is not revoked.
+  void activate();
 
   AgentEntry* by_identity(const crypto::PublicKey& identity);
   AgentEntry& agent(uint32_t index) { return agents_[index]; }
@@ -78,7 +83,7 @@ class TrustTable {
  private:
   Result<uint32_t> add_agent(const AgentRow& row);
   VirtualAddress fresh_address(uint16_t tenant) const;
-  void open_pair(uint32_t a, uint32_t b, EdgeRight ab, EdgeRight ba);
+  bool open_pair(uint32_t a, uint32_t b, EdgeRight ab, EdgeRight ba);
   uint32_t take_slot();
   void close_slot(uint32_t slot, fabric::EdgeState state);
 
@@ -86,6 +91,7 @@ class TrustTable {
   const Clock& clock_;
   std::vector<AgentEntry> agents_;
   std::map<crypto::PublicKey, uint32_t> by_identity_;
+  std::map<crypto::PublicKey, RevocationRow> revocations_;          // also of identities without a row
   std::map<uint32_t, EdgeEntry> edges_;                            // by slot
   std::map<std::pair<uint32_t, uint32_t>, uint32_t> slot_of_pair_;  // (from, to)
   struct Resting {

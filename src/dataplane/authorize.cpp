@@ -32,6 +32,12 @@ void keepalive(Context& c, Slot& s, const FrameHeader& f) noexcept {
       return s.die(DropReason::kKeepalive);
     case wire::KeepaliveFlag::kPing: break;
   }
+  // Once the next session is confirmed, nothing is sent on this one any more.
+  if (const uint32_t current = c.arena.agents()[session.agent].session.load(std::memory_order_acquire);
+      current != s.session_index &&
+      session.state.load(std::memory_order_relaxed) == uint32_t(fabric::SessionState::kConfirmed)) {
+    return s.die(DropReason::kKeepalive);
+  }
   if (session.last_ping != 0 && c.now - session.last_ping < c.clock.hz()) {
     return s.die(DropReason::kPingRate);
   }
@@ -44,6 +50,17 @@ void keepalive(Context& c, Slot& s, const FrameHeader& f) noexcept {
   if (!session.endpoint.read(s.out_path)) return s.die(DropReason::kPeerOffline);
   c.counters.responses.add(1);
   s.next = Next::kForward;
+}
+
+// CONTROL frames that one session may send to the control thread in a tenth of a second.
+constexpr uint32_t kControlFrames = 64;
+
+bool control_allowed(const Context& c, fabric::Session& session) noexcept {
+  if (c.now - session.control_since >= c.clock.hz() / 10) {
+    session.control_since = c.now;
+    session.control_frames = 0;
+  }
+  return session.control_frames++ < kControlFrames;
 }
 
 // Who owns the label, and whether the edge and both agents stand.
@@ -94,6 +111,7 @@ void authorize_one(Context& c, Slot& s) noexcept {
   switch (static_cast<FrameType>(f.type)) {
     case FrameType::kKeepalive: return keepalive(c, s, f);
     case FrameType::kControl:
+      if (!control_allowed(c, *s.session)) return s.die(DropReason::kControlRate);
       s.punt = fabric::ParcelKind::kFrame;
       s.next = Next::kPunt;
       return;

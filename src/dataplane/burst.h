@@ -36,6 +36,7 @@ struct Slot {
   uint8_t lane = 0;
   uint8_t out_port = 0;
   bool from_endpoint = false;
+  bool new_mac = false;            // from the endpoint's address, by another Ethernet neighbour
   bool challenge = false;          // its source has to prove itself before the endpoint moves
   bool agents_data = false;        // counts as forwarded when the NIC took it
   fabric::ParcelKind punt = fabric::ParcelKind::kHello;

@@ -48,6 +48,7 @@ void commit(Context& c, Burst& b) noexcept {
     session.bytes_in.add(s.size);
     report_confirmation(c, s);
     s.next = Next::kFrame;
+    if (s.new_mac && highest && s.lane == 0) session.endpoint.write(s.path);
     if (!s.from_endpoint && highest && s.lane == 0 &&
         c.now - session.last_challenge >= c.clock.hz()) {
       session.last_challenge = c.now;

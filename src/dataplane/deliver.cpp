@@ -23,6 +23,7 @@ void fill_meta(const Context& c, const Slot& s, ParcelKind kind) noexcept {
   m.worker = static_cast<uint8_t>(c.worker);
   m.tos = s.tos;
   m.from_endpoint = s.from_endpoint;
+  m.new_mac = s.new_mac;
 }
 
 rte_ring* punt_ring(fabric::Mailbox& box, ParcelKind kind) noexcept {

@@ -49,7 +49,8 @@ Result<void> check_core(unsigned core, const char* role) {
 
 MemoryNeed memory_need(const fabric::Topology& t, uint32_t packet_buffers, size_t arena) {
   MemoryNeed need;
-  size_t buffers = 8192;  // the rings to and from control, and between workers
+  // What full rings to and from control and between workers hold, and control's own queues.
+  size_t buffers = t.workers.size() * fabric::kMailboxSlots + 2048;
   uint16_t largest_mtu = 1500;
   for (uint16_t p = 0; p < t.ports.size(); ++p) {
     const auto& port = t.ports[p];

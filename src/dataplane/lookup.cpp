@@ -41,7 +41,8 @@ void lookup_one(Context& c, Burst& b, Slot& s) noexcept {
   if (seal == wire::Seal::kHeader) return s.die(DropReason::kSealNotAllowed);
 
   wire::PathHeader endpoint;
-  s.from_endpoint = session.endpoint.read(endpoint) && endpoint == s.path;
+  s.from_endpoint = session.endpoint.read(endpoint) && wire::same_remote(endpoint, s.path);
+  s.new_mac = s.from_endpoint && !(endpoint == s.path);
   if (!s.from_endpoint && !roaming_allowed(b, s)) return s.die(DropReason::kRoamBudget);
   // The AEAD of the open stage needs the round keys (lines 0 to 3) and the last hash-key powers.
   for (size_t line : {0, 1, 2, 3, 13, 14, 15}) rte_prefetch1(session.key_in.opaque + line * 64);

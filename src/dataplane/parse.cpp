@@ -59,8 +59,13 @@ void parse_hello(Context& c, Slot& s, const wire::IpView& ip, unsigned& budget) 
   if (receiver != 0 && receiver < c.arena.sizes().sessions) {
     fabric::Session& session = c.arena.sessions()[receiver];
     wire::PathHeader endpoint;
+    // The owner alone, since it writes the time; elsewhere, and more often, a rekey queues with all
+    // other HELLOs.
     if (session.state.load(std::memory_order_acquire) == uint32_t(fabric::SessionState::kConfirmed) &&
-        session.endpoint.read(endpoint) && endpoint == s.path) {
+        c.arena.agents()[session.agent].owner.load(std::memory_order_acquire) == c.worker &&
+        session.endpoint.read(endpoint) && same_remote(endpoint, s.path) &&
+        c.now - session.last_rekey >= c.clock.hz() / 2) {
+      session.last_rekey = c.now;
       s.punt = fabric::ParcelKind::kRekey;
       s.session_index = receiver;
     }

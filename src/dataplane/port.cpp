@@ -65,8 +65,11 @@ Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint
   const uint64_t wanted = RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
   conf.txmode.offloads = info.tx_offload_capa & wanted;
   view.tx_udp_checksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
-  // Virtual devices say little of their limits; the MTU is enforced by parse and authorize anyway.
-  if (info.max_mtu != 0 && config.mtu > info.max_mtu) conf.rxmode.mtu = info.max_mtu;
+  if (info.max_mtu != 0 && config.mtu > info.max_mtu) {
+    return fail(ErrorCode::kConfig, fmt::format("port {} ({}) carries an MTU of at most {}, not {}: lower mtu: "
+                                                "(af_packet: or raise framesz= in device:)",
+                                                config.name, config.device, info.max_mtu, config.mtu));
+  }
   if (int rc = rte_eth_dev_configure(id, rx_queues, tx_queues, &conf); rc != 0) {
     return port_error(config, fmt::format("cannot be configured with {} receive and {} transmit "
                                           "queues and MTU {}", rx_queues, tx_queues, config.mtu), rc);

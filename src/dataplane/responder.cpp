@@ -54,10 +54,13 @@ bool icmp6_checksum_good(const uint8_t* ip, const uint8_t* icmp, uint16_t size) 
 DropReason answer_solicitation(const PortView& port, uint8_t* eth, uint16_t size) noexcept {
   uint8_t* ip = eth + kEthSize;
   uint8_t* icmp = ip + kIp6Size;
-  // RFC 4861 §7.1.1: hop limit 255, code 0. Without a source link-layer option (duplicate address
-  // detection) the answer would have to be longer than the question, so there is none.
-  if (size != kSolicitationSize + kLinkLayerOption || ip[7] != 255 || icmp[1] != 0 ||
-      icmp[kSolicitationSize] != 1 || icmp[kSolicitationSize + 1] != 1) {
+  // RFC 4861 §7.1.1: hop limit 255, code 0. The answer carries its link-layer option only if the
+  // question did, or it would be the longer one. §7.2.4 allows that for a question sent to us alone;
+  // to a group it is duplicate address detection, and nobody else has our address.
+  const bool with_option = size == kSolicitationSize + kLinkLayerOption &&
+                           icmp[kSolicitationSize] == 1 && icmp[kSolicitationSize + 1] == 1;
+  const bool unicast = ip[24] != 0xff;
+  if ((!with_option && !(size == kSolicitationSize && unicast)) || ip[7] != 255 || icmp[1] != 0) {
     return DropReason::kNdpIgnored;
   }
   if (!is_ours(port, icmp + 8, true) || ip[8] == 0xff || all_zero({ip + 8, 16})) {
@@ -65,14 +68,15 @@ DropReason answer_solicitation(const PortView& port, uint8_t* eth, uint16_t size
   }
   uint8_t target[16];
   std::memcpy(target, icmp + 8, 16);
-  std::memcpy(eth, eth + 6, 6);
-  std::memcpy(eth + 6, port.mac.data(), 6);
+  turn_ethernet(eth, port.mac);
   std::memcpy(ip + 24, ip + 8, 16);
   std::memcpy(ip + 8, target, 16);
   icmp[0] = kAdvertisement;
   store_be32(icmp + 4, 0x60000000);  // solicited, override
-  icmp[kSolicitationSize] = 2;       // target link-layer address
-  std::memcpy(icmp + kSolicitationSize + 2, port.mac.data(), 6);
+  if (with_option) {
+    icmp[kSolicitationSize] = 2;  // target link-layer address
+    std::memcpy(icmp + kSolicitationSize + 2, port.mac.data(), 6);
+  }
   fill_icmp6_checksum(ip, icmp, size);
   return DropReason::kNone;
 }

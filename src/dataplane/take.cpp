@@ -21,6 +21,8 @@ fabric::Session* session_of(Context& c, const PacketMeta& m) noexcept {
 }
 
 void reply(Context& c, Slot& s, const PacketMeta& m) noexcept {
+  // A WELCOME names its session: it does not leave after that has ended, as it does by revocation.
+  if (m.session != 0 && session_of(c, m) == nullptr) return s.die(DropReason::kStaleFrame);
   const bool v6 = m.path.v6();
   uint8_t* eth = s.outer - m.path.size;
   wire::write_headers(eth, m.path, s.size, static_cast<uint8_t>(c.options.dscp << 2));
@@ -78,6 +80,7 @@ unsigned take_handover(Context& c, Burst& b) noexcept {
     s.lane = m.lane;
     s.tos = m.tos;
     s.from_endpoint = m.from_endpoint;
+    s.new_mac = m.new_mac;
     s.session_index = m.session;
     s.session = session_of(c, m);
     s.next = Next::kCommit;

@@ -52,6 +52,7 @@ enum class Severity : uint8_t {
   X(kFrameNotAllowed, "frame_not_allowed", kAttack, "CALL_DENY or CREDENTIAL from an agent")        \
   X(kKeepalive, "keepalive", kNormal, "KEEPALIVE that needs no answer")                             \
   X(kPingRate, "ping_rate", kNormal, "a ping within a second of the last one answered")             \
+  X(kControlRate, "control_rate", kOverload, "more CONTROL frames of one session than the control thread takes") \
   X(kRevoked, "revoked", kState, "the agent, its peer or their edge is revoked")                    \
   X(kNoEdge, "no_edge", kAttack, "a label that this agent does not own")                            \
   X(kRight, "right", kAttack, "the edge does not give the right to send this")                      \

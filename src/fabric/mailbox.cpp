@@ -10,12 +10,7 @@
 namespace sluice::fabric {
 namespace {
 
-constexpr unsigned kRekeySlots = 1024;
-constexpr unsigned kFrameSlots = 1024;
-constexpr unsigned kHelloSlots = 512;
 constexpr unsigned kEventSlots = 1024;
-constexpr unsigned kFromControlSlots = 1024;
-constexpr unsigned kHandoverSlots = 1024;
 
 // Where control puts a payload in an mbuf of its own; leaves room for any headers before it.
 constexpr uint16_t kFramePayloadAt = 64;

@@ -37,7 +37,8 @@ struct alignas(64) PacketMeta {
   uint8_t worker = 0;           // the one that received it
   uint8_t tos = 0;
   bool from_endpoint = false;   // it came from the session's own endpoint
-  uint8_t reserved[35] = {};
+  bool new_mac = false;         // but by another Ethernet neighbour
+  uint8_t reserved[34] = {};
 };
 static_assert(sizeof(PacketMeta) == 128);
 
@@ -64,6 +65,15 @@ class Parcel {
  private:
   rte_mbuf* mbuf_ = nullptr;
 };
+
+// Packets that one worker's rings hold when all are full.
+inline constexpr unsigned kRekeySlots = 512;
+inline constexpr unsigned kFrameSlots = 1024;
+inline constexpr unsigned kHelloSlots = 512;
+inline constexpr unsigned kFromControlSlots = 1024;
+inline constexpr unsigned kHandoverSlots = 1024;
+inline constexpr unsigned kMailboxSlots =
+    kRekeySlots + kFrameSlots + kHelloSlots + kFromControlSlots + kHandoverSlots;
 
 // What a worker tells control without a packet.
 struct Event {

@@ -71,8 +71,9 @@ struct Session {
   uint64_t last_ping = 0;           // ticks of the last ping answered
   uint64_t last_challenge = 0;
   uint32_t reported_generation = 0; // confirmation reported to control
-  uint32_t challenges = 0;
-  uint64_t reserved1[2] = {};
+  uint32_t control_frames = 0;      // in the current window of control_since
+  uint64_t control_since = 0;       // ticks
+  uint64_t last_rekey = 0;          // ticks of the last HELLO given to the rekey ring
 
   Endpoint endpoint;                // lines 2 and 3
 

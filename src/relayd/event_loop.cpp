@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <fmt/format.h>
 
@@ -20,6 +21,7 @@ struct EventLoop::Impl {
   asio::io_context io;
   asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
   asio::signal_set signals{io, SIGTERM, SIGINT, SIGHUP};
+  asio::steady_timer pause{io};
   std::unique_ptr<control::AdminApi> api;
   std::unique_ptr<http::UnixServer> server;
   bool stopping = false;
@@ -88,8 +90,12 @@ void EventLoop::run(control::Control& control, const std::function<void()>& relo
   wait_for_signal();
   while (!loop.stopping) {
     loop.io.poll();
-    const auto pause = std::chrono::microseconds(control.poll());
-    loop.io.run_one_for(pause);
+    const unsigned pause_us = control.poll();
+    if (pause_us == 0) continue;
+    // A timer has timerfd's resolution; run_one_for() would round up to epoll's milliseconds.
+    loop.pause.expires_after(std::chrono::microseconds(pause_us));
+    loop.pause.async_wait([](const boost::system::error_code&) {});
+    loop.io.run_one();
   }
   loop.signals.cancel();
   loop.server.reset();

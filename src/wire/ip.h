@@ -48,8 +48,8 @@ struct IpView {
 IpVerdict parse_ip(Bytes frame, uint16_t mtu, IpView& out) noexcept;
 
 // Headers of everything that goes back where a packet came from: Ethernet, IP and UDP with the
-// addresses swapped and zeros where length, checksum, TOS and ID go. Equal bytes = the same path,
-// so it is also how a session's endpoint is compared. 64 bytes, one cache line.
+// addresses swapped and zeros where length, checksum, TOS and ID go. It is also how a session's
+// endpoint is kept and compared. 64 bytes, one cache line.
 struct alignas(64) PathHeader {
   uint8_t bytes[62];
   uint8_t port;  // index of the port it came in on
@@ -64,6 +64,13 @@ struct alignas(64) PathHeader {
   }
 };
 static_assert(sizeof(PathHeader) == 64);
+
+// The same address and port on both sides, over the same NIC port; the MACs may differ, as they do
+// when a gateway's twin takes over.
+inline bool same_remote(const PathHeader& a, const PathHeader& b) noexcept {
+  constexpr size_t macs = 12;
+  return std::memcmp(a.bytes + macs, b.bytes + macs, sizeof(PathHeader) - macs) == 0;
+}
 
 PathHeader reply_path(const uint8_t* frame, const IpView& view, uint8_t port) noexcept;
 

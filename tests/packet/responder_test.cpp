@@ -64,6 +64,27 @@ TEST_F(Responder, NeighbourDiscovery) {
   expect_drop(r, 0, hops, "ndp_ignored");
 }
 
+TEST_F(Responder, ReachabilityProbeWithoutALinkLayerOption) {
+  // What a router sends to the address itself: 24 bytes of ICMPv6, no option; the answer is as long.
+  Buf probe = oracle::neighbour_solicitation(six.flow);
+  probe.resize(probe.size() - 8);
+  probe[14 + 5] = 24;
+  std::copy(six.flow.dst_mac.begin(), six.flow.dst_mac.end(), probe.begin());
+  std::copy(six.flow.dst_ip.begin(), six.flow.dst_ip.end(), probe.begin() + 14 + 24);
+  probe[56] = probe[57] = 0;
+  uint32_t sum = 58 + 24;
+  for (size_t i = 22; i < probe.size(); i += 2) sum += uint32_t(probe[i]) << 8 | probe[i + 1];
+  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  probe[56] = static_cast<uint8_t>(~sum >> 8);
+  probe[57] = static_cast<uint8_t>(~sum);
+  const auto out = ask(probe);
+  ASSERT_EQ(out.size(), 1u);
+  const auto na = oracle::parse_neighbour_advertisement(out[0]);
+  ASSERT_TRUE(na);
+  EXPECT_FALSE(na->target_mac);
+  EXPECT_EQ(na->target, six.flow.dst_ip);
+}
+
 TEST_F(Responder, Echo) {
   for (const Agent* a : {&four, &six}) {
     for (size_t n : {0u, 1u, 56u, 1000u}) {
@@ -109,8 +130,8 @@ TEST_F(Responder, StrangersGetNoMoreThanTheBudget) {
   const auto diff = moved(before, r.counters());
   EXPECT_GE(answered, 200u);
   EXPECT_LE(double(answered), 200 + 2000 * seconds + 1);
-  EXPECT_EQ(diff.at("drop.responder_budget"), 4000 - answered);
-  produced_reasons().insert("responder_budget");
+  EXPECT_EQ(diff.contains("drop.responder_budget") ? diff.at("drop.responder_budget") : 0, 4000 - answered);
+  if (answered < 4000) produced_reasons().insert("responder_budget");
 }
 
 }  // namespace

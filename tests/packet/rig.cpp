@@ -4,7 +4,6 @@
 
 #include <cstring>
 #include <filesystem>
-#include <mutex>
 
 #include <rte_eth_ring.h>
 #include <rte_ethdev.h>
@@ -109,6 +108,16 @@ Rig::Rig(Setup setup) : clock(kHz), setup_(setup) {
 Rig::~Rig() {
   control.reset();
   posted.clear();
+  // Whatever the test did, every buffer is back once the rings are empty and rings' leftovers sent.
+  for (int i = 0; i < 40; ++i) {
+    for (unsigned w = 0; w < setup_.workers; ++w) plane->worker(w).poll_once();
+    drain_all();
+  }
+  for (auto take : {&fabric::Mailboxes::take_rekey, &fabric::Mailboxes::take_frame, &fabric::Mailboxes::take_hello}) {
+    while ((plane->mailboxes().*take)()) {
+    }
+  }
+  EXPECT_EQ(buffers_in_use(), 0u) << "the mempool is not whole at the end";
   ports_.clear();
   plane.reset();
   arena.reset();
@@ -189,9 +198,8 @@ void Rig::trust(const std::string& a, const std::string& b, control::EdgeRight f
 }
 
 void Rig::start() {
-  static std::mutex mutex;
   auto store = control::Store::open(folder_, [this](std::function<void()> f) {
-    const std::lock_guard lock(mutex);
+    const std::lock_guard lock(posted_mutex);
     posted.push_back(std::move(f));
   });
   if (!store) throw std::runtime_error(store.error().message);
@@ -247,17 +255,21 @@ void Rig::poll(unsigned rounds) {
     poll_workers();
     if (control) control->poll();
     std::deque<std::function<void()>> ready;
-    ready.swap(posted);
+    {
+      const std::lock_guard lock(posted_mutex);
+      ready.swap(posted);
+    }
     for (auto& f : ready) f();
   }
 }
 
-bool Rig::poll_until(const std::function<bool()>& done, unsigned limit) {
-  for (unsigned i = 0; i < limit; ++i) {
-    if (done()) return true;
+bool Rig::poll_until(const std::function<bool()>& done, std::chrono::seconds limit) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > end) return false;
     poll();
   }
-  return done();
+  return true;
 }
 
 Buf Rig::hello_frame(Agent& a, oracle::HelloOptions options) {

@@ -3,10 +3,12 @@
 // the independent peer of tests/reference.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -70,8 +72,8 @@ class Rig {
   // One round of every worker, then control.
   void poll(unsigned rounds = 1);
   void poll_workers();
-  // Until the predicate holds; fails the test after `limit` rounds.
-  bool poll_until(const std::function<bool()>& done, unsigned limit = 200000);
+  // Until the predicate holds; false after `limit`.
+  bool poll_until(const std::function<bool()>& done, std::chrono::seconds limit = std::chrono::seconds(30));
 
   // Handshake, confirmation, CONTROL messages acknowledged.
   bool connect(Agent& a, oracle::HelloOptions options = {});
@@ -95,7 +97,8 @@ class Rig {
   sluice::control::RelayKeys keys;
   oracle::Key relay_key{};
   std::map<std::string, std::unique_ptr<Agent>> agents;
-  std::deque<std::function<void()>> posted;
+  std::deque<std::function<void()>> posted;  // the store's answers
+  std::mutex posted_mutex;
 
  private:
   struct Port;

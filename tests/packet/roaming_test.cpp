@@ -63,6 +63,20 @@ TEST_F(Roaming, MovesAfterTheChallengeWasAnsweredFromThere) {
   r.check_balance();
 }
 
+TEST_F(Roaming, TheGatewaysTwinTakesOverWithoutAChallenge) {
+  oracle::Flow twin = alpha.flow;
+  twin.src_mac = mac_of(77);
+  Buf forged = r.datagram(alpha, "beta", Buf(30, 5));
+  forged[45] ^= 1;
+  expect_drop(r, 0, oracle::udp_frame(twin, forged), "bad_tag");
+  EXPECT_EQ(where_alpha_is().dst_mac, alpha.flow.src_mac);
+  r.inject(0, oracle::udp_frame(twin, r.datagram(alpha, "beta", Buf(30, 5))));
+  r.poll_workers();
+  EXPECT_EQ(r.receive(beta).size(), 1u);
+  EXPECT_EQ(where_alpha_is().dst_mac, twin.src_mac);
+  EXPECT_EQ(r.counters()["challenges"], 0u);
+}
+
 TEST_F(Roaming, AnAnswerFromElsewhereOrWithAnotherValueMovesNothing) {
   r.inject(0, from_elsewhere(alpha.peer.seal(0, 0, 0, 0, {}, {})));
   r.poll_workers();

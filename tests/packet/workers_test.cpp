@@ -1,5 +1,9 @@
 // Several workers: packets of an agent that arrive elsewhere go to its owner, and every reason that
 // only exists between workers. Also revocation against workers.
+#include <sys/resource.h>
+
+#include <csignal>
+
 #include "packet/expect.h"
 
 namespace rig {
@@ -141,6 +145,99 @@ TEST_F(Revocation, AuthenticPacketsOfARevokedAgentDieBeforeItsSessionIsGone) {
       uint32_t(sluice::fabric::AgentState::kRevoked));
   expect_drop(r, 1, oracle::udp_frame(beta.flow, r.datagram(beta, "alpha", Buf(40, 1))), "revoked");
   expect_drop(r, 1, oracle::udp_frame(beta.flow, beta.peer.seal(0, 1, 0, 5, {}, {})), "revoked");
+}
+
+TEST_F(Revocation, AStuckWorkerIsNotTakenForAProof) {
+  r.plane->qsbr().online(0);  // a worker that polls but does not come round
+  std::optional<sluice::control::RevocationAnswer> answer;
+  r.control->revocations().revoke(*r.control->trust().resolve("beta"), "stuck",
+                                  [&](const auto& a) { answer = a; });
+  for (int i = 0; i < 20; ++i) r.control->poll();
+  EXPECT_FALSE(answer.has_value());
+  r.clock.advance_ms(1001);
+  r.control->poll();
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_EQ(answer->state, sluice::control::CutState::kNotProven);
+  EXPECT_EQ(answer->peers_notified, 0u);
+  // Once it moves, the rest of the order is carried out all the same.
+  for (int i = 0; i < 40; ++i) {
+    r.clock.advance_ms(10);
+    r.poll(2);
+    r.receive(alpha);
+  }
+  EXPECT_EQ(alpha.revoked_notices, std::vector<std::string>{"stuck"});
+  r.plane->qsbr().offline(0);
+}
+
+TEST_F(Revocation, AReloadMeanwhileTakesNoNoticeAway) {
+  r.plane->qsbr().online(0);
+  bool answered = false;
+  r.control->revocations().revoke(*r.control->trust().resolve("beta"), "reloaded",
+                                  [&](const auto&) { answered = true; });
+  ASSERT_TRUE(r.control->reload(r.config.trust));
+  ASSERT_TRUE(r.poll_until([&] { return answered; }));
+  for (int i = 0; i < 40; ++i) {
+    r.clock.advance_ms(10);
+    r.poll(2);
+    r.receive(alpha);
+  }
+  EXPECT_EQ(alpha.revoked_notices, std::vector<std::string>{"reloaded"});
+  EXPECT_TRUE(alpha.labels.empty());
+  r.plane->qsbr().offline(0);
+}
+
+TEST_F(Revocation, AFullDiskCutsAllTheSameAndSaysThatItWouldNotLast) {
+  const rlimit whole = [] {
+    rlimit l{};
+    getrlimit(RLIMIT_FSIZE, &l);
+    return l;
+  }();
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit none = whole;
+  none.rlim_cur = 0;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
+  const auto answer = revoke("beta", "full");
+  setrlimit(RLIMIT_FSIZE, &whole);
+  EXPECT_EQ(answer.state, sluice::control::CutState::kNotDurable);
+  EXPECT_FALSE(answer.problem.empty());
+  expect_drop(r, 0, oracle::udp_frame(alpha.flow, r.datagram(alpha, "beta", Buf(40, 1))), "revoked");
+}
+
+TEST_F(Revocation, AnAgentThatCouldNotBeStoredStaysOut) {
+  rlimit whole{};
+  getrlimit(RLIMIT_FSIZE, &whole);
+  std::signal(SIGXFSZ, SIG_IGN);
+  r.add_agent(14, "delta", 0);
+  rlimit none = whole;
+  none.rlim_cur = 0;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
+  ASSERT_TRUE(r.control->reload(r.config.trust));
+  const auto state = [&] {
+    return r.arena->agents()[r.control->trust().resolve("delta")->index].state.load();
+  };
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
+  r.poll_until([&] { return std::chrono::steady_clock::now() > until; });
+  EXPECT_EQ(state(), uint32_t(sluice::fabric::AgentState::kFree));
+  ASSERT_TRUE(r.control->reload(r.config.trust));
+  EXPECT_EQ(state(), uint32_t(sluice::fabric::AgentState::kFree)) << "a second reload does not let it in";
+  setrlimit(RLIMIT_FSIZE, &whole);
+  r.poll(5);
+  ASSERT_TRUE(r.control->reload(r.config.trust));
+  ASSERT_TRUE(r.poll_until([&] { return state() == uint32_t(sluice::fabric::AgentState::kActive); }));
+}
+
+TEST(RevokedWithoutARow, StaysOut) {
+  Rig r;
+  Agent& alpha = r.add_agent(11, "alpha", 0);
+  sluice::control::TrustTable table(*r.arena, r.clock);
+  sluice::control::Snapshot snapshot;
+  snapshot.revocations.push_back({alpha.peer.identity(), "before it was ever stored", 1});
+  table.restore(snapshot);
+  ASSERT_TRUE(table.apply(r.config.trust));
+  table.activate();
+  EXPECT_TRUE(table.resolve("alpha")->revoked);
+  EXPECT_EQ(r.arena->agents()[table.resolve("alpha")->index].state.load(),
+            uint32_t(sluice::fabric::AgentState::kRevoked));
 }
 
 TEST_F(Revocation, SurvivesARestartOfTheControlPlane) {
