@@ -32,7 +32,11 @@ Result<std::string> read_join_text(const std::string& file) {
 
 std::string host_name() {
   char out[65] = {};
-  if (gethostname(out, sizeof out - 1) != 0 || !valid_name(out)) return "agent";
+  if (gethostname(out, sizeof out - 1) != 0) return "agent";
+  for (char* c = out; *c != 0; ++c) {
+    if (*c >= 'A' && *c <= 'Z') *c = static_cast<char>(*c - 'A' + 'a');
+  }
+  if (!valid_name(out)) return "agent";
   return out;
 }
 
@@ -41,7 +45,7 @@ std::string host_name() {
 Result<int> run_init(const std::string& state, const InitCommand& command) {
   const std::string name = command.name.empty() ? host_name() : command.name;
   if (!valid_name(name)) {
-    return fail(ErrorCode::kUsage, "a name has 1 to 63 of the characters A-Z a-z 0-9 . _ - and begins "
+    return fail(ErrorCode::kUsage, "a name has 1 to 63 of the characters a-z 0-9 . _ - and begins "
                                    "with a letter or a digit");
   }
   auto text = read_join_text(command.join_file);

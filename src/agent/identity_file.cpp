@@ -108,9 +108,7 @@ Result<std::string> default_state() {
 }
 
 bool valid_name(std::string_view name) {
-  const auto alnum = [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  };
+  const auto alnum = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); };
   return !name.empty() && name.size() <= 63 && alnum(name.front()) &&
          std::all_of(name.begin(), name.end(),
                      [&](char c) { return alnum(c) || c == '.' || c == '_' || c == '-'; });

@@ -14,7 +14,6 @@ namespace {
 constexpr size_t kWindow = 16;            // messages in flight per agent
 constexpr uint64_t kFirstRepeatMs = 100;  // doubles up to the longest
 constexpr uint64_t kLongestRepeatMs = 2000;
-constexpr unsigned kMaxTries = 30;
 constexpr uint64_t kRoundMs = 5;
 constexpr unsigned kFramesPerPoll = 128;
 constexpr size_t kPartBytes = 1000;       // leaves room for the message around the edges
@@ -146,11 +145,6 @@ bool Channel::poll() {
       m.next_send = now + clock_.ticks_from_ms(pause);
       ++m.tries;
     }
-    std::erase_if(queue, [&](const Message& m) {
-      const bool hopeless = m.tries > kMaxTries;
-      counts_.given_up += hopeless ? 1 : 0;
-      return hopeless;
-    });
     ++it;
   }
   return busy;

@@ -122,7 +122,7 @@ void read_services(const Section& root, Config& out) {
                                                 "session_life_s", "unconfirmed_s", "agent_lanes"});
   hs.number("under_load_per_s", out.handshake.under_load_per_s, 1, 1'000'000);
   hs.number("under_load_burst", out.handshake.under_load_burst, 1, 65'536);
-  hs.number("session_life_s", out.handshake.session_life_s, 30, 180);
+  hs.number("session_life_s", out.handshake.session_life_s, 150, 180);
   hs.number("unconfirmed_s", out.handshake.unconfirmed_s, 1, 30);
   hs.number("agent_lanes", out.handshake.agent_lanes, 1, 8);
 

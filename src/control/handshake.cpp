@@ -236,8 +236,9 @@ O Handshakes::serve(fabric::Parcel& parcel) {
   Buffer welcome = build_welcome(noise, *hello, *agent, *slot, mtu);
   if (welcome.empty()) return O::kNoiseFailed;
   agent->last_hello_ms = payload->time_ms;
-  // A worker that owns the agent gives it away itself; without a session nobody uses it.
-  if (!sessions_.has_session(agent->index)) {
+  // A worker that owns the agent gives it away itself; nobody uses it once its last session is gone
+  // and the grace period over.
+  if (!sessions_.has_session(agent->index) && sessions_.reclaimed()) {
     arena_.agents()[agent->index].owner.store(meta.worker, std::memory_order_release);
   }
   const crypto::NoiseKeys keys = noise.split();

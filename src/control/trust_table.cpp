@@ -75,6 +75,15 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
                 fmt::format("limits.agents is {}, {} agents are needed: raise it and restart",
                             arena_.sizes().agents, agents_.size() + unknown));
   }
+  for (const auto& a : trust.agents) {
+    const AgentEntry* known = by_identity(a.identity);
+    if (known != nullptr && known->address.tenant != a.tenant) {
+      return fail(ErrorCode::kConfig,
+                  fmt::format("line {}: {} was enrolled in tenant {} with the address {}, which is for "
+                              "good: keep its tenant, or give it a new identity",
+                              a.line, a.name, known->address.tenant, to_string(known->address)));
+    }
+  }
   // The worst case: every pair is new while every old slot rests.
   const size_t free_slots = arena_.edges().size() - next_slot_ + resting_.size();
   if (trust.pairs.size() * 2 > free_slots + edges_.size()) {

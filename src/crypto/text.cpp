@@ -40,6 +40,7 @@ std::string to_hex(Bytes bytes) {
 }
 
 std::optional<Buffer> from_hex(std::string_view text) {
+  if (text.empty()) return Buffer{};
   if (text.size() % 2 != 0) return std::nullopt;
   Buffer out(text.size() / 2);
   size_t n = 0;

@@ -29,8 +29,10 @@ void answer_version(Context& c, Slot& s) noexcept {
   const auto answer = wire::build_version({s.outer, s.size});
   std::memcpy(s.outer, answer.data(), answer.size());
   uint8_t* eth = s.outer - s.path.size;
-  wire::write_headers(eth, s.path, answer.size(), 0);
-  if (s.path.v6()) wire::finish_udp_checksum(eth, true, answer.size());
+  wire::write_headers(eth, s.path, answer.size(), static_cast<uint8_t>(c.options.dscp << 2));
+  if (s.path.v6() || c.options.ipv4_udp_checksum) {
+    wire::finish_udp_checksum(eth, s.path.v6(), answer.size());
+  }
   const uint16_t length = static_cast<uint16_t>(s.path.size + answer.size());
   s.mbuf->data_len = length;
   s.mbuf->pkt_len = length;

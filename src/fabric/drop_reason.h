@@ -55,7 +55,7 @@ enum class Severity : uint8_t {
   X(kControlRate, "control_rate", kOverload, "more CONTROL frames of one session than the control thread takes") \
   X(kRevoked, "revoked", kState, "the agent, its peer or their edge is revoked")                    \
   X(kNoEdge, "no_edge", kAttack, "a label that this agent does not own")                            \
-  X(kRight, "right", kAttack, "the edge does not give the right to send this")                      \
+  X(kRight, "right", kConfig, "the edge gives no right to send messages: set it to may_send in trust.pairs")                      \
   X(kNoCall, "no_call", kState, "a call frame without an open call")                                \
   X(kPeerOffline, "peer_offline", kState, "the peer has no session now")                            \
   X(kNonceExhausted, "nonce_exhausted", kState, "2^34 packets sealed with this key: the peer must handshake") \

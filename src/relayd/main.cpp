@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "control/control.h"
@@ -46,6 +47,7 @@ void set_scheduling(const control::Config& config) {
 // EAL's own threads and the store's must not inherit SCHED_FIFO, so this comes last.
 Result<void> serve(const control::Config& config, const std::string& path) {
   const Clock clock;
+  if (auto r = make_folder(config.relay.state_dir, 0700); !r) return r;
   auto keys = control::RelayKeys::load(config.relay.key_file, config.relay.state_dir);
   if (!keys) return tl::unexpected(keys.error());
 

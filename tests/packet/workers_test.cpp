@@ -186,6 +186,24 @@ TEST_F(Revocation, AReloadMeanwhileTakesNoNoticeAway) {
   r.plane->qsbr().offline(0);
 }
 
+TEST_F(Revocation, AReusedSlotHasANewGeneration) {
+  const uint32_t old_label = alpha.labels["beta"];
+  auto without = r.config.trust;
+  without.pairs.clear();
+  ASSERT_TRUE(r.control->reload(without));
+  r.clock.advance_ms(181'000);
+  r.poll(3);
+  ASSERT_TRUE(r.control->reload(r.config.trust));
+  ASSERT_TRUE(r.connect(alpha));
+  ASSERT_TRUE(r.connect(beta));
+  const std::set<uint32_t> slots = {alpha.labels["beta"] & 0xffffff, beta.labels["alpha"] & 0xffffff};
+  ASSERT_TRUE(slots.contains(old_label & 0xffffff)) << "the slot is used again";
+  expect_drop(r, 0, oracle::udp_frame(alpha.flow, alpha.peer.seal(1, 0, old_label, 0, {}, Buf(30))), "no_edge");
+  r.send(alpha, r.datagram(alpha, "beta", Buf(10, 1)));
+  r.poll_workers();
+  EXPECT_EQ(r.receive(beta).size(), 1u);
+}
+
 TEST_F(Revocation, AFullDiskCutsAllTheSameAndSaysThatItWouldNotLast) {
   const rlimit whole = [] {
     rlimit l{};

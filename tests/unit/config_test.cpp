@@ -188,7 +188,7 @@ TEST_F(ConfigTest, ReadsWhatTheFileSays) {
   yaml = replaced(yaml, "scheduling: auto", "scheduling: fifo");
   yaml = replaced(yaml, "ipv4_udp_checksum: false", "ipv4_udp_checksum: true");
   yaml = replaced(yaml, "dscp: 0", "dscp: 63");
-  yaml = replaced(yaml, "session_life_s: 180", "session_life_s: 30");
+  yaml = replaced(yaml, "session_life_s: 180", "session_life_s: 160");
   yaml = replaced(yaml, "group: sluice", "group: \"\"");
   const auto loaded = parse_config(yaml, {});
   ASSERT_EQ(shown(loaded), "");
@@ -224,7 +224,7 @@ TEST_F(ConfigTest, ReadsWhatTheFileSays) {
   EXPECT_EQ(c.relay.key_file, "/etc/sluice/relay.key");
   EXPECT_TRUE(c.relay.ipv4_udp_checksum);
   EXPECT_EQ(c.relay.dscp, 63);
-  EXPECT_EQ(c.handshake.session_life_s, 30u);
+  EXPECT_EQ(c.handshake.session_life_s, 160u);
   EXPECT_EQ(c.admin.group, "");
 }
 
@@ -441,7 +441,7 @@ TEST_F(ConfigTest, RefusesMistakesOfServices) {
       {"dscp: 0", "dscp: 64", "relay.dscp: 64 is out of range; give 0 to 63"},
       {"under_load_per_s: 64", "under_load_per_s: 0", "handshake.under_load_per_s: 0 is out of"},
       {"under_load_burst: 8", "under_load_burst: 0", "handshake.under_load_burst: 0 is out of"},
-      {"session_life_s: 180", "session_life_s: 29", "29 is out of range; give 30 to 180"},
+      {"session_life_s: 180", "session_life_s: 149", "149 is out of range; give 150 to 180"},
       {"session_life_s: 180", "session_life_s: 181", "181 is out of range"},
       {"unconfirmed_s: 5", "unconfirmed_s: 0", "handshake.unconfirmed_s: 0 is out of range"},
       {"agent_lanes: 1", "agent_lanes: 9", "handshake.agent_lanes: 9 is out of range; give 1 to 8"},
