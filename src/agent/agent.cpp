@@ -18,26 +18,29 @@ Agent::Agent(AgentConfig config, AgentHooks hooks)
     : config_(std::move(config)),
       hooks_(std::move(hooks)),
       tunnel_key_(crypto::X25519KeyPair::generate()),
-      tunnel_(
-          TunnelConfig{{config_.identity, &tunnel_key_, config_.relay_key, config_.token},
-                       config_.relay_name,
-                       config_.random},
-          TunnelHooks{
-              hooks_.send,
-              [this](const auto& frame, MutBytes payload, Now now) { on_frame(frame, payload, now); },
-              [this](const SessionStart& start, Now) {
-                if (start.new_epoch) forget_labels();
-                if (start.rekey) return;
-                hooks_.report(Level::kInfo, fmt::format("connected to {} as {}", config_.relay_name,
-                                                        to_string(VirtualAddress::from_u64(
-                                                            start.welcome.address))));
-              },
-              hooks_.report}),
+      tunnel_(TunnelConfig{{config_.identity, &tunnel_key_, config_.relay_key, config_.token},
+                           config_.relay_name,
+                           config_.random},
+              TunnelHooks{hooks_.send,
+                          [this](const auto& frame, MutBytes payload, Now now) {
+                            on_frame(frame, payload, now);
+                          },
+                          [this](const SessionStart& start, Now) {
+                            if (start.new_epoch) forget_labels();
+                            if (start.rekey) return;
+                            hooks_.report(
+                                Level::kInfo,
+                                fmt::format(
+                                    "connected to {} as {}", config_.relay_name,
+                                    to_string(VirtualAddress::from_u64(start.welcome.address))));
+                          },
+                          hooks_.report}),
       control_(config_.relay_key, *config_.pins,
                ControlHooks{[this](uint64_t request, Bytes message) {
-                              tunnel_.send_frame({uint8_t(wire::FrameType::kControl), 0,
-                                                  static_cast<uint16_t>(message.size()), 0, request},
-                                                 message, now_);
+                              tunnel_.send_frame(
+                                  {uint8_t(wire::FrameType::kControl), 0,
+                                   static_cast<uint16_t>(message.size()), 0, request},
+                                  message, now_);
                             },
                             [this](std::vector<PeerEdge> edges) { on_edges(std::move(edges)); },
                             [this](const Revocation& r) { on_revoked(r); }, hooks_.report}) {}
@@ -112,9 +115,9 @@ void Agent::on_edges(std::vector<PeerEdge> edges) {
       by_label_[peer.edge.label] = &peer;
       if (!peer.session) make_session(peer);
     } else if (newly_refused) {
-      hooks_.report(Level::kError, fmt::format("the edge to {} is not used: {}",
-                                               crypto::to_did(peer.edge.identity),
-                                               peer.edge.refused));
+      hooks_.report(Level::kError,
+                    fmt::format("the edge to {} is not used: {}",
+                                crypto::to_did(peer.edge.identity), peer.edge.refused));
     }
   }
 }
@@ -150,9 +153,9 @@ void Agent::on_revoked(const Revocation& r) {
   if (revocations_.size() >= kRevocationsKept) revocations_.erase(revocations_.begin());
   revocations_.push_back(r);
   const bool own = r.identity == config_.identity->public_key();
-  hooks_.report(Level::kWarn, fmt::format("the operator revoked {}{}{}",
-                                          own ? "this agent, " : "", crypto::to_did(r.identity),
-                                          r.reason.empty() ? "" : ": " + r.reason));
+  hooks_.report(Level::kWarn,
+                fmt::format("the operator revoked {}{}{}", own ? "this agent, " : "",
+                            crypto::to_did(r.identity), r.reason.empty() ? "" : ": " + r.reason));
   if (const auto it = peers_.find(r.identity); it != peers_.end() && it->second.session) {
     it->second.session->drop();
   }
@@ -196,7 +199,8 @@ Result<crypto::PublicKey> Agent::find(std::string_view text, Now now) const {
                 fmt::format("there is no edge to \"{}\"; see: sluice-agent peers", text));
   }
   if (!found->usable()) {
-    return fail(ErrorCode::kRefused, fmt::format("the edge to {} is not used: {}", text, found->refused));
+    return fail(ErrorCode::kRefused,
+                fmt::format("the edge to {} is not used: {}", text, found->refused));
   }
   return found->identity;
 }
@@ -224,8 +228,9 @@ Result<PeerSession::Sent> Agent::send(const crypto::PublicKey& identity, Message
                                                      config_.relay_name));
   }
   if (!peer.labelled) {
-    return fail(ErrorCode::kUnreachable, "the relay has restarted and has not sent this agent's "
-                                         "list of edges yet; try again shortly");
+    return fail(ErrorCode::kUnreachable,
+                "the relay has restarted and has not sent this agent's "
+                "list of edges yet; try again shortly");
   }
   if (peer.edge.right == Right::kReplyOnly) {
     return fail(ErrorCode::kRefused, "the edge to the peer only lets this agent answer its calls");

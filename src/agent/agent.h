@@ -1,6 +1,6 @@
 // The whole agent without I/O: the tunnel, the relay's control messages, and an end-to-end session
-// per peer. Datagrams and time go in, datagrams and messages come out through the hooks. One thread;
-// hooks must not call back in, except `message` and `pong`, which may send.
+// per peer. Datagrams and time go in, datagrams and messages come out through the hooks. One
+// thread; hooks must not call back in, except `message` and `pong`, which may send.
 #pragma once
 
 #include <map>
@@ -17,12 +17,12 @@
 namespace sluice::agent {
 
 struct AgentConfig {
-  const crypto::Identity* identity = nullptr;       // these three outlive the agent
+  const crypto::Identity* identity = nullptr;  // these three outlive the agent
   const crypto::X25519KeyPair* e2e_key = nullptr;
   Pins* pins = nullptr;
   ByteArray<32> relay_key{};
-  Bytes token;                                      // likewise; may be empty
-  std::string relay_name;                           // HOST:PORT
+  Bytes token;             // likewise; may be empty
+  std::string relay_name;  // HOST:PORT
   std::function<uint64_t()> random = crypto::random_u64;
 };
 
@@ -57,7 +57,8 @@ class Agent {
   Result<crypto::PublicKey> find(std::string_view peer, Now now) const;
 
   // kTooLarge and the errors of find() are final; kFull means: once more a little later.
-  Result<PeerSession::Sent> send(const crypto::PublicKey& peer, MessageKind kind, Bytes body, Now now);
+  Result<PeerSession::Sent> send(const crypto::PublicKey& peer, MessageKind kind, Bytes body,
+                                 Now now);
   // Largest message that fits the path to the relay in one datagram; 0 before the first session.
   size_t max_message() const;
 

@@ -14,8 +14,8 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMaxWaitMs = 60'000;
-constexpr size_t kMaxMessages = 4'096;   // of one answer
-constexpr size_t kMaxBatch = 65'536;     // of one request
+constexpr size_t kMaxMessages = 4'096;  // of one answer
+constexpr size_t kMaxBatch = 65'536;    // of one request
 constexpr uint64_t kMaxPings = 10'000'000;
 
 }  // namespace
@@ -36,7 +36,8 @@ void Api::handle(const http::Request& request, http::Respond respond, Instant at
   if (request.path == "/v1/info" && get) return respond(info(at));
   if (request.path == "/v1/peers" && get) return respond(peers(at));
   if (request.path == "/v1/messages" && post) return send_messages(request, std::move(respond), at);
-  if (request.path == "/v1/messages" && get) return receive_messages(request, std::move(respond), at);
+  if (request.path == "/v1/messages" && get)
+    return receive_messages(request, std::move(respond), at);
   if (request.path == "/v1/ping" && post) return ping(request, std::move(respond), at);
   respond(http::error_response(
       {ErrorCode::kUsage, fmt::format("there is no {} {}", request.method, request.path)}));
@@ -76,18 +77,19 @@ void Api::send_messages(const http::Request& request, http::Respond respond, Ins
   std::vector<Buffer> messages;
   messages.reserve(list->size());
   for (const json& item : *list) {
-    auto bytes = item.is_string() ? crypto::from_base64(item.get_ref<const std::string&>())
-                                  : std::nullopt;
+    auto bytes =
+        item.is_string() ? crypto::from_base64(item.get_ref<const std::string&>()) : std::nullopt;
     if (!bytes) {
       return refuse({ErrorCode::kUsage,
                      fmt::format("message {} of the list is not base64", messages.size() + 1)});
     }
     // Before any of them leaves: a batch is not half sent for what could be seen beforehand.
     if (agent_.max_message() > 0 && bytes->size() > agent_.max_message()) {
-      return refuse({ErrorCode::kTooLarge,
-                     fmt::format("message {} of the list has {} bytes; {} is the largest that fits in "
-                                 "one packet on the path to the relay",
-                                 messages.size() + 1, bytes->size(), agent_.max_message())});
+      return refuse(
+          {ErrorCode::kTooLarge,
+           fmt::format("message {} of the list has {} bytes; {} is the largest that fits in "
+                       "one packet on the path to the relay",
+                       messages.size() + 1, bytes->size(), agent_.max_message())});
     }
     messages.push_back(std::move(*bytes));
   }
@@ -148,13 +150,14 @@ http::Response Api::peers(Instant at) const {
     if (!e->usable()) row["reason"] = e->refused;
     if (const PeerSession* s = agent_.session(e->identity)) {
       const PeerCounters& c = s->counters();
-      row["session"] = {{"ready", s->ready(at.now)},
-                        {"sent", c.sent},
-                        {"received", c.received},
-                        {"handshakes", c.handshakes},
-                        {"failures", c.failures},
-                        {"dropped", c.dropped_replay + c.dropped_bad_tag + c.dropped_unknown_key +
-                                        c.dropped_handshake + c.dropped_malformed + c.dropped_queue}};
+      row["session"] = {
+          {"ready", s->ready(at.now)},
+          {"sent", c.sent},
+          {"received", c.received},
+          {"handshakes", c.handshakes},
+          {"failures", c.failures},
+          {"dropped", c.dropped_replay + c.dropped_bad_tag + c.dropped_unknown_key +
+                          c.dropped_handshake + c.dropped_malformed + c.dropped_queue}};
       if (!s->last_error().empty()) row["session"]["last_error"] = s->last_error();
     }
     list.push_back(std::move(row));
@@ -171,10 +174,11 @@ http::Response Api::info(Instant at) const {
               {"tenant", identity_.tenant},
               {"version", SLUICE_VERSION},
               {"started_ms", v.started_unix_ms},
-              {"relay", {{"name", identity_.relay_name()},
-                         {"key", crypto::to_base64(identity_.join.relay_key)},
-                         {"address", v.relay_address},
-                         {"own_address", v.own_address}}},
+              {"relay",
+               {{"name", identity_.relay_name()},
+                {"key", crypto::to_base64(identity_.join.relay_key)},
+                {"address", v.relay_address},
+                {"own_address", v.own_address}}},
               {"session", {{"up", t.up(at.now)}, {"clock_offset_ms", t.clock_offset_ms()}}},
               {"address", nullptr},
               {"last_error", nullptr}};
@@ -191,8 +195,8 @@ http::Response Api::info(Instant at) const {
   }
   size_t usable = 0, total = 0;
   for (const PeerEdge* e : agent_.edges()) ++total, usable += e->usable() ? 1 : 0;
-  out["peers"] = {{"synced", agent_.control().synced()}, {"usable", usable},
-                  {"refused", total - usable}};
+  out["peers"] = {
+      {"synced", agent_.control().synced()}, {"usable", usable}, {"refused", total - usable}};
   if (pins_.operator_key) out["operator"] = crypto::to_did(*pins_.operator_key);
   out["revocations"] = json::array();
   for (const Revocation& r : agent_.revocations()) {
@@ -202,18 +206,32 @@ http::Response Api::info(Instant at) const {
                                   {"received_ms", r.received_ms}});
   }
   const AgentCounters& a = agent_.counters();
-  out["counters"] = {
-      {"messages_sent", a.messages_sent}, {"messages_received", a.messages_received},
-      {"inbox_waiting", inbox_.size()}, {"inbox_dropped", inbox_.dropped()},
-      {"dropped_label", a.dropped_label}, {"dropped_offline", a.dropped_offline},
-      {"hellos", c.hellos}, {"retries", c.retries}, {"welcomes", c.welcomes}, {"rekeys", c.rekeys},
-      {"reconnects", c.reconnects}, {"bad_times", c.bad_times}, {"pings", c.pings},
-      {"challenges_answered", c.challenges_answered}, {"packets_sent", c.sent},
-      {"packets_received", c.received}, {"dropped_malformed", c.dropped_malformed},
-      {"dropped_replay", c.dropped_replay}, {"dropped_bad_tag", c.dropped_bad_tag},
-      {"dropped_session", c.dropped_session}, {"dropped_handshake", c.dropped_handshake},
-      {"dropped_frame", c.dropped_frame}, {"udp_sent", v.udp_sent}, {"udp_received", v.udp_received},
-      {"udp_dropped", v.udp_dropped}, {"udp_errors", v.udp_errors}};
+  out["counters"] = {{"messages_sent", a.messages_sent},
+                     {"messages_received", a.messages_received},
+                     {"inbox_waiting", inbox_.size()},
+                     {"inbox_dropped", inbox_.dropped()},
+                     {"dropped_label", a.dropped_label},
+                     {"dropped_offline", a.dropped_offline},
+                     {"hellos", c.hellos},
+                     {"retries", c.retries},
+                     {"welcomes", c.welcomes},
+                     {"rekeys", c.rekeys},
+                     {"reconnects", c.reconnects},
+                     {"bad_times", c.bad_times},
+                     {"pings", c.pings},
+                     {"challenges_answered", c.challenges_answered},
+                     {"packets_sent", c.sent},
+                     {"packets_received", c.received},
+                     {"dropped_malformed", c.dropped_malformed},
+                     {"dropped_replay", c.dropped_replay},
+                     {"dropped_bad_tag", c.dropped_bad_tag},
+                     {"dropped_session", c.dropped_session},
+                     {"dropped_handshake", c.dropped_handshake},
+                     {"dropped_frame", c.dropped_frame},
+                     {"udp_sent", v.udp_sent},
+                     {"udp_received", v.udp_received},
+                     {"udp_dropped", v.udp_dropped},
+                     {"udp_errors", v.udp_errors}};
   if (!v.last_error.message.empty()) {
     out["last_error"] = {{"message", v.last_error.message}, {"unix_ms", v.last_error.unix_ms}};
   }

@@ -2,8 +2,9 @@
 //   GET  /v1/info       state of the agent, its session and counters
 //   GET  /v1/peers      its edges
 //   POST /v1/messages   {"peer":X,"messages":["base64",…]} → {"sent":n}
-//   GET  /v1/messages   ?max=N&wait_ms=M[&peer=X] → {"messages":[{"from","name","data"},…],"dropped":n}
-//   POST /v1/ping       {"peer":X,"count","interval_us","window","size","timeout_ms"} →
+//   GET  /v1/messages   ?max=N&wait_ms=M[&peer=X] →
+//   {"messages":[{"from","name","data"},…],"dropped":n} POST /v1/ping
+//   {"peer":X,"count","interval_us","window","size","timeout_ms"} →
 //                       {"sent","received","lost","rtt_us":{"min","p50","p90","p99","p99.9","max"}}
 // X is a DID, a virtual address or a name. One thread, that of the event loop.
 #pragma once

@@ -27,7 +27,7 @@ struct SendCommand {
   std::string peer;
   std::optional<std::string> message;  // none: each line of standard input
   std::optional<uint64_t> count;
-  double rate = 0;                     // messages a second, 0: as fast as the daemon takes them
+  double rate = 0;  // messages a second, 0: as fast as the daemon takes them
 };
 Result<int> run_send(const std::string& state, const SendCommand& command);
 

@@ -33,9 +33,9 @@ void print_session(const json& info) {
   if (!s.value("up", false)) {
     print_line("session", "none");
   } else {
-    std::string line = fmt::format("{} old, messages up to {} bytes",
-                                   duration_text(s.value("age_ms", uint64_t{0})),
-                                   s.value("max_message", 0));
+    std::string line =
+        fmt::format("{} old, messages up to {} bytes",
+                    duration_text(s.value("age_ms", uint64_t{0})), s.value("max_message", 0));
     if (s.contains("relay_rtt_ms")) {
       line += fmt::format(", relay answers in {} ms", s.value("relay_rtt_ms", 0));
     }
@@ -54,18 +54,19 @@ void print_info(const json& info, bool daemon) {
   const std::string at = daemon ? text_or(relay["address"], "") : "";
   print_line("relay", text_or(relay["name"], "") + (at.empty() ? "" : " at " + at));
   if (!daemon) return print_line("daemon", "not running; start it with: sluice-agent up");
-  print_line("address", text_or(info["address"], "none yet: the relay has not accepted this agent"));
+  print_line("address",
+             text_or(info["address"], "none yet: the relay has not accepted this agent"));
   print_session(info);
   const json& peers = info["peers"];
   const int refused = peers.value("refused", 0);
   print_line("peers", fmt::format("{}{}", peers.value("usable", 0),
                                   refused == 0 ? "" : fmt::format(", {} refused", refused)));
   const json& c = info["counters"];
-  print_line("messages", fmt::format("{} sent, {} received, {} waiting, {} dropped",
-                                     c.value("messages_sent", uint64_t{0}),
-                                     c.value("messages_received", uint64_t{0}),
-                                     c.value("inbox_waiting", uint64_t{0}),
-                                     c.value("inbox_dropped", uint64_t{0})));
+  print_line(
+      "messages",
+      fmt::format("{} sent, {} received, {} waiting, {} dropped",
+                  c.value("messages_sent", uint64_t{0}), c.value("messages_received", uint64_t{0}),
+                  c.value("inbox_waiting", uint64_t{0}), c.value("inbox_dropped", uint64_t{0})));
   for (const json& r : info["revocations"]) {
     print_line("revoked", fmt::format("{} {}", text_or(r["did"], ""), text_or(r["reason"], "")));
   }
@@ -109,9 +110,10 @@ Result<int> run_peers(const std::string& state, bool as_json) {
   }
   const json& peers = (*answer)["peers"];
   if (peers.empty()) {
-    fmt::print(stderr, "{}\n", answer->value("synced", false)
-                                   ? "no edges: the operator has not connected this agent to others"
-                                   : "the relay has not sent this agent's list of edges yet");
+    fmt::print(stderr, "{}\n",
+               answer->value("synced", false)
+                   ? "no edges: the operator has not connected this agent to others"
+                   : "the relay has not sent this agent's list of edges yet");
     return 0;
   }
   for (const json& p : peers) {

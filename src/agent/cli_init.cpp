@@ -45,8 +45,9 @@ std::string host_name() {
 Result<int> run_init(const std::string& state, const InitCommand& command) {
   const std::string name = command.name.empty() ? host_name() : command.name;
   if (!valid_name(name)) {
-    return fail(ErrorCode::kUsage, "a name has 1 to 63 of the characters a-z 0-9 . _ - and begins "
-                                   "with a letter or a digit");
+    return fail(ErrorCode::kUsage,
+                "a name has 1 to 63 of the characters a-z 0-9 . _ - and begins "
+                "with a letter or a digit");
   }
   auto text = read_join_text(command.join_file);
   if (!text) return tl::unexpected(text.error());

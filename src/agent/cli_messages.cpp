@@ -56,8 +56,7 @@ class Progress {
 // Messages go to the daemon in batches, no faster than the rate.
 class Sender {
  public:
-  Sender(const std::string& state, const SendCommand& command)
-      : client_(state), command_(command) {
+  Sender(const std::string& state, const SendCommand& command) : client_(state), command_(command) {
     if (command.rate > 0) {
       batch_ = std::clamp<size_t>(size_t(command.rate / 50), 1, kBatchMessages);
     }
@@ -73,8 +72,9 @@ class Sender {
   Result<void> flush() {
     if (waiting_.empty()) return {};
     if (command_.rate > 0) {
-      std::this_thread::sleep_until(started_ + std::chrono::duration_cast<steady_clock::duration>(
-                                                   duration<double>(double(sent_) / command_.rate)));
+      std::this_thread::sleep_until(started_ +
+                                    std::chrono::duration_cast<steady_clock::duration>(
+                                        duration<double>(double(sent_) / command_.rate)));
     }
     const uint64_t n = waiting_.size();
     const json body = {{"peer", command_.peer}, {"messages", std::move(waiting_)}};
@@ -107,7 +107,8 @@ class Sender {
 std::string numbered(const std::string& message, uint64_t number) {
   std::string out = message;
   const std::string digits = std::to_string(number);
-  for (size_t at = out.find("{}"); at != std::string::npos; at = out.find("{}", at + digits.size())) {
+  for (size_t at = out.find("{}"); at != std::string::npos;
+       at = out.find("{}", at + digits.size())) {
     out.replace(at, 2, digits);
   }
   return out;
@@ -125,7 +126,8 @@ Result<void> send_lines(Sender& sender) {
     pending.append(chunk, size_t(n));
     size_t begin = 0;
     for (size_t end; (end = pending.find('\n', begin)) != std::string::npos; begin = end + 1) {
-      if (auto ok = sender.add(std::string_view(pending).substr(begin, end - begin)); !ok) return ok;
+      if (auto ok = sender.add(std::string_view(pending).substr(begin, end - begin)); !ok)
+        return ok;
     }
     pending.erase(0, begin);
     if (auto ok = sender.flush(); !ok) return ok;
@@ -219,7 +221,8 @@ Result<int> run_ping(const std::string& state, const PingCommand& command) {
                      {"size", command.size},
                      {"timeout_ms", uint64_t(std::max(1.0, command.timeout_s * 1000))}};
   // No tighter bound is known for a run that its window holds back.
-  const double longest = double(command.count) * std::max(command.interval_s, command.timeout_s) + 60;
+  const double longest =
+      double(command.count) * std::max(command.interval_s, command.timeout_s) + 60;
   auto answer = DaemonClient(state).post("/v1/ping", body,
                                          milliseconds(int64_t(std::min(longest, 1e6) * 1000)));
   if (!answer) return tl::unexpected(answer.error());
@@ -231,10 +234,11 @@ Result<int> run_ping(const std::string& state, const PingCommand& command) {
                answer->value("lost", uint64_t{0}));
     if (received > 0) {
       const json& r = (*answer)["rtt_us"];
-      fmt::print("round trip in us: min {:.0f}  p50 {:.0f}  p90 {:.0f}  p99 {:.0f}  p99.9 {:.0f}  "
-                 "max {:.0f}\n",
-                 r.value("min", 0.0), r.value("p50", 0.0), r.value("p90", 0.0), r.value("p99", 0.0),
-                 r.value("p99.9", 0.0), r.value("max", 0.0));
+      fmt::print(
+          "round trip in us: min {:.0f}  p50 {:.0f}  p90 {:.0f}  p99 {:.0f}  p99.9 {:.0f}  "
+          "max {:.0f}\n",
+          r.value("min", 0.0), r.value("p50", 0.0), r.value("p90", 0.0), r.value("p99", 0.0),
+          r.value("p99.9", 0.0), r.value("max", 0.0));
     }
   }
   if (received > 0) return 0;

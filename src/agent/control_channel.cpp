@@ -24,10 +24,17 @@ void ControlChannel::receive(uint64_t request, Bytes message, uint64_t unix_ms) 
   }
   if (control.has_ack()) return;  // nothing that we send asks for one
   switch (control.body_case()) {
-    case pb::Control::kEdgeSync: on_edges(control.edge_sync()); break;
-    case pb::Control::kOperatorKey: on_operator_key(control.operator_key().key()); break;
-    case pb::Control::kRevoked: on_revoked(control.revoked(), unix_ms); break;
-    default: break;  // newer than this agent; acknowledged, or the relay would repeat it for ever
+    case pb::Control::kEdgeSync:
+      on_edges(control.edge_sync());
+      break;
+    case pb::Control::kOperatorKey:
+      on_operator_key(control.operator_key().key());
+      break;
+    case pb::Control::kRevoked:
+      on_revoked(control.revoked(), unix_ms);
+      break;
+    default:
+      break;  // newer than this agent; acknowledged, or the relay would repeat it for ever
   }
   pb::Control answer;
   answer.mutable_ack();
@@ -45,8 +52,9 @@ void ControlChannel::on_edges(const pb::EdgeSync& sync) {
     if (!edge.ParseFromString(bytes)) continue;
     auto verified = verify_edge(edge, relay_key_, pins_);
     if (!verified || !seen.insert(verified->identity).second) {
-      hooks_.report(Level::kWarn, "the relay's list of edges has an entry that names no peer, or one "
-                                  "twice; ignored");
+      hooks_.report(Level::kWarn,
+                    "the relay's list of edges has an entry that names no peer, or one "
+                    "twice; ignored");
       continue;
     }
     edges.push_back(std::move(*verified));
@@ -78,9 +86,10 @@ void ControlChannel::on_revoked(const pb::Signed& notice, uint64_t unix_ms) {
   }
   pb::Statement statement;
   if (auto ok = verify_signed(notice, relay_key_, pins_.operator_key, statement); !ok) {
-    return hooks_.report(Level::kError, fmt::format("a revocation that the relay passed on cannot be "
-                                                    "verified: {}",
-                                                    ok.error().message));
+    return hooks_.report(Level::kError,
+                         fmt::format("a revocation that the relay passed on cannot be "
+                                     "verified: {}",
+                                     ok.error().message));
   }
   if (!statement.has_trust_revoke() || statement.trust_revoke().identity().size() != 32) {
     return hooks_.report(Level::kWarn, "a revocation names no identity; nothing done");

@@ -7,12 +7,12 @@
 #include <cstring>
 #include <memory>
 
+#include <fmt/format.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/udp.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <fmt/format.h>
 
 #include "agent/api.h"
 #include "agent/udp_socket.h"
@@ -28,7 +28,7 @@ using boost::system::error_code;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr size_t kDatagramsPerRound = 512;   // between them timers and the API get their turn
+constexpr size_t kDatagramsPerRound = 512;  // between them timers and the API get their turn
 constexpr milliseconds kProbeEvery{2'000};
 constexpr uint64_t kResolveEveryMs = 10'000;  // while there is no session
 constexpr uint64_t kErrorEveryMs = 10'000;
@@ -36,7 +36,8 @@ constexpr mode_t kSocketMode = 0600;
 
 template <typename Clock>
 uint64_t count_us() {
-  return uint64_t(std::chrono::duration_cast<microseconds>(Clock::now().time_since_epoch()).count());
+  return uint64_t(
+      std::chrono::duration_cast<microseconds>(Clock::now().time_since_epoch()).count());
 }
 
 Instant instant() {
@@ -114,13 +115,20 @@ Daemon::Daemon(const std::string& state, const AgentIdentity& identity, Pins pin
                           api_.on_pong(from, id, instant().us);
                         },
                         [this](Level level, std::string text) { report(level, std::move(text)); }}),
-      api_(identity_, pins_, agent_, [this] { return room(); }, [this] { return view(); }) {}
+      api_(
+          identity_, pins_, agent_, [this] { return room(); }, [this] { return view(); }) {}
 
 void Daemon::report(Level level, std::string text) {
   switch (level) {
-    case Level::kInfo: spdlog::info("{}", text); return;
-    case Level::kWarn: spdlog::warn("{}", text); break;
-    case Level::kError: spdlog::error("{}", text); break;
+    case Level::kInfo:
+      spdlog::info("{}", text);
+      return;
+    case Level::kWarn:
+      spdlog::warn("{}", text);
+      break;
+    case Level::kError:
+      spdlog::error("{}", text);
+      break;
   }
   last_error_ = {std::move(text), instant().now.unix_ms};
 }
@@ -147,12 +155,13 @@ bool Daemon::room() {
 }
 
 Result<void> Daemon::run() {
-  http::ServerOptions options{.path = socket_path(state_), .service = "sluice-agent",
-                              .mode = kSocketMode};
-  auto server = http::UnixServer::listen(io_, options, [this](http::Request r, http::Respond respond) {
-    api_.handle(r, std::move(respond), instant());
-    after_work();
-  });
+  http::ServerOptions options{
+      .path = socket_path(state_), .service = "sluice-agent", .mode = kSocketMode};
+  auto server =
+      http::UnixServer::listen(io_, options, [this](http::Request r, http::Respond respond) {
+        api_.handle(r, std::move(respond), instant());
+        after_work();
+      });
   if (!server) return tl::unexpected(server.error());
   server_ = std::move(*server);
   signals_.async_wait([this](error_code, int signal) {
@@ -183,10 +192,10 @@ void Daemon::resolve() {
 
 void Daemon::on_resolved(error_code ec, const udp::resolver::results_type& results) {
   if (ec || results.empty()) {
-    return report(Level::kError, fmt::format("the relay's name {} cannot be resolved: {}; trying again "
-                                             "every {} s",
-                                             identity_.join.host, ec.message(),
-                                             kResolveEveryMs / 1000));
+    return report(Level::kError,
+                  fmt::format("the relay's name {} cannot be resolved: {}; trying again "
+                              "every {} s",
+                              identity_.join.host, ec.message(), kResolveEveryMs / 1000));
   }
   const auto chosen = std::next(results.begin(), std::ptrdiff_t(resolved_++ % results.size()));
   use_relay(to_address(chosen->endpoint()));
@@ -291,12 +300,12 @@ void Daemon::note_send_error(Instant at) {
   const int e = udp_->take_error();
   if (e == 0 || (send_error_ms_ && at.now.mono_ms < *send_error_ms_ + kErrorEveryMs)) return;
   send_error_ms_ = at.now.mono_ms;
-  report(Level::kWarn, e == EMSGSIZE
-                           ? fmt::format("a packet was too large for the path to {}; the relay's "
-                                         "MTU setting is above what this network carries",
-                                         udp_->relay().text())
-                           : fmt::format("cannot send to {}: {}", udp_->relay().text(),
-                                         std::strerror(e)));
+  report(Level::kWarn,
+         e == EMSGSIZE
+             ? fmt::format("a packet was too large for the path to {}; the relay's "
+                           "MTU setting is above what this network carries",
+                           udp_->relay().text())
+             : fmt::format("cannot send to {}: {}", udp_->relay().text(), std::strerror(e)));
 }
 
 void Daemon::save_pins_if_changed() {
@@ -304,7 +313,8 @@ void Daemon::save_pins_if_changed() {
   if (save_error_ms_ && now < *save_error_ms_ + kErrorEveryMs) return;
   if (auto saved = save_pins(pins_path(state_), pins_); !saved) {
     save_error_ms_ = now;
-    report(Level::kError, fmt::format("keys of others are not remembered: {}", saved.error().message));
+    report(Level::kError,
+           fmt::format("keys of others are not remembered: {}", saved.error().message));
   }
 }
 

@@ -1,5 +1,5 @@
-// `sluice-agent up`: the event loop that joins the agent to its UDP socket, its timers and its local
-// HTTP API on STATE/agent.sock. Everything runs on the calling thread.
+// `sluice-agent up`: the event loop that joins the agent to its UDP socket, its timers and its
+// local HTTP API on STATE/agent.sock. Everything runs on the calling thread.
 #pragma once
 
 #include <string>

@@ -27,7 +27,8 @@ Result<json> DaemonClient::get(const std::string& target, std::chrono::milliseco
 
 Result<json> DaemonClient::post(const std::string& target, const json& body,
                                 std::chrono::milliseconds timeout) {
-  return request("POST", target, body.dump(-1, ' ', false, json::error_handler_t::replace), timeout);
+  return request("POST", target, body.dump(-1, ' ', false, json::error_handler_t::replace),
+                 timeout);
 }
 
 std::string printable(std::string_view text) {

@@ -31,7 +31,9 @@ E2eKeys::E2eKeys(crypto::NoiseKeys keys, crypto::NoiseRole role, uint32_t own_id
   crypto::aead().expand(receive.data(), keys_->receive);
 }
 
-E2eKeys::~E2eKeys() { crypto::wipe(keys_.get(), sizeof(Keys)); }
+E2eKeys::~E2eKeys() {
+  crypto::wipe(keys_.get(), sizeof(Keys));
+}
 
 void E2eKeys::seal(uint8_t kind, Bytes body, Buffer& out) {
   out.resize(wire::kE2eOverhead + 1 + body.size());

@@ -8,7 +8,9 @@
 namespace sluice::agent {
 namespace {
 
-bool equal(const std::string& text, Bytes bytes) { return as_text(bytes) == text; }
+bool equal(const std::string& text, Bytes bytes) {
+  return as_text(bytes) == text;
+}
 
 // The peer's own words about its end-to-end key, or why they do not count.
 Result<EnrolPin> verify_enrol(const pb::Edge& edge, const crypto::PublicKey& identity,
@@ -31,17 +33,20 @@ Result<EnrolPin> verify_enrol(const pb::Edge& edge, const crypto::PublicKey& ide
 
 const char* to_string(Right right) {
   switch (right) {
-    case Right::kMaySend: return "may_send";
-    case Right::kMayOpen: return "may_open";
-    case Right::kReplyOnly: return "reply_only";
-    case Right::kUnknown: break;
+    case Right::kMaySend:
+      return "may_send";
+    case Right::kMayOpen:
+      return "may_open";
+    case Right::kReplyOnly:
+      return "reply_only";
+    case Right::kUnknown:
+      break;
   }
   return "unknown";
 }
 
 Result<void> verify_signed(const pb::Signed& signed_statement, const ByteArray<32>& relay_key,
-                           const std::optional<crypto::PublicKey>& signer_key,
-                           pb::Statement& out) {
+                           const std::optional<crypto::PublicKey>& signer_key, pb::Statement& out) {
   pb::Signed strict;
   if (auto ok = wire::parse_signed(as_bytes(signed_statement.SerializeAsString()), strict); !ok) {
     return ok;
@@ -98,8 +103,9 @@ std::optional<PeerEdge> verify_edge(const pb::Edge& edge, const ByteArray<32>& r
 
 Result<std::optional<std::vector<std::string>>> EdgeAssembler::add(const pb::EdgeSync& part) {
   if (part.parts() == 0 || part.parts() > kMaxParts || part.part() >= part.parts()) {
-    return fail(ErrorCode::kRefused, fmt::format("the relay sent part {} of {} of its list of edges",
-                                                 part.part(), part.parts()));
+    return fail(ErrorCode::kRefused,
+                fmt::format("the relay sent part {} of {} of its list of edges", part.part(),
+                            part.parts()));
   }
   const uint64_t id = part.sync_id();
   if ((applied_ && id <= *applied_) || (!parts_.empty() && id < collecting_)) return std::nullopt;

@@ -42,7 +42,8 @@ Result<void> verify_signed(const pb::Signed& signed_statement, const ByteArray<3
 
 // An edge whose Enrol cannot be verified, or is older than one seen before, comes back refused. A
 // newer Enrol is remembered in `pins`. Nothing for a record that does not even name a peer.
-std::optional<PeerEdge> verify_edge(const pb::Edge& edge, const ByteArray<32>& relay_key, Pins& pins);
+std::optional<PeerEdge> verify_edge(const pb::Edge& edge, const ByteArray<32>& relay_key,
+                                    Pins& pins);
 
 // Collects the parts of the newest sync. Parts of older ones are told apart by their id.
 class EdgeAssembler {

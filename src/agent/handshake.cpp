@@ -10,8 +10,8 @@ ByteArray<16> mac1(const ByteArray<32>& receiver_key, Bytes before) {
 }
 
 SessionKeys session_keys(crypto::NoiseKeys keys) {
-  SessionKeys out{std::move(keys.initiator_to_responder), std::move(keys.responder_to_initiator),
-                  {}, {}};
+  SessionKeys out{
+      std::move(keys.initiator_to_responder), std::move(keys.responder_to_initiator), {}, {}};
   ByteArray<8> salts;
   crypto::hkdf_sha256(keys.hash, "sluice/1 salts", salts);
   out.send_salt = take<4>(salts.data());
@@ -50,13 +50,11 @@ void Handshake::write_hello() {
     return;
   }
   const auto& identity = *party_.identity;
-  Buffer payload =
-      wire::build_hello_payload(identity.public_key(), time_ms_, 0, party_.token,
-                                wire::hello_payload_size(party_.token.size()));
+  Buffer payload = wire::build_hello_payload(identity.public_key(), time_ms_, 0, party_.token,
+                                             wire::hello_payload_size(party_.token.size()));
   const auto signature = identity.sign(crypto::kLabelHello, {noise_->hash(), payload});
   payload.insert(payload.end(), signature.begin(), signature.end());
-  noise_->write_payload(payload,
-                        {tokens + wire::kHelloTokens, payload.size() + wire::kTagSize});
+  noise_->write_payload(payload, {tokens + wire::kHelloTokens, payload.size() + wire::kTagSize});
   crypto::wipe(payload.data(), payload.size());  // it holds the token
   const Bytes before = Bytes(packet_).first(packet_.size() - 2 * wire::kMacSize);
   const auto mac = mac1(party_.relay_key, before);
@@ -75,7 +73,8 @@ std::optional<crypto::Cookie> Handshake::read_retry(Bytes packet) const {
   const Bytes own_mac1 =
       Bytes(packet_).subspan(packet_.size() - 2 * wire::kMacSize, wire::kMacSize);
   crypto::Cookie cookie;
-  if (!crypto::open_cookie(party_.relay_key, retry->nonce, own_mac1, retry->sealed_cookie, cookie)) {
+  if (!crypto::open_cookie(party_.relay_key, retry->nonce, own_mac1, retry->sealed_cookie,
+                           cookie)) {
     return std::nullopt;
   }
   return cookie;

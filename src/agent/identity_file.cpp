@@ -61,7 +61,8 @@ std::optional<AgentIdentity> from_text(const std::string& text) {
   };
   const auto string = [&](const char* key) -> std::optional<std::string> {
     const auto it = doc.find(key);
-    return it != doc.end() && it->is_string() ? std::optional(it->get<std::string>()) : std::nullopt;
+    return it != doc.end() && it->is_string() ? std::optional(it->get<std::string>())
+                                              : std::nullopt;
   };
   if (!doc.is_object() || number("version", 1) != 1u) return std::nullopt;
   const auto seed = secret_at(doc, "identity_seed");
@@ -93,9 +94,15 @@ std::string environment(const char* name) {
 
 }  // namespace
 
-std::string identity_path(const std::string& state) { return state + "/identity.json"; }
-std::string pins_path(const std::string& state) { return state + "/pins.json"; }
-std::string socket_path(const std::string& state) { return state + "/agent.sock"; }
+std::string identity_path(const std::string& state) {
+  return state + "/identity.json";
+}
+std::string pins_path(const std::string& state) {
+  return state + "/pins.json";
+}
+std::string socket_path(const std::string& state) {
+  return state + "/agent.sock";
+}
 
 Result<std::string> default_state() {
   if (const auto xdg = environment("XDG_STATE_HOME"); xdg.starts_with('/')) {
@@ -104,7 +111,8 @@ Result<std::string> default_state() {
   if (const auto home = environment("HOME"); home.starts_with('/')) {
     return home + "/.local/state/sluice-agent";
   }
-  return fail(ErrorCode::kUsage, "neither XDG_STATE_HOME nor HOME is set; name the folder with --state");
+  return fail(ErrorCode::kUsage,
+              "neither XDG_STATE_HOME nor HOME is set; name the folder with --state");
 }
 
 bool valid_name(std::string_view name) {
@@ -115,16 +123,17 @@ bool valid_name(std::string_view name) {
 }
 
 AgentIdentity make_identity(std::string name, uint32_t tenant, Join join, uint64_t unix_ms) {
-  return {std::move(name), tenant,          crypto::Identity::generate(),
-          crypto::X25519KeyPair::generate(), std::move(join), unix_ms};
+  return {std::move(name), tenant, crypto::Identity::generate(), crypto::X25519KeyPair::generate(),
+          std::move(join), unix_ms};
 }
 
 Result<void> create_identity_file(const std::string& state, const AgentIdentity& identity) {
   const std::string path = identity_path(state);
   if (auto made = make_folder(state, 0700); !made) return made;
   if (chmod(state.c_str(), 0700) != 0) {
-    return fail(ErrorCode::kPermission,
-                fmt::format("{} belongs to someone else; choose another folder with --state", state));
+    return fail(
+        ErrorCode::kPermission,
+        fmt::format("{} belongs to someone else; choose another folder with --state", state));
   }
   // Claims the place first: of two that start together, one must fail.
   const Fd claim(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));

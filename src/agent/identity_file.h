@@ -30,7 +30,8 @@ std::string socket_path(const std::string& state);
 // $XDG_STATE_HOME/sluice-agent, or ~/.local/state/sluice-agent.
 Result<std::string> default_state();
 
-// A name that peers may be called by: 1 to 63 of A-Z a-z 0-9 . _ -, beginning with a letter or digit.
+// A name that peers may be called by: 1 to 63 of A-Z a-z 0-9 . _ -, beginning with a letter or
+// digit.
 bool valid_name(std::string_view name);
 
 // Fresh keys for `join`.
@@ -40,8 +41,8 @@ AgentIdentity make_identity(std::string name, uint32_t tenant, Join join, uint64
 Result<void> create_identity_file(const std::string& state, const AgentIdentity& identity);
 Result<AgentIdentity> load_identity_file(const std::string& state);
 
-// base64 of Signed { Statement { Enrol } }: what an operator needs to enrol this agent, and what its
-// peers are shown (wire.md §5), issued at `unix_ms`.
+// base64 of Signed { Statement { Enrol } }: what an operator needs to enrol this agent, and what
+// its peers are shown (wire.md §5), issued at `unix_ms`.
 std::string enrol_statement(const AgentIdentity& identity, uint64_t unix_ms);
 
 }  // namespace sluice::agent

@@ -38,7 +38,9 @@ std::optional<Error> stopped(const Agent& agent, const crypto::PublicKey& peer,
 
 // A connection's end is not told to those who answer on it, and messages handed to a reader that is
 // gone would be lost.
-bool is_gone(pid_t reader) { return reader > 0 && kill(reader, 0) != 0 && errno == ESRCH; }
+bool is_gone(pid_t reader) {
+  return reader > 0 && kill(reader, 0) != 0 && errno == ESRCH;
+}
 
 }  // namespace
 
@@ -46,8 +48,8 @@ bool is_gone(pid_t reader) { return reader > 0 && kill(reader, 0) != 0 && errno 
 
 void SendJobs::add(const crypto::PublicKey& peer, std::vector<Buffer> messages,
                    http::Respond respond, Instant at) {
-  jobs_.push_back({peer, std::move(messages), 0, failures(agent_, peer), at.us + kJobUs,
-                   std::move(respond)});
+  jobs_.push_back(
+      {peer, std::move(messages), 0, failures(agent_, peer), at.us + kJobUs, std::move(respond)});
 }
 
 bool SendJobs::advance(Job& job, Instant at) {
@@ -96,7 +98,8 @@ void ReceiveWaits::pump(Instant at) {
                           {"name", m.name},
                           {"data", crypto::to_base64(m.data)}});
     }
-    w.respond(json_response({{"messages", std::move(messages)}, {"dropped", inbox_.take_dropped()}}));
+    w.respond(
+        json_response({{"messages", std::move(messages)}, {"dropped", inbox_.take_dropped()}}));
     return true;
   });
 }
@@ -112,8 +115,8 @@ uint64_t ReceiveWaits::wake_us() const {
 PingJobs::PingJobs(Agent& agent, std::function<bool()> room)
     : agent_(agent), room_(std::move(room)), next_id_((crypto::random_u64() >> 1) + 1) {}
 
-void PingJobs::add(const crypto::PublicKey& peer, const PingOptions& options,
-                   http::Respond respond, Instant at) {
+void PingJobs::add(const crypto::PublicKey& peer, const PingOptions& options, http::Respond respond,
+                   Instant at) {
   // Id 0 only starts the session: round trips are to be those of pings, not of a handshake.
   if (const auto* s = agent_.session(peer); s != nullptr && !s->ready(at.now)) {
     const ByteArray<kPingIdSize> nobody{};
@@ -121,8 +124,8 @@ void PingJobs::add(const crypto::PublicKey& peer, const PingOptions& options,
       return respond(http::error_response(sent.error()));
     }
   }
-  jobs_.push_back({peer, options, failures(agent_, peer), at.us + kJobUs, std::nullopt,
-                   std::move(respond)});
+  jobs_.push_back(
+      {peer, options, failures(agent_, peer), at.us + kJobUs, std::nullopt, std::move(respond)});
 }
 
 bool PingJobs::advance(Job& job, Instant at) {
@@ -148,7 +151,7 @@ bool PingJobs::advance(Job& job, Instant at) {
   const PingSummary s = job.run->summary();
   json rtt = nullptr;
   if (s.received > 0) {
-    rtt = {{"min", s.min_us}, {"p50", s.p50_us},     {"p90", s.p90_us},
+    rtt = {{"min", s.min_us}, {"p50", s.p50_us},    {"p90", s.p90_us},
            {"p99", s.p99_us}, {"p99.9", s.p999_us}, {"max", s.max_us}};
   }
   job.respond(json_response(

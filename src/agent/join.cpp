@@ -106,8 +106,8 @@ Result<Join> parse_join(std::string_view text) {
   if (dot == std::string_view::npos) return out;
   const auto token = crypto::from_base64url(fragment.substr(dot + 1));
   if (!token || token->size() < kTokenMin || token->size() > wire::kTokenMax) {
-    return refuse(fmt::format("the token is not base64url of {} to {} bytes", kTokenMin,
-                              wire::kTokenMax));
+    return refuse(
+        fmt::format("the token is not base64url of {} to {} bytes", kTokenMin, wire::kTokenMax));
   }
   out.token = *token;
   return out;

@@ -16,7 +16,7 @@ struct Join {
   std::string host;  // IPv6 without its brackets
   uint16_t port = 0;
   ByteArray<32> relay_key{};
-  Buffer token;      // empty: the operator enrols this agent by its DID
+  Buffer token;  // empty: the operator enrols this agent by its DID
 };
 
 // One join string; a single line end after it is allowed, nothing else around it.

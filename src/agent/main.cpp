@@ -2,8 +2,8 @@
 #include <exception>
 #include <functional>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "agent/cli.h"
@@ -43,15 +43,19 @@ using Run = std::function<Result<int>(const std::string& state)>;
 void describe_setup(CLI::App& app, Options& o, Run& run) {
   auto* init = app.add_subcommand("init", "Make this agent's identity and remember its relay");
   init->add_option("--name", o.init.name, "What peers may call it (default: the host's name)");
-  init->add_option("--tenant", o.init.tenant, "The tenant it belongs to, as the operator says (default: 1)")
+  init->add_option("--tenant", o.init.tenant,
+                   "The tenant it belongs to, as the operator says (default: 1)")
       ->check(CLI::Range(1, 0xffff));
-  init->add_option("--join", o.init.join_file, "File with the join string (default: standard input)");
-  init->footer("The join string comes from the relay's operator and may hold a secret, so it is never "
-               "an argument.\nExample:  sluice-agent init --name alice < join.txt");
+  init->add_option("--join", o.init.join_file,
+                   "File with the join string (default: standard input)");
+  init->footer(
+      "The join string comes from the relay's operator and may hold a secret, so it is never "
+      "an argument.\nExample:  sluice-agent init --name alice < join.txt");
   init->callback([&] { run = [&](const auto& state) { return run_init(state, o.init); }; });
 
   auto* up = app.add_subcommand("up", "Connect to the relay and serve this host's programs");
-  up->footer("Runs in the foreground until SIGTERM or SIGINT.\nExample:  sluice-agent --log debug up");
+  up->footer(
+      "Runs in the foreground until SIGTERM or SIGINT.\nExample:  sluice-agent --log debug up");
   up->callback([&] { run = [&](const auto& state) { return run_up(state, o.log); }; });
 
   auto* info = app.add_subcommand("info", "Show identity, address, session and the last problem");
@@ -70,14 +74,16 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
 void describe_messages(CLI::App& app, Options& o, Run& run) {
   auto* send = app.add_subcommand("send", "Send messages to a peer");
   send->add_option("PEER", o.send.peer, "Its name, DID or virtual address")->required();
-  auto* message = send->add_option("MESSAGE", o.send.message, "Default: each line of standard input");
+  auto* message =
+      send->add_option("MESSAGE", o.send.message, "Default: each line of standard input");
   send->add_option("--count", o.send.count, "Send it so often; {} in it becomes 1, 2, 3 …")
       ->check(CLI::PositiveNumber)
       ->needs(message);
   send->add_option("--rate", o.send.rate, "Messages a second (default: as fast as possible)")
       ->check(CLI::NonNegativeNumber);
-  send->footer("Ends when the daemon has sent everything; like any datagram, a message can still be "
-               "lost.\nExample:  sluice-agent send bob 'number {}' --count 1000 --rate 200");
+  send->footer(
+      "Ends when the daemon has sent everything; like any datagram, a message can still be "
+      "lost.\nExample:  sluice-agent send bob 'number {}' --count 1000 --rate 200");
   send->callback([&] { run = [&](const auto& state) { return run_send(state, o.send); }; });
 
   auto* recv = app.add_subcommand("recv", "Print messages from peers, one a line");
@@ -85,7 +91,8 @@ void describe_messages(CLI::App& app, Options& o, Run& run) {
   recv->add_option("--timeout", o.recv.timeout_s,
                    "End after so many seconds, with exit code 11 if messages are missing")
       ->check(CLI::NonNegativeNumber);
-  recv->add_flag("--json", o.recv.json, "Print {\"from\",\"name\",\"data\"} a line, data in base64");
+  recv->add_flag("--json", o.recv.json,
+                 "Print {\"from\",\"name\",\"data\"} a line, data in base64");
   recv->add_flag("--quiet", o.recv.quiet, "Print only a summary at the end");
   recv->footer("Example:  sluice-agent recv --count 1 --timeout 10");
   recv->callback([&] { run = [&](const auto& state) { return run_recv(state, o.recv); }; });
@@ -118,27 +125,31 @@ int report(const Error& error, bool json) {
 int run_command(int argc, char** argv) {
   Options o;
   Run run;
-  CLI::App app("An agent's side of Sluice: connects to a relay and carries messages, encrypted end to "
-               "end, to the agents that it may reach.",
-               "sluice-agent");
+  CLI::App app(
+      "An agent's side of Sluice: connects to a relay and carries messages, encrypted end to "
+      "end, to the agents that it may reach.",
+      "sluice-agent");
   app.set_version_flag("--version", SLUICE_VERSION);
   app.add_option("--state", o.state,
                  "Folder of the identity (default: $XDG_STATE_HOME/sluice-agent or "
                  "~/.local/state/sluice-agent)");
   app.add_option("--log", o.log, "trace, debug, info, warn or error");
   app.require_subcommand(1);
-  app.footer("First steps:\n  sluice-agent init --name alice < join.txt\n  sluice-agent up &\n"
-             "  sluice-agent peers\n  sluice-agent send bob hello");
+  app.footer(
+      "First steps:\n  sluice-agent init --name alice < join.txt\n  sluice-agent up &\n"
+      "  sluice-agent peers\n  sluice-agent send bob hello");
   describe_setup(app, o, run);
   describe_messages(app, o, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // help and version
-    return report({ErrorCode::kUsage, fmt::format("{}; see: sluice-agent --help", e.what())}, o.json());
+    return report({ErrorCode::kUsage, fmt::format("{}; see: sluice-agent --help", e.what())},
+                  o.json());
   }
   if (!crypto::init() || !crypto::aead().usable()) {
-    return report({ErrorCode::kResource, "this CPU lacks AES-NI, which the tunnel needs"}, o.json());
+    return report({ErrorCode::kResource, "this CPU lacks AES-NI, which the tunnel needs"},
+                  o.json());
   }
   auto state = o.state.empty() ? default_state() : Result<std::string>(o.state);
   if (!state) return report(state.error(), o.json());

@@ -1,4 +1,5 @@
-// The two clocks that the agent's state machines are driven by; nothing in them reads a clock itself.
+// The two clocks that the agent's state machines are driven by; nothing in them reads a clock
+// itself.
 #pragma once
 
 #include <cstdint>

@@ -23,10 +23,18 @@ Buffer begin_message(E2eType type, uint32_t key_id, size_t size) {
   return out;
 }
 
-MutBytes tokens_of(Buffer& m) { return MutBytes(m).subspan(sizeof(E2eHeader), wire::kKkTokens); }
-MutBytes payload_of(Buffer& m) { return MutBytes(m).subspan(sizeof(E2eHeader) + wire::kKkTokens); }
-Bytes tokens_of(Bytes m) { return m.subspan(sizeof(E2eHeader), wire::kKkTokens); }
-Bytes payload_of(Bytes m) { return m.subspan(sizeof(E2eHeader) + wire::kKkTokens); }
+MutBytes tokens_of(Buffer& m) {
+  return MutBytes(m).subspan(sizeof(E2eHeader), wire::kKkTokens);
+}
+MutBytes payload_of(Buffer& m) {
+  return MutBytes(m).subspan(sizeof(E2eHeader) + wire::kKkTokens);
+}
+Bytes tokens_of(Bytes m) {
+  return m.subspan(sizeof(E2eHeader), wire::kKkTokens);
+}
+Bytes payload_of(Bytes m) {
+  return m.subspan(sizeof(E2eHeader) + wire::kKkTokens);
+}
 
 }  // namespace
 
@@ -40,23 +48,26 @@ crypto::NoiseHandshake PeerSession::make_noise(crypto::NoiseRole role) const {
   std::copy(label.begin(), label.end(), prologue.begin());
   std::copy(first.begin(), first.end(), prologue.begin() + 32);
   std::copy(second.begin(), second.end(), prologue.begin() + 64);
-  return crypto::NoiseHandshake({crypto::NoisePattern::kKk, role, prologue, config_.own_key,
-                                 config_.peer_key, nullptr});
+  return crypto::NoiseHandshake(
+      {crypto::NoisePattern::kKk, role, prologue, config_.own_key, config_.peer_key, nullptr});
 }
 
 uint32_t PeerSession::fresh_id() const {
   for (;;) {
     const auto id = static_cast<uint32_t>(config_.random());
-    const bool taken = std::any_of(keys_.begin(), keys_.end(),
-                                   [&](const auto& k) { return k->own_id() == id; }) ||
-                       (unconfirmed_ && unconfirmed_->own_id() == id) ||
-                       (attempt_ && attempt_->own_id == id);
+    const bool taken =
+        std::any_of(keys_.begin(), keys_.end(), [&](const auto& k) { return k->own_id() == id; }) ||
+        (unconfirmed_ && unconfirmed_->own_id() == id) || (attempt_ && attempt_->own_id == id);
     if (id != 0 && !taken) return id;
   }
 }
 
 void PeerSession::start(Now now) {
-  Attempt a{make_noise(crypto::NoiseRole::kInitiator), {}, fresh_id(), now.mono_ms, 0,
+  Attempt a{make_noise(crypto::NoiseRole::kInitiator),
+            {},
+            fresh_id(),
+            now.mono_ms,
+            0,
             Backoff(200, 2'000)};
   a.kk1 = begin_message(E2eType::kKk1, a.own_id, wire::kKk1Size);
   if (!a.noise.write_tokens(tokens_of(a.kk1))) {
@@ -88,9 +99,10 @@ void PeerSession::repeat_or_give_up(Now now) {
   start_not_before_ms_ = now.mono_ms + kPauseMs;
   ++counters_.failures;
   const bool still_sends = sending_keys(now) != nullptr;
-  last_error_ = fmt::format("{} did not answer the end-to-end handshake for {} s: is it connected, "
-                            "and is there an edge in both directions?",
-                            config_.peer_name, kAttemptMs / 1000);
+  last_error_ = fmt::format(
+      "{} did not answer the end-to-end handshake for {} s: is it connected, "
+      "and is there an edge in both directions?",
+      config_.peer_name, kAttemptMs / 1000);
   hooks_.report(Level::kWarn, last_error_);
   if (still_sends) return;
   counters_.dropped_queue += queue_.size();
@@ -98,8 +110,8 @@ void PeerSession::repeat_or_give_up(Now now) {
 }
 
 void PeerSession::on_kk1(Bytes message, Now now) {
-  if (answered_ && std::equal(message.begin(), message.end(), answered_->kk1.begin(),
-                              answered_->kk1.end())) {
+  if (answered_ &&
+      std::equal(message.begin(), message.end(), answered_->kk1.begin(), answered_->kk1.end())) {
     // Its KK2 was lost; once the keys are confirmed the peer has it.
     if (unconfirmed_) hooks_.send(answered_->kk2);
     return;
@@ -153,7 +165,8 @@ void PeerSession::on_kk2(Bytes message, Now now) {
   }
   if (!attempt_->noise.read_tokens(tokens_of(message)) ||
       !attempt_->noise.read_payload(payload_of(message), id_bytes)) {
-    // Reading spoiled the Noise state, so this attempt is over; only the relay can bring that about.
+    // Reading spoiled the Noise state, so this attempt is over; only the relay can bring that
+    // about.
     ++counters_.dropped_handshake;
     attempt_.reset();
     start_not_before_ms_ = now.mono_ms + kPauseMs;
@@ -163,7 +176,8 @@ void PeerSession::on_kk2(Bytes message, Now now) {
                                         key_id, load_le<uint32_t>(id_bytes.data()), now.mono_ms);
   attempt_.reset();
   start_not_before_ms_ = now.mono_ms + kPauseMs;
-  // The peer may already send on keys of its own handshake, whose first message is still on its way.
+  // The peer may already send on keys of its own handshake, whose first message is still on its
+  // way.
   if (unconfirmed_) install(std::move(unconfirmed_));
   install(std::move(keys));
   ++counters_.handshakes;

@@ -51,9 +51,12 @@ void PeerSession::receive(MutBytes message, Now now) {
     return;
   }
   switch (static_cast<wire::E2eType>(header->type)) {
-    case wire::E2eType::kKk1: return on_kk1(message, now);
-    case wire::E2eType::kKk2: return on_kk2(message, now);
-    case wire::E2eType::kTransport: return on_transport(message, now);
+    case wire::E2eType::kKk1:
+      return on_kk1(message, now);
+    case wire::E2eType::kKk2:
+      return on_kk2(message, now);
+    case wire::E2eType::kTransport:
+      return on_transport(message, now);
   }
 }
 
@@ -62,8 +65,8 @@ void PeerSession::on_transport(MutBytes message, Now now) {
   const bool on_unconfirmed = unconfirmed_ && unconfirmed_->own_id() == id;
   E2eKeys* keys = unconfirmed_.get();
   if (!on_unconfirmed) {
-    const auto it = std::find_if(keys_.begin(), keys_.end(),
-                                 [&](const auto& k) { return k->own_id() == id; });
+    const auto it =
+        std::find_if(keys_.begin(), keys_.end(), [&](const auto& k) { return k->own_id() == id; });
     keys = it == keys_.end() ? nullptr : it->get();
   }
   if (keys == nullptr || keys->expired(now.mono_ms)) {
@@ -75,9 +78,14 @@ void PeerSession::on_transport(MutBytes message, Now now) {
   }
   MutBytes plaintext;
   switch (keys->open(message, plaintext)) {
-    case OpenVerdict::kOk: break;
-    case OpenVerdict::kReplay: ++counters_.dropped_replay; return;
-    default: ++counters_.dropped_bad_tag; return;
+    case OpenVerdict::kOk:
+      break;
+    case OpenVerdict::kReplay:
+      ++counters_.dropped_replay;
+      return;
+    default:
+      ++counters_.dropped_bad_tag;
+      return;
   }
   if (on_unconfirmed) install(std::move(unconfirmed_));
   if (confirming_ && newest()->heard()) confirming_.reset();

@@ -3,8 +3,8 @@
 // send(), nothing else.
 //
 // Either side starts when it has something to send and no key to send with; when both do at once,
-// the lower identity key is initiator and the other gives its own attempt up. A transport message on
-// keys that we do not have means that the peer outlived us, so it starts a handshake too.
+// the lower identity key is initiator and the other gives its own attempt up. A transport message
+// on keys that we do not have means that the peer outlived us, so it starts a handshake too.
 //
 // Inside a transport message the first byte says what the rest is, so that a ping goes end to end:
 //   0 data   the user's bytes

@@ -12,8 +12,8 @@ namespace sluice::agent {
 struct PingOptions {
   uint64_t count = 4;
   uint64_t interval_us = 1'000'000;
-  uint64_t window = 64;      // pings under way at once; a lost one frees its place after the timeout
-  uint64_t size = 56;        // bytes of a ping's body, its id included
+  uint64_t window = 64;  // pings under way at once; a lost one frees its place after the timeout
+  uint64_t size = 56;    // bytes of a ping's body, its id included
   uint64_t timeout_ms = 2'000;
 };
 
@@ -41,8 +41,8 @@ class PingRun {
   uint64_t first_id_;
   uint64_t started_us_;
   uint64_t sent_ = 0;
-  std::unordered_map<uint64_t, uint64_t> open_;             // id → sent at
-  std::deque<std::pair<uint64_t, uint64_t>> by_time_;       // sent at, id
+  std::unordered_map<uint64_t, uint64_t> open_;        // id → sent at
+  std::deque<std::pair<uint64_t, uint64_t>> by_time_;  // sent at, id
   std::vector<uint64_t> rtts_us_;
 };
 

@@ -38,7 +38,8 @@ Result<Pins> Pins::from_json(const std::string& text) {
     return fail(ErrorCode::kKeyFile, fmt::format("{} is not readable", what));
   };
   const json doc = json::parse(text, nullptr, false);
-  if (!doc.is_object() || doc.value("version", json()) != 1) return broken("the list of pinned keys");
+  if (!doc.is_object() || doc.value("version", json()) != 1)
+    return broken("the list of pinned keys");
   Pins out;
   if (doc.contains("operator_key")) {
     out.operator_key = key_from(doc["operator_key"]);

@@ -43,8 +43,8 @@ Result<uint64_t> query_number(const http::Request& request, const char* name, ui
     value = value * 10 + uint64_t(c - '0');
   }
   if (digits && value >= least && value <= most) return value;
-  return fail(ErrorCode::kUsage,
-              fmt::format("{} in the query is not a whole number from {} to {}", name, least, most));
+  return fail(ErrorCode::kUsage, fmt::format("{} in the query is not a whole number from {} to {}",
+                                             name, least, most));
 }
 
 http::Response json_response(const json& body) {

@@ -46,14 +46,16 @@ Session::Session(const wire::WelcomePayload& welcome, SessionKeys keys, uint64_t
   crypto::aead().expand(keys.receive.data(), keys_->receive);
 }
 
-Session::~Session() { crypto::wipe(keys_.get(), sizeof(Keys)); }
+Session::~Session() {
+  crypto::wipe(keys_.get(), sizeof(Keys));
+}
 
 void Session::seal(const wire::FrameHeader& frame, Bytes payload, Buffer& out) {
   const size_t region = sizeof frame + payload.size();
   out.resize(wire::kDataRegion + region);
-  wire::write_outer(out.data(), {uint8_t(wire::Type::kData), wire::kProtocolVersion,
-                                 static_cast<uint16_t>(region), relay_index_,
-                                 wire::make_counter(0, sent_++)});
+  wire::write_outer(out.data(),
+                    {uint8_t(wire::Type::kData), wire::kProtocolVersion,
+                     static_cast<uint16_t>(region), relay_index_, wire::make_counter(0, sent_++)});
   wire::write_frame(out.data() + wire::kDataRegion, frame);
   if (!payload.empty()) {
     std::memcpy(out.data() + wire::kDataRegion + sizeof frame, payload.data(), payload.size());

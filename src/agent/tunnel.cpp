@@ -8,10 +8,10 @@ namespace sluice::agent {
 namespace {
 
 constexpr uint64_t kIdleMs = 15'000;
-constexpr uint64_t kIdleJitterMs = 1'500;   // either way
+constexpr uint64_t kIdleJitterMs = 1'500;  // either way
 constexpr uint64_t kPingTimeoutMs = 2'000;
-constexpr unsigned kPingsLost = 2;          // in a row: the relay is gone
-constexpr uint64_t kConfirmEveryMs = 400;   // several fall into the relay's one answer a second
+constexpr unsigned kPingsLost = 2;         // in a row: the relay is gone
+constexpr uint64_t kConfirmEveryMs = 400;  // several fall into the relay's one answer a second
 constexpr uint64_t kConfirmWithinMs = 5'000;
 // The protocol's once a second, less what the path may shorten between two of the relay's.
 constexpr uint64_t kAnswerEveryMs = 900;
@@ -21,7 +21,10 @@ constexpr uint64_t kLatestTickMs = 1'000;
 }  // namespace
 
 Tunnel::Tunnel(TunnelConfig config, TunnelHooks hooks)
-    : config_(std::move(config)), hooks_(std::move(hooks)), backoff_(100, 5'000), idle_ms_(kIdleMs) {}
+    : config_(std::move(config)),
+      hooks_(std::move(hooks)),
+      backoff_(100, 5'000),
+      idle_ms_(kIdleMs) {}
 
 void Tunnel::tick(Now now) {
   last_tick_ms_ = now.mono_ms;
@@ -36,11 +39,16 @@ void Tunnel::receive(MutBytes datagram, Now now) {
     return;
   }
   switch (static_cast<wire::Type>(datagram[0])) {
-    case wire::Type::kData: return on_data(datagram, now);
-    case wire::Type::kWelcome: return on_welcome(datagram, now);
-    case wire::Type::kRetry: return on_retry(datagram, now);
-    case wire::Type::kVersion: return on_version(datagram, now);
-    case wire::Type::kHello: break;
+    case wire::Type::kData:
+      return on_data(datagram, now);
+    case wire::Type::kWelcome:
+      return on_welcome(datagram, now);
+    case wire::Type::kRetry:
+      return on_retry(datagram, now);
+    case wire::Type::kVersion:
+      return on_version(datagram, now);
+    case wire::Type::kHello:
+      break;
   }
   ++counters_.dropped_malformed;
 }
@@ -109,11 +117,18 @@ void Tunnel::on_data(MutBytes packet, Now now) {
   wire::FrameHeader frame{};
   MutBytes payload;
   switch (session.open(packet, frame, payload)) {
-    case OpenVerdict::kOk: break;
-    case OpenVerdict::kReplay: ++counters_.dropped_replay; return;
-    case OpenVerdict::kBadTag: ++counters_.dropped_bad_tag; return;
+    case OpenVerdict::kOk:
+      break;
+    case OpenVerdict::kReplay:
+      ++counters_.dropped_replay;
+      return;
+    case OpenVerdict::kBadTag:
+      ++counters_.dropped_bad_tag;
+      return;
     case OpenVerdict::kMalformed:
-    case OpenVerdict::kLane: ++counters_.dropped_malformed; return;
+    case OpenVerdict::kLane:
+      ++counters_.dropped_malformed;
+      return;
   }
   ++counters_.received;
   last_received_ms_ = now.mono_ms;
@@ -139,7 +154,8 @@ void Tunnel::on_data(MutBytes packet, Now now) {
         return hooks_.frame(frame, payload, now);
       }
       break;
-    default: break;  // calls and credentials: no part of this agent yet
+    default:
+      break;  // calls and credentials: no part of this agent yet
   }
   ++counters_.dropped_frame;
 }
@@ -148,7 +164,8 @@ void Tunnel::on_data(MutBytes packet, Now now) {
 
 void Tunnel::on_keepalive(Session& session, const wire::FrameHeader& frame, Now now) {
   switch (static_cast<wire::KeepaliveFlag>(frame.flags)) {
-    case wire::KeepaliveFlag::kPlain: return;
+    case wire::KeepaliveFlag::kPlain:
+      return;
     case wire::KeepaliveFlag::kPing:
       if (last_answer_ms_ && now.mono_ms < *last_answer_ms_ + kAnswerEveryMs) return;
       if (!session.may_send(now.mono_ms)) return;

@@ -23,7 +23,7 @@ namespace sluice::agent {
 
 struct TunnelConfig {
   HandshakeParty party;
-  std::string relay_name;  // HOST:PORT, for sentences
+  std::string relay_name;                                 // HOST:PORT, for sentences
   std::function<uint64_t()> random = crypto::random_u64;  // indices, ping values, jitter
 };
 
@@ -119,16 +119,16 @@ class Tunnel {
   bool alive_ = false;
   uint64_t last_sent_ms_ = 0;
   uint64_t last_received_ms_ = 0;
-  uint64_t idle_ms_;               // this round's idle time, with jitter
-  unsigned pings_open_ = 0;        // sent since something was heard
+  uint64_t idle_ms_;         // this round's idle time, with jitter
+  unsigned pings_open_ = 0;  // sent since something was heard
   uint64_t ping_sent_ms_ = 0;
   uint64_t ping_value_ = 0;
   std::optional<uint64_t> rtt_ms_;
   std::optional<uint64_t> last_answer_ms_;  // of a ping of the relay
 
   int64_t clock_offset_ms_ = 0;
-  uint64_t last_time_ms_ = 0;      // in a HELLO
-  unsigned bad_times_ = 0;         // in a row
+  uint64_t last_time_ms_ = 0;  // in a HELLO
+  unsigned bad_times_ = 0;     // in a row
   std::optional<uint64_t> silent_since_ms_;
   uint64_t silence_reported_ms_ = 0;
   std::optional<uint64_t> version_reported_ms_;

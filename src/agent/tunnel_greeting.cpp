@@ -62,8 +62,9 @@ void Tunnel::greet(Now now) {
   if (!greeting_->handshake.ok()) {
     greeting_.reset();
     greet_not_before_ms_ = now.mono_ms + kRepeatReportMs;
-    hooks_.report(Level::kError, "the relay's key in this agent's identity file is not a key that "
-                                 "anyone can have; run init again with the right join string");
+    hooks_.report(Level::kError,
+                  "the relay's key in this agent's identity file is not a key that "
+                  "anyone can have; run init again with the right join string");
     return;
   }
   send_hello(now);
@@ -82,10 +83,11 @@ void Tunnel::note_silence(Now now) {
   const bool reported = silence_reported_ms_ >= *silent_since_ms_ + kSilenceMs;
   if (reported && now.mono_ms < silence_reported_ms_ + kRepeatReportMs) return;
   silence_reported_ms_ = now.mono_ms;
-  hooks_.report(Level::kError,
-                fmt::format("no answer from {} over UDP for {} s: is UDP blocked, the relay down, or "
-                            "this agent not enrolled there?",
-                            config_.relay_name, (now.mono_ms - *silent_since_ms_) / 1000));
+  hooks_.report(
+      Level::kError,
+      fmt::format("no answer from {} over UDP for {} s: is UDP blocked, the relay down, or "
+                  "this agent not enrolled there?",
+                  config_.relay_name, (now.mono_ms - *silent_since_ms_) / 1000));
 }
 
 void Tunnel::on_retry(Bytes packet, Now now) {
@@ -147,11 +149,11 @@ void Tunnel::on_version(Bytes packet, Now now) {
   version_reported_ms_ = now.mono_ms;
   std::string list;
   for (uint8_t v : version->versions) list += fmt::format("{}{}", list.empty() ? "" : ", ", v);
-  hooks_.report(Level::kError,
-                fmt::format("something at {} answers that it speaks tunnel version {}, this agent "
-                            "speaks {}: upgrade the older of the two",
-                            config_.relay_name, list.empty() ? "none" : list,
-                            wire::kProtocolVersion));
+  hooks_.report(
+      Level::kError,
+      fmt::format("something at {} answers that it speaks tunnel version {}, this agent "
+                  "speaks {}: upgrade the older of the two",
+                  config_.relay_name, list.empty() ? "none" : list, wire::kProtocolVersion));
 }
 
 }  // namespace sluice::agent

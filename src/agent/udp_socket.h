@@ -68,7 +68,8 @@ class UdpSocket {
   std::vector<uint8_t> inbound_;
 };
 
-// The source address that the kernel would take towards `relay` now, as text; empty without a route.
+// The source address that the kernel would take towards `relay` now, as text; empty without a
+// route.
 std::string probe_source(const UdpAddress& relay);
 
 }  // namespace sluice::agent

@@ -29,11 +29,21 @@ inline void store_le(void* p, T v) noexcept {
   std::memcpy(p, &v, sizeof(T));
 }
 
-inline uint16_t load_be16(const void* p) noexcept { return __builtin_bswap16(load_le<uint16_t>(p)); }
-inline uint32_t load_be32(const void* p) noexcept { return __builtin_bswap32(load_le<uint32_t>(p)); }
-inline void store_be16(void* p, uint16_t v) noexcept { store_le(p, __builtin_bswap16(v)); }
-inline void store_be32(void* p, uint32_t v) noexcept { store_le(p, __builtin_bswap32(v)); }
-inline void store_be64(void* p, uint64_t v) noexcept { store_le(p, __builtin_bswap64(v)); }
+inline uint16_t load_be16(const void* p) noexcept {
+  return __builtin_bswap16(load_le<uint16_t>(p));
+}
+inline uint32_t load_be32(const void* p) noexcept {
+  return __builtin_bswap32(load_le<uint32_t>(p));
+}
+inline void store_be16(void* p, uint16_t v) noexcept {
+  store_le(p, __builtin_bswap16(v));
+}
+inline void store_be32(void* p, uint32_t v) noexcept {
+  store_le(p, __builtin_bswap32(v));
+}
+inline void store_be64(void* p, uint64_t v) noexcept {
+  store_le(p, __builtin_bswap64(v));
+}
 
 inline bool all_zero(Bytes b) noexcept {
   uint8_t acc = 0;
@@ -49,7 +59,9 @@ inline std::string_view as_text(Bytes b) noexcept {
   return {reinterpret_cast<const char*>(b.data()), b.size()};
 }
 
-inline Buffer to_buffer(Bytes b) { return Buffer(b.begin(), b.end()); }
+inline Buffer to_buffer(Bytes b) {
+  return Buffer(b.begin(), b.end());
+}
 
 template <size_t N>
 inline ByteArray<N> take(const uint8_t* p) noexcept {

@@ -12,22 +12,22 @@
 namespace sluice {
 
 // X(enumerator, name in JSON, exit code, HTTP status, what it means)
-#define SLUICE_ERRORS(X)                                                                        \
-  X(kInternal, "internal", 1, 500, "something that should not happen; the message says what")   \
-  X(kUsage, "usage", 2, 400, "the command line or request is not of the documented form")       \
-  X(kConfig, "config", 3, 400, "the configuration has errors; each is listed with its line")    \
-  X(kUnreachable, "unreachable", 4, 503, "the daemon's socket does not answer")                 \
-  X(kNotFound, "not_found", 5, 404, "no agent, peer or edge of that name")                      \
-  X(kPermission, "permission", 6, 403, "not allowed: file mode, socket group or privilege")     \
-  X(kResource, "resource", 7, 503, "memory, hugepages, a port or another resource is missing")  \
-  X(kConflict, "conflict", 8, 409, "already in use: a socket, a name, a state directory")       \
-  X(kNotDurable, "not_durable", 9, 500, "done, but it would not survive a restart")             \
-  X(kNotProven, "not_proven", 10, 500, "cut, but a worker did not prove it within 1 s")         \
-  X(kTimeout, "timeout", 11, 504, "no answer in time")                                          \
-  X(kKeyFile, "key_file", 12, 400, "a key file is missing, unreadable or not a key")            \
-  X(kRefused, "refused", 13, 403, "the relay or the peer refused")                              \
-  X(kStore, "store", 14, 500, "the durable store cannot be read or written")                    \
-  X(kTooLarge, "too_large", 15, 413, "larger than the documented limit")                        \
+#define SLUICE_ERRORS(X)                                                                       \
+  X(kInternal, "internal", 1, 500, "something that should not happen; the message says what")  \
+  X(kUsage, "usage", 2, 400, "the command line or request is not of the documented form")      \
+  X(kConfig, "config", 3, 400, "the configuration has errors; each is listed with its line")   \
+  X(kUnreachable, "unreachable", 4, 503, "the daemon's socket does not answer")                \
+  X(kNotFound, "not_found", 5, 404, "no agent, peer or edge of that name")                     \
+  X(kPermission, "permission", 6, 403, "not allowed: file mode, socket group or privilege")    \
+  X(kResource, "resource", 7, 503, "memory, hugepages, a port or another resource is missing") \
+  X(kConflict, "conflict", 8, 409, "already in use: a socket, a name, a state directory")      \
+  X(kNotDurable, "not_durable", 9, 500, "done, but it would not survive a restart")            \
+  X(kNotProven, "not_proven", 10, 500, "cut, but a worker did not prove it within 1 s")        \
+  X(kTimeout, "timeout", 11, 504, "no answer in time")                                         \
+  X(kKeyFile, "key_file", 12, 400, "a key file is missing, unreadable or not a key")           \
+  X(kRefused, "refused", 13, 403, "the relay or the peer refused")                             \
+  X(kStore, "store", 14, 500, "the durable store cannot be read or written")                   \
+  X(kTooLarge, "too_large", 15, 413, "larger than the documented limit")                       \
   X(kNoPrivilege, "no_privilege", 77, 403, "needs a privilege that this user does not have")
 
 enum class ErrorCode : uint8_t {
@@ -49,7 +49,9 @@ inline constexpr ErrorInfo kErrorTable[] = {
 #undef X
 };
 
-constexpr const ErrorInfo& info(ErrorCode code) { return kErrorTable[static_cast<size_t>(code)]; }
+constexpr const ErrorInfo& info(ErrorCode code) {
+  return kErrorTable[static_cast<size_t>(code)];
+}
 
 // An error is one clear sentence with the place and the remedy, plus its code.
 struct Error {

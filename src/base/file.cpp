@@ -67,7 +67,8 @@ Result<std::string> read_secret_file(const std::string& path, size_t limit) {
 Result<void> write_file(const std::string& path, Bytes content, mode_t mode) {
   const std::string temporary = fmt::format("{}.{}.new", path, getpid());
   {
-    const Fd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
+    const Fd fd(
+        open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
     if (!fd) return io_error("cannot create", temporary);
     size_t done = 0;
     while (done < content.size()) {

@@ -1,8 +1,8 @@
 // Small files: keys, configuration, state. Every error is one sentence with the path.
 #pragma once
 
-#include <string>
 #include <sys/types.h>
+#include <string>
 
 #include "base/bytes.h"
 #include "base/error.h"

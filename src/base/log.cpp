@@ -8,7 +8,8 @@ Result<void> init_logging(std::string_view program, std::string_view level) {
   const auto parsed = spdlog::level::from_str(std::string(level));
   if (parsed == spdlog::level::off && level != "off") {
     return fail(ErrorCode::kUsage, fmt::format("log level '{}' is not one of trace, debug, info, "
-                                               "warn, error", level));
+                                               "warn, error",
+                                               level));
   }
   auto logger = std::make_shared<spdlog::logger>(
       std::string(program), std::make_shared<spdlog::sinks::stderr_color_sink_mt>());

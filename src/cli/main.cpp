@@ -3,8 +3,8 @@
 
 #include <cstdio>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -26,7 +26,8 @@ struct Options {
 
 int report(const Error& e, bool as_json) {
   if (as_json) {
-    fmt::print("{}\n", json{{"error", {{"code", info(e.code).name}, {"message", e.message}}}}.dump());
+    fmt::print("{}\n",
+               json{{"error", {{"code", info(e.code).name}, {"message", e.message}}}}.dump());
   }
   fmt::print(stderr, "sluicectl: {}\n", e.message);
   return info(e.code).exit_code;
@@ -46,36 +47,56 @@ Result<json> call(const Options& o, const char* method, const std::string& targe
   return parsed;
 }
 
-std::string text(const json& j) { return j.is_string() ? j.get<std::string>() : j.dump(); }
-std::string count(const json& j) { return grouped(j.get<uint64_t>()); }
-std::string micros(const json& j) { return with_unit_us(j.get<double>()); }
-std::string bytes(const json& j) { return with_unit_bytes(j.get<double>()); }
+std::string text(const json& j) {
+  return j.is_string() ? j.get<std::string>() : j.dump();
+}
+std::string count(const json& j) {
+  return grouped(j.get<uint64_t>());
+}
+std::string micros(const json& j) {
+  return with_unit_us(j.get<double>());
+}
+std::string bytes(const json& j) {
+  return with_unit_bytes(j.get<double>());
+}
 
 void print_status(const json& s) {
   fmt::print("sluiced {} up {}, epoch {}, UDP port {}, {} ({})\n", text(s["version"]),
              with_unit_us(s["uptime_s"].get<double>() * 1e6), text(s["epoch"]), text(s["udp_port"]),
              text(s["aead"]["library"]), text(s["aead"]["path"]));
-  fmt::print("agents: {} active, {} revoked; edges: {}; sessions: {} confirmed, {} unconfirmed{}\n\n",
-             text(s["agents"]["active"]), text(s["agents"]["revoked"]), text(s["edges"]),
-             text(s["sessions"]["confirmed"]), text(s["sessions"]["unconfirmed"]),
-             s["under_load"].get<bool>() ? "; UNDER LOAD: cookies are asked for" : "");
+  fmt::print(
+      "agents: {} active, {} revoked; edges: {}; sessions: {} confirmed, {} unconfirmed{}\n\n",
+      text(s["agents"]["active"]), text(s["agents"]["revoked"]), text(s["edges"]),
+      text(s["sessions"]["confirmed"]), text(s["sessions"]["unconfirmed"]),
+      s["under_load"].get<bool>() ? "; UNDER LOAD: cookies are asked for" : "");
   std::vector<std::vector<std::string>> rows;
   for (const auto& w : s["workers"]) {
     std::string queues;
     for (const auto& q : w["queues"]) queues += (queues.empty() ? "" : " ") + text(q);
-    rows.push_back({text(w["worker"]), text(w["core"]), queues, count(w["polls"]), micros(w["busy_us"]),
-                    micros(w["longest_poll_us"])});
+    rows.push_back({text(w["worker"]), text(w["core"]), queues, count(w["polls"]),
+                    micros(w["busy_us"]), micros(w["longest_poll_us"])});
   }
-  fmt::print("{}\n", format_table({{"WORKER", true}, {"CORE", true}, {"QUEUES"}, {"POLLS", true},
-                                   {"BUSY", true}, {"LONGEST POLL", true}}, rows));
+  fmt::print("{}\n", format_table({{"WORKER", true},
+                                   {"CORE", true},
+                                   {"QUEUES"},
+                                   {"POLLS", true},
+                                   {"BUSY", true},
+                                   {"LONGEST POLL", true}},
+                                  rows));
   rows.clear();
   for (const auto& p : s["ports"]) {
     rows.push_back({text(p["name"]), text(p["device"]), text(p["mac"]), text(p["mtu"]),
                     p["link_up"].get<bool>() ? "up" : "down", count(p["rx_missed"]),
                     count(p["rx_no_buffer"])});
   }
-  fmt::print("{}", format_table({{"PORT"}, {"DEVICE"}, {"MAC"}, {"MTU", true}, {"LINK"},
-                                 {"RX MISSED", true}, {"NO BUFFER", true}}, rows));
+  fmt::print("{}", format_table({{"PORT"},
+                                 {"DEVICE"},
+                                 {"MAC"},
+                                 {"MTU", true},
+                                 {"LINK"},
+                                 {"RX MISSED", true},
+                                 {"NO BUFFER", true}},
+                                rows));
 }
 
 void print_agents(const json& body) {
@@ -83,11 +104,13 @@ void print_agents(const json& body) {
   for (const auto& a : body["agents"]) {
     const auto& s = a["session"];
     rows.push_back({text(a["name"]), text(a["address"]), text(a["state"]),
-                    s.is_null() ? "-" : text(s["endpoint"]), s.is_null() ? "-" : count(s["packets_in"]),
-                    text(a["did"])});
+                    s.is_null() ? "-" : text(s["endpoint"]),
+                    s.is_null() ? "-" : count(s["packets_in"]), text(a["did"])});
   }
-  fmt::print("{}", format_table({{"NAME"}, {"ADDRESS"}, {"STATE"}, {"ENDPOINT"}, {"PACKETS IN", true},
-                                 {"DID"}}, rows));
+  fmt::print(
+      "{}",
+      format_table({{"NAME"}, {"ADDRESS"}, {"STATE"}, {"ENDPOINT"}, {"PACKETS IN", true}, {"DID"}},
+                   rows));
 }
 
 void print_edges(const json& body) {
@@ -96,8 +119,11 @@ void print_edges(const json& body) {
     rows.push_back({text(e["from"]), text(e["to"]), text(e["right"]), text(e["seal"]),
                     text(e["source"]), count(e["packets"]), bytes(e["bytes"])});
   }
-  fmt::print("{}", format_table({{"FROM"}, {"TO"}, {"RIGHT"}, {"SEAL"}, {"SOURCE"}, {"PACKETS", true},
-                                 {"BYTES", true}}, rows));
+  fmt::print(
+      "{}",
+      format_table(
+          {{"FROM"}, {"TO"}, {"RIGHT"}, {"SEAL"}, {"SOURCE"}, {"PACKETS", true}, {"BYTES", true}},
+          rows));
 }
 
 void print_counters(const json& c, bool all) {
@@ -122,13 +148,14 @@ void print_revocation(const json& r) {
   const auto row = [&](const char* what, const char* key) {
     return std::vector<std::string>{what, micros(r[key])};
   };
-  fmt::print("{}", format_table({{"STEP"}, {"SINCE THE START", true}},
-                                {row("1 refused by the next load (atomic store)", "store_us"),
-                                 row("2 durable (commit and sync)", "durable_us"),
-                                 row("3 cut: every worker passed a quiescent point", "cut_us"),
-                                 row("  drained at the latest (full TX ring at link speed)", "drained_us"),
-                                 row("4 keys wiped, peers notified", "wipe_us"),
-                                 row("answered", "ack_us")}));
+  fmt::print(
+      "{}",
+      format_table({{"STEP"}, {"SINCE THE START", true}},
+                   {row("1 refused by the next load (atomic store)", "store_us"),
+                    row("2 durable (commit and sync)", "durable_us"),
+                    row("3 cut: every worker passed a quiescent point", "cut_us"),
+                    row("  drained at the latest (full TX ring at link speed)", "drained_us"),
+                    row("4 keys wiped, peers notified", "wipe_us"), row("answered", "ack_us")}));
   fmt::print("the sync itself took {}; {} edges closed, {} peers notified\n", micros(r["sync_us"]),
              text(r["edges_closed"]), text(r["peers_notified"]));
 }
@@ -156,7 +183,8 @@ int revoke(const Options& o) {
   }
   if (!body->contains("error")) return 0;
   fmt::print(stderr, "sluicectl: {}\n", text((*body)["error"]["message"]));
-  return info(text((*body)["state"]) == "not_proven" ? ErrorCode::kNotProven : ErrorCode::kNotDurable)
+  return info(text((*body)["state"]) == "not_proven" ? ErrorCode::kNotProven
+                                                     : ErrorCode::kNotDurable)
       .exit_code;
 }
 
@@ -168,11 +196,12 @@ std::string exit_codes() {
 
 int run(int argc, char** argv) {
   Options o;
-  CLI::App app{"sluicectl: look at and steer a running relay.\n"
-               "  sluicectl status                  workers, ports, sessions\n"
-               "  sluicectl agents                  who is enrolled, who is connected from where\n"
-               "  sluicectl counters                what was forwarded, and every drop with its cure\n"
-               "  sluicectl revoke NAME --reason …  cut an agent off, with the proof and its times"};
+  CLI::App app{
+      "sluicectl: look at and steer a running relay.\n"
+      "  sluicectl status                  workers, ports, sessions\n"
+      "  sluicectl agents                  who is enrolled, who is connected from where\n"
+      "  sluicectl counters                what was forwarded, and every drop with its cure\n"
+      "  sluicectl revoke NAME --reason …  cut an agent off, with the proof and its times"};
   app.footer(exit_codes());
   app.add_option("--socket", o.socket, "The relay's admin socket")->capture_default_str();
   app.add_flag("--json", o.as_json, "For programs: one JSON document on standard output");
@@ -206,4 +235,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace sluice::cli
 
-int main(int argc, char** argv) { return sluice::cli::run(argc, argv); }
+int main(int argc, char** argv) {
+  return sluice::cli::run(argc, argv);
+}

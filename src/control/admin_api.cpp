@@ -16,7 +16,9 @@ using nlohmann::json;
 
 constexpr size_t kMaxReason = 256;
 
-http::Response ok(const json& body) { return {200, "application/json", body.dump() + "\n"}; }
+http::Response ok(const json& body) {
+  return {200, "application/json", body.dump() + "\n"};
+}
 
 std::string endpoint_text(const wire::PathHeader& path) {
   char text[INET6_ADDRSTRLEN] = {};
@@ -31,9 +33,12 @@ std::string endpoint_text(const wire::PathHeader& path) {
 
 const char* right_name(EdgeRight r) {
   switch (r) {
-    case EdgeRight::kMaySend: return "may_send";
-    case EdgeRight::kMayOpen: return "may_open";
-    case EdgeRight::kReplyOnly: return "reply_only";
+    case EdgeRight::kMaySend:
+      return "may_send";
+    case EdgeRight::kMayOpen:
+      return "may_open";
+    case EdgeRight::kReplyOnly:
+      return "reply_only";
   }
   return "?";
 }
@@ -57,9 +62,12 @@ json port_json(const fabric::PortStatus& p) {
 
 const char* mode_name(fabric::EalMode m) {
   switch (m) {
-    case fabric::EalMode::kShared: return "shared";
-    case fabric::EalMode::kInMemory: return "in_memory";
-    case fabric::EalMode::kNoHuge: return "no_huge";
+    case fabric::EalMode::kShared:
+      return "shared";
+    case fabric::EalMode::kInMemory:
+      return "in_memory";
+    case fabric::EalMode::kNoHuge:
+      return "no_huge";
   }
   return "?";
 }
@@ -100,13 +108,15 @@ http::Response AdminApi::status() {
              {"relay_key", crypto::to_base64url(control_.keys().tunnel.public_key)},
              {"udp_port", control_.config().relay.udp_port},
              {"eal_mode", mode_name(topology.mode)},
-             {"aead", {{"library", std::string("IPsec-MB ") + header.ipsec_mb_version},
-                       {"path", header.ipsec_mb_path}}},
+             {"aead",
+              {{"library", std::string("IPsec-MB ") + header.ipsec_mb_version},
+               {"path", header.ipsec_mb_path}}},
              {"workers", workers},
              {"ports", ports},
-             {"sessions", {{"confirmed", confirmed},
-                           {"unconfirmed", control_.sessions().entries().size() - confirmed},
-                           {"free", control_.sessions().free_slots()}}},
+             {"sessions",
+              {{"confirmed", confirmed},
+               {"unconfirmed", control_.sessions().entries().size() - confirmed},
+               {"free", control_.sessions().free_slots()}}},
              {"agents", {{"active", active}, {"revoked", revoked}}},
              {"edges", control_.trust().edges().size()},
              {"under_load", control_.handshakes().under_load()},
@@ -202,12 +212,13 @@ http::Response AdminApi::counters() {
              {"workers", workers},
              {"drops", drops},
              {"handshakes", handshakes},
-             {"control_messages", {{"sent", ch.sent},
-                                   {"repeated", ch.repeated},
-                                   {"acknowledged", ch.acknowledged},
-                                   {"given_up", ch.given_up},
-                                   {"received", ch.received},
-                                   {"malformed", ch.malformed}}},
+             {"control_messages",
+              {{"sent", ch.sent},
+               {"repeated", ch.repeated},
+               {"acknowledged", ch.acknowledged},
+               {"given_up", ch.given_up},
+               {"received", ch.received},
+               {"malformed", ch.malformed}}},
              {"x25519_operations", crypto::x25519_operations()}});
 }
 
@@ -217,7 +228,8 @@ void AdminApi::revoke(const http::Request& request, http::Respond respond) {
     respond(http::error_response({ErrorCode::kUsage, text}));
   };
   if (!body.is_object() || !body.contains("agent") || !body["agent"].is_string()) {
-    return usage("the body must be JSON such as {\"agent\":\"NAME, DID or address\",\"reason\":\"…\"}");
+    return usage(
+        "the body must be JSON such as {\"agent\":\"NAME, DID or address\",\"reason\":\"…\"}");
   }
   std::string reason = "revoked by the operator";
   if (body.contains("reason")) {
@@ -231,7 +243,8 @@ void AdminApi::revoke(const http::Request& request, http::Respond respond) {
   AgentEntry* agent = control_.trust().resolve(who);
   if (agent == nullptr) {
     return respond(http::error_response(
-        {ErrorCode::kNotFound, fmt::format("no agent '{}' here: sluicectl agents lists them", who)}));
+        {ErrorCode::kNotFound,
+         fmt::format("no agent '{}' here: sluicectl agents lists them", who)}));
   }
   spdlog::warn("uid {} revokes {} ({}): {}", request.peer.uid, agent->name,
                to_string(agent->address), reason);
@@ -249,16 +262,18 @@ void AdminApi::revoke(const http::Request& request, http::Respond respond) {
                 {"forwarded", a.forwarded},
                 {"edges_closed", a.edges_closed},
                 {"peers_notified", a.peers_notified}};
-    const ErrorCode code = a.state == CutState::kNotProven ? ErrorCode::kNotProven : ErrorCode::kNotDurable;
+    const ErrorCode code =
+        a.state == CutState::kNotProven ? ErrorCode::kNotProven : ErrorCode::kNotDurable;
     if (a.state == CutState::kCut) {
       out["state"] = "cut";
       return respond(ok(out));
     }
     out["state"] = info(code).name;
-    out["error"] = {{"code", info(code).name},
-                    {"message", a.state == CutState::kNotProven
-                                    ? "traffic is cut, but it is not proven: " + a.problem
-                                    : "traffic is cut, but the cut will not survive a restart: " + a.problem}};
+    out["error"] = {
+        {"code", info(code).name},
+        {"message", a.state == CutState::kNotProven
+                        ? "traffic is cut, but it is not proven: " + a.problem
+                        : "traffic is cut, but the cut will not survive a restart: " + a.problem}};
     respond({info(code).http_status, "application/json", out.dump() + "\n"});
   });
 }

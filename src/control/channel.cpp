@@ -16,7 +16,7 @@ constexpr uint64_t kFirstRepeatMs = 100;  // doubles up to the longest
 constexpr uint64_t kLongestRepeatMs = 2000;
 constexpr uint64_t kRoundMs = 5;
 constexpr unsigned kFramesPerPoll = 128;
-constexpr size_t kPartBytes = 1000;       // leaves room for the message around the edges
+constexpr size_t kPartBytes = 1000;  // leaves room for the message around the edges
 
 }  // namespace
 
@@ -63,7 +63,8 @@ void Channel::sync_edges(uint32_t agent) {
     edge.set_address(peer.address.to_u64());
     edge.set_name(peer.name);
     edge.set_right(static_cast<pb::Right>(e.right));
-    edge.mutable_peer_enrol()->ParseFromArray(peer.enrol.data(), static_cast<int>(peer.enrol.size()));
+    edge.mutable_peer_enrol()->ParseFromArray(peer.enrol.data(),
+                                              static_cast<int>(peer.enrol.size()));
     const size_t size = edge.ByteSizeLong() + 4;
     if (bytes != 0 && bytes + size > kPartBytes) {
       parts.emplace_back();

@@ -19,7 +19,7 @@ namespace sluice::control {
 
 struct RelayConfig {
   std::string state_dir = "/var/lib/sluice";
-  std::string key_file;         // default: state_dir/relay.key
+  std::string key_file;  // default: state_dir/relay.key
   uint16_t udp_port = 7600;
   bool ipv4_udp_checksum = false;  // false: 0 on IPv4, the tag is stronger
   uint8_t dscp = 0;                // 0 to 63, of departing packets
@@ -32,19 +32,19 @@ struct HandshakeConfig {
   uint32_t under_load_burst = 8;
   uint32_t session_life_s = 180;  // both ends stop sending; tests shorten it
   uint32_t unconfirmed_s = 5;
-  uint8_t agent_lanes = 1;        // lanes an agent may send in, 1 to 8
+  uint8_t agent_lanes = 1;  // lanes an agent may send in, 1 to 8
 };
 
 struct LimitsConfig {
   uint32_t agents = 4096;
   uint32_t edges = 65536;
   uint32_t sessions = 16384;
-  uint32_t packet_buffers = 0;    // 0: computed from ports, queues and workers
+  uint32_t packet_buffers = 0;  // 0: computed from ports, queues and workers
 };
 
 struct AdminConfig {
   std::string socket = "/run/sluice/admin.sock";
-  std::string group = "sluice";   // empty: root alone
+  std::string group = "sluice";  // empty: root alone
 };
 
 enum class ControlScheduling : uint8_t { kAuto, kFifo, kNormal };
@@ -54,7 +54,7 @@ struct TrustAgent {
   std::string name;
   crypto::PublicKey identity{};
   uint16_t tenant = 0;
-  Buffer enrol;                   // Signed Enrol statement, verified when loaded
+  Buffer enrol;  // Signed Enrol statement, verified when loaded
   ByteArray<32> e2e_key{};
 };
 
@@ -62,7 +62,7 @@ enum class EdgeRight : uint8_t { kMaySend = 1, kMayOpen = 2, kReplyOnly = 3 };
 
 struct TrustPair {
   int line = 0;
-  std::string from;               // names of TrustAgents
+  std::string from;  // names of TrustAgents
   std::string to;
   EdgeRight forward = EdgeRight::kMaySend;   // from -> to
   EdgeRight backward = EdgeRight::kMaySend;  // to -> from
@@ -75,7 +75,7 @@ struct TrustConfig {
 
 struct Config {
   std::string log_level = "info";
-  fabric::Topology topology;      // eal:, ports:, cores:, worker:
+  fabric::Topology topology;  // eal:, ports:, cores:, worker:
   ControlScheduling scheduling = ControlScheduling::kAuto;
   RelayConfig relay;
   HandshakeConfig handshake;
@@ -85,8 +85,8 @@ struct Config {
 };
 
 struct ConfigProblem {
-  int line = 0;                   // 1-based; 0: the file as a whole
-  std::string text;               // one sentence with the remedy
+  int line = 0;      // 1-based; 0: the file as a whole
+  std::string text;  // one sentence with the remedy
 };
 
 struct LoadedConfig {

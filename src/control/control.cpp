@@ -55,7 +55,8 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
                    around_.ports) {}
 
 Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys keys,
-                                                 std::unique_ptr<Store> store, Surroundings around) {
+                                                 std::unique_ptr<Store> store,
+                                                 Surroundings around) {
   std::unique_ptr<Control> control(
       new Control(config, std::move(keys), std::move(store), std::move(around)));
   auto snapshot = control->store_->load();
@@ -64,7 +65,8 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
   auto change = control->trust_.apply(config.trust);
   if (!change) return tl::unexpected(change.error());
   if (!change->new_agents.empty()) {
-    if (auto r = control->store_->enrol_now(change->new_agents); !r) return tl::unexpected(r.error());
+    if (auto r = control->store_->enrol_now(change->new_agents); !r)
+      return tl::unexpected(r.error());
     control->trust_.mark_durable(change->new_agents);
   }
   control->trust_.activate();
@@ -122,8 +124,10 @@ Result<TrustChange> Control::reload(const TrustConfig& trust) {
   if (!change) return change;
   enforce(*change);
   if (change->waiting != 0) {
-    spdlog::warn("{} pairs wait for edge slots that rest for 180 s: reload again then, or raise "
-                 "limits.edges", change->waiting);
+    spdlog::warn(
+        "{} pairs wait for edge slots that rest for 180 s: reload again then, or raise "
+        "limits.edges",
+        change->waiting);
   }
   trust_.activate();
   if (!change->new_agents.empty()) {

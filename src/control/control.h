@@ -1,6 +1,6 @@
-// The slow path as one object: trust, sessions, handshakes, the channel to agents, revocation. Built
-// by the main thread after the dataplane's rings and before any worker runs; from then on owned by
-// the control thread (the same thread in relayd), which calls `poll`.
+// The slow path as one object: trust, sessions, handshakes, the channel to agents, revocation.
+// Built by the main thread after the dataplane's rings and before any worker runs; from then on
+// owned by the control thread (the same thread in relayd), which calls `poll`.
 #pragma once
 
 #include <memory>

@@ -12,12 +12,12 @@ using O = HandshakeOutcome;
 
 constexpr unsigned kRekeysPerPoll = 16;
 constexpr unsigned kHellosPerPoll = 256;
-constexpr unsigned kServedPerPoll = 8;     // about 200 µs each
+constexpr unsigned kServedPerPoll = 8;  // about 200 µs each
 constexpr size_t kMaxWithCookie = 1024;
 constexpr uint64_t kHoldUs = 2000;
 constexpr uint64_t kLoadMs = 2000;
 constexpr uint64_t kMaxAheadMs = 60'000;
-constexpr uint32_t kNoEnd = 0;             // life of the trust: the configuration names none
+constexpr uint32_t kNoEnd = 0;  // life of the trust: the configuration names none
 
 }  // namespace
 
@@ -79,9 +79,9 @@ void Handshakes::take_hellos() {
 
 void Handshakes::refill() {
   const uint64_t now = clock_.ticks();
-  tokens_ = std::min<double>(s_.config.under_load_per_s,
-                             tokens_ + double(now - tokens_at_) * s_.config.under_load_per_s /
-                                           double(clock_.hz()));
+  tokens_ = std::min<double>(
+      s_.config.under_load_per_s,
+      tokens_ + double(now - tokens_at_) * s_.config.under_load_per_s / double(clock_.hz()));
   tokens_at_ = now;
 }
 

@@ -1,5 +1,5 @@
-// The responder's side of wire.md §4: HELLOs from the workers' rings to sessions. No public-key work
-// for a source without a cookie while under load. Owned and run by the control thread.
+// The responder's side of wire.md §4: HELLOs from the workers' rings to sessions. No public-key
+// work for a source without a cookie while under load. Owned and run by the control thread.
 #pragma once
 
 #include <deque>
@@ -20,8 +20,8 @@ class Handshakes {
     const crypto::X25519KeyPair& tunnel_key;
     HandshakeConfig config;
     uint64_t epoch;
-    uint8_t workers;                     // lanes that agents must receive
-    std::vector<uint16_t> port_mtu;      // by port index
+    uint8_t workers;                 // lanes that agents must receive
+    std::vector<uint16_t> port_mtu;  // by port index
   };
   Handshakes(Setting setting, const Clock& clock, TrustTable& trust, SessionTable& sessions,
              fabric::Arena& arena, fabric::Mailboxes& mailboxes);

@@ -44,7 +44,8 @@ Result<crypto::X25519KeyPair> read_tunnel_key(const std::string& path) {
   return crypto::X25519KeyPair::from_secret(*key);
 }
 
-Result<RelayKeys> RelayKeys::load(const std::string& tunnel_key_file, const std::string& state_dir) {
+Result<RelayKeys> RelayKeys::load(const std::string& tunnel_key_file,
+                                  const std::string& state_dir) {
   RelayKeys keys;
   auto tunnel = read_tunnel_key(tunnel_key_file);
   if (!tunnel) return tl::unexpected(tunnel.error());
@@ -67,7 +68,8 @@ Result<ByteArray<32>> create_tunnel_key(const std::string& path) {
   if (access(path.c_str(), F_OK) == 0) {
     return fail(ErrorCode::kConflict,
                 fmt::format("{} exists; every agent's join string would stop working if it were "
-                            "replaced: move it away first", path));
+                            "replaced: move it away first",
+                            path));
   }
   const auto pair = crypto::X25519KeyPair::generate();
   if (auto r = write_key(path, pair.secret); !r) return tl::unexpected(r.error());

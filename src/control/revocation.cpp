@@ -24,7 +24,11 @@ Revocations::Revocations(const Clock& clock, fabric::Qsbr& qsbr, TrustTable& tru
       ports_(std::move(ports)) {}
 
 void Revocations::revoke(AgentEntry& agent, const std::string& reason, Done done) {
-  Job job{.id = next_id_++, .agent = agent.index, .started = clock_.ticks(), .token = 0, .answer = {},
+  Job job{.id = next_id_++,
+          .agent = agent.index,
+          .started = clock_.ticks(),
+          .token = 0,
+          .answer = {},
           .done = std::move(done)};
   const uint64_t at_ms = clock_.unix_ms();
   if (!agent.revoked) {
@@ -42,17 +46,18 @@ void Revocations::revoke(AgentEntry& agent, const std::string& reason, Done done
   jobs_.push_back(std::move(job));
   store_.revoke({{agent.identity, agent.revoked_reason, agent.revoked_ms}},
                 [this, id](Result<WriteTimes> result) {
-    const auto it = std::find_if(jobs_.begin(), jobs_.end(), [&](const Job& j) { return j.id == id; });
-    if (it == jobs_.end()) return;
-    it->stored = true;
-    it->answer.durable_us = clock_.us_from_ticks(clock_.ticks() - it->started);
-    if (result) {
-      it->answer.sync_us = double(result->sync_us);
-    } else {
-      it->answer.state = CutState::kNotDurable;
-      it->answer.problem = result.error().message;
-    }
-  });
+                  const auto it = std::find_if(jobs_.begin(), jobs_.end(),
+                                               [&](const Job& j) { return j.id == id; });
+                  if (it == jobs_.end()) return;
+                  it->stored = true;
+                  it->answer.durable_us = clock_.us_from_ticks(clock_.ticks() - it->started);
+                  if (result) {
+                    it->answer.sync_us = double(result->sync_us);
+                  } else {
+                    it->answer.state = CutState::kNotDurable;
+                    it->answer.problem = result.error().message;
+                  }
+                });
 }
 
 void Revocations::on_cut(Job& job) {

@@ -1,6 +1,6 @@
 // Revocation in the order of docs/architecture.md: cut by one atomic store; committed with a sync;
-// meanwhile every worker passes a quiescent point; keys wiped, peers notified; then the answer, which
-// is a proof. Jobs are states, nothing here waits. Control thread.
+// meanwhile every worker passes a quiescent point; keys wiped, peers notified; then the answer,
+// which is a proof. Jobs are states, nothing here waits. Control thread.
 #pragma once
 
 #include <functional>
@@ -23,17 +23,17 @@ struct RevocationAnswer {
   std::string did;
   std::string name;
   CutState state = CutState::kCut;
-  double store_us = 0;       // step 1: the atomic store of the agent's state
-  double cut_us = 0;         // until every worker had passed a quiescent point
-  double drained_us = 0;     // worst case: a full TX ring at link speed, from the cut on
-  double sync_us = 0;        // the store's commit with its sync, alone
-  double durable_us = 0;     // from the start until that commit was known
-  double wipe_us = 0;        // until the keys were wiped
-  double ack_us = 0;         // until this answer
-  uint64_t forwarded = 0;    // packets that all workers had forwarded since the start, at the answer
+  double store_us = 0;     // step 1: the atomic store of the agent's state
+  double cut_us = 0;       // until every worker had passed a quiescent point
+  double drained_us = 0;   // worst case: a full TX ring at link speed, from the cut on
+  double sync_us = 0;      // the store's commit with its sync, alone
+  double durable_us = 0;   // from the start until that commit was known
+  double wipe_us = 0;      // until the keys were wiped
+  double ack_us = 0;       // until this answer
+  uint64_t forwarded = 0;  // packets that all workers had forwarded since the start, at the answer
   unsigned edges_closed = 0;
   unsigned peers_notified = 0;
-  std::string problem;       // why not durable or not proven
+  std::string problem;  // why not durable or not proven
 };
 
 class Revocations {

@@ -83,12 +83,14 @@ const SessionEntry* SessionTable::by_hello(const HelloDigest& hello) const {
 
 bool SessionTable::confirm(uint32_t slot, uint32_t generation) {
   const auto it = entries_.find(slot);
-  if (it == entries_.end() || it->second.generation != generation || it->second.confirmed) return false;
+  if (it == entries_.end() || it->second.generation != generation || it->second.confirmed)
+    return false;
   it->second.confirmed = true;
   limit_confirmed(it->second.agent);
   by_hello_.erase(it->second.hello);
   it->second.welcome.clear();
-  arena_.sessions()[slot].state.store(uint32_t(SessionState::kConfirmed), std::memory_order_release);
+  arena_.sessions()[slot].state.store(uint32_t(SessionState::kConfirmed),
+                                      std::memory_order_release);
   arena_.agents()[it->second.agent].session.store(slot, std::memory_order_release);
   return true;
 }

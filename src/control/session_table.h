@@ -20,17 +20,17 @@ using HelloDigest = ByteArray<32>;
 struct SessionEntry {
   uint32_t agent = fabric::kNone;
   bool confirmed = false;
-  uint64_t began = 0;        // ticks
-  uint64_t began_ms = 0;     // Unix
+  uint64_t began = 0;     // ticks
+  uint64_t began_ms = 0;  // Unix
   uint32_t generation = 0;
   bool is_rekey = false;
-  HelloDigest hello{};       // of the HELLO that made it, to answer its repetition alike
-  Buffer welcome;            // kept until confirmed
+  HelloDigest hello{};  // of the HELLO that made it, to answer its repetition alike
+  Buffer welcome;       // kept until confirmed
 };
 
 struct NewSession {
   uint32_t agent;
-  uint32_t peer_index;       // the agent's receiver index
+  uint32_t peer_index;  // the agent's receiver index
   const crypto::NoiseKeys* keys;
   wire::PathHeader path;
   HelloDigest hello;
@@ -46,7 +46,9 @@ class SessionTable {
   std::optional<uint32_t> next_free() const;
   // Fills and publishes it; an earlier unconfirmed session of the agent is retired.
   void publish(uint32_t slot, const NewSession& session);
-  void keep_welcome(uint32_t slot, Buffer welcome) { entries_.at(slot).welcome = std::move(welcome); }
+  void keep_welcome(uint32_t slot, Buffer welcome) {
+    entries_.at(slot).welcome = std::move(welcome);
+  }
   // Answer to a byte-identical HELLO of an unconfirmed session.
   const SessionEntry* by_hello(const HelloDigest& hello) const;
   uint32_t slot_of(const HelloDigest& hello) const { return by_hello_.at(hello); }

@@ -21,7 +21,8 @@ Result<uint32_t> TrustTable::add_agent(const AgentRow& row) {
   if (index >= arena_.sizes().agents) {
     return fail(ErrorCode::kResource,
                 fmt::format("limits.agents is {}, and the store and the trust: section name more "
-                            "agents than that: raise it", arena_.sizes().agents));
+                            "agents than that: raise it",
+                            arena_.sizes().agents));
   }
   AgentEntry entry;
   entry.index = index;
@@ -60,9 +61,9 @@ std::vector<uint32_t> TrustTable::reconcile(const Snapshot& snapshot) {
 VirtualAddress TrustTable::fresh_address(uint16_t tenant) const {
   for (;;) {
     const VirtualAddress address{tenant, static_cast<uint32_t>(crypto::random_u64())};
-    const bool taken = address.node == 0 || std::any_of(agents_.begin(), agents_.end(), [&](const auto& a) {
-                         return a.address == address;
-                       });
+    const bool taken =
+        address.node == 0 || std::any_of(agents_.begin(), agents_.end(),
+                                         [&](const auto& a) { return a.address == address; });
     if (!taken) return address;
   }
 }
@@ -78,18 +79,20 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
   for (const auto& a : trust.agents) {
     const AgentEntry* known = by_identity(a.identity);
     if (known != nullptr && known->address.tenant != a.tenant) {
-      return fail(ErrorCode::kConfig,
-                  fmt::format("line {}: {} was enrolled in tenant {} with the address {}, which is for "
-                              "good: keep its tenant, or give it a new identity",
-                              a.line, a.name, known->address.tenant, to_string(known->address)));
+      return fail(
+          ErrorCode::kConfig,
+          fmt::format("line {}: {} was enrolled in tenant {} with the address {}, which is for "
+                      "good: keep its tenant, or give it a new identity",
+                      a.line, a.name, known->address.tenant, to_string(known->address)));
     }
   }
   // The worst case: every pair is new while every old slot rests.
   const size_t free_slots = arena_.edges().size() - next_slot_ + resting_.size();
   if (trust.pairs.size() * 2 > free_slots + edges_.size()) {
-    return fail(ErrorCode::kResource, fmt::format("limits.edges is {}, {} pairs need more: raise it "
-                                                  "and restart", arena_.sizes().edges,
-                                                  trust.pairs.size()));
+    return fail(ErrorCode::kResource,
+                fmt::format("limits.edges is {}, {} pairs need more: raise it "
+                            "and restart",
+                            arena_.sizes().edges, trust.pairs.size()));
   }
 
   TrustChange change;
@@ -142,7 +145,8 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
     // Rights never change in place: workers read them without synchronisation. A pair with another
     // right is a new pair.
     const bool same = w != wanted.end() && back != wanted.end() && w->second == e.right &&
-                      other != slot_of_pair_.end() && edges_.at(other->second).right == back->second;
+                      other != slot_of_pair_.end() &&
+                      edges_.at(other->second).right == back->second;
     if (!same) stale.push_back(slot);
   }
   for (const uint32_t slot : stale) {

@@ -24,13 +24,13 @@ struct AgentEntry {
   crypto::PublicKey identity{};
   std::string name;
   VirtualAddress address;
-  Buffer enrol;                 // Signed Enrol statement
-  bool configured = false;      // stands in the trust: section now
-  bool durable = false;         // its row is known to be in the store
+  Buffer enrol;             // Signed Enrol statement
+  bool configured = false;  // stands in the trust: section now
+  bool durable = false;     // its row is known to be in the store
   bool revoked = false;
   std::string revoked_reason;
   uint64_t revoked_ms = 0;
-  uint64_t last_hello_ms = 0;   // highest time of an accepted HELLO, in memory only
+  uint64_t last_hello_ms = 0;  // highest time of an accepted HELLO, in memory only
 };
 
 struct EdgeEntry {
@@ -42,11 +42,11 @@ struct EdgeEntry {
 };
 
 struct TrustChange {
-  std::vector<AgentRow> new_agents;     // to be stored before they may connect
-  std::vector<uint32_t> touched;        // agents whose set of edges changed
-  std::vector<uint32_t> removed;        // agents that may no longer connect
-  unsigned agents = 0, pairs = 0;       // now in force
-  unsigned waiting = 0;                 // pairs without a slot until resting ones are free again
+  std::vector<AgentRow> new_agents;  // to be stored before they may connect
+  std::vector<uint32_t> touched;     // agents whose set of edges changed
+  std::vector<uint32_t> removed;     // agents that may no longer connect
+  unsigned agents = 0, pairs = 0;    // now in force
+  unsigned waiting = 0;              // pairs without a slot until resting ones are free again
 };
 
 class TrustTable {
@@ -91,8 +91,8 @@ class TrustTable {
   const Clock& clock_;
   std::vector<AgentEntry> agents_;
   std::map<crypto::PublicKey, uint32_t> by_identity_;
-  std::map<crypto::PublicKey, RevocationRow> revocations_;          // also of identities without a row
-  std::map<uint32_t, EdgeEntry> edges_;                            // by slot
+  std::map<crypto::PublicKey, RevocationRow> revocations_;  // also of identities without a row
+  std::map<uint32_t, EdgeEntry> edges_;                     // by slot
   std::map<std::pair<uint32_t, uint32_t>, uint32_t> slot_of_pair_;  // (from, to)
   struct Resting {
     uint32_t slot;

@@ -23,19 +23,28 @@ Aead::Aead() : mgr_(alloc_mb_mgr(0)) {
             arch != IMB_ARCH_NONE && arch != IMB_ARCH_NOAESNI;
 }
 
-Aead::~Aead() { free_mb_mgr(mgr_); }
+Aead::~Aead() {
+  free_mb_mgr(mgr_);
+}
 
 const char* Aead::path() const noexcept {
   switch (static_cast<IMB_ARCH>(mgr_->used_arch)) {
-    case IMB_ARCH_AVX512: return "avx512";
-    case IMB_ARCH_AVX2: return "avx2";
-    case IMB_ARCH_AVX: return "avx";
-    case IMB_ARCH_SSE: return "sse";
-    default: return "none";
+    case IMB_ARCH_AVX512:
+      return "avx512";
+    case IMB_ARCH_AVX2:
+      return "avx2";
+    case IMB_ARCH_AVX:
+      return "avx";
+    case IMB_ARCH_SSE:
+      return "sse";
+    default:
+      return "none";
   }
 }
 
-const char* Aead::library_version() noexcept { return imb_get_version_str(); }
+const char* Aead::library_version() noexcept {
+  return imb_get_version_str();
+}
 
 void Aead::expand(const uint8_t* key32, GcmKey& out) const noexcept {
   IMB_AES256_GCM_PRE(mgr_, key32, reinterpret_cast<gcm_key_data*>(out.opaque));

@@ -43,7 +43,7 @@ class Aead {
 
   // False where the CPU lacks AES-NI; nothing else may be called then.
   bool usable() const noexcept { return usable_; }
-  const char* path() const noexcept;            // "avx512", "avx2", "avx" or "sse"
+  const char* path() const noexcept;  // "avx512", "avx2", "avx" or "sse"
   static const char* library_version() noexcept;
 
   void expand(const uint8_t* key32, GcmKey& out) const noexcept;

@@ -1,5 +1,6 @@
 // Hashes and MACs that the protocol names: SHA-256 (OpenSSL: SHA-NI), HKDF over it, keyed BLAKE2b
-// (libsodium), SipHash-2-4 for short-lived values between a worker and itself. No state, any thread.
+// (libsodium), SipHash-2-4 for short-lived values between a worker and itself. No state, any
+// thread.
 #pragma once
 
 #include <initializer_list>

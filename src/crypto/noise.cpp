@@ -70,11 +70,20 @@ bool NoiseHandshake::mix_dh(Token token) {
   const X25519KeyPair* local = nullptr;
   const ByteArray<32>* remote = nullptr;
   switch (token) {
-    case Token::kEe: local = &e_, remote = &re_; break;
-    case Token::kSs: local = &s_, remote = &rs_; break;
-    case Token::kEs: local = initiator ? &e_ : &s_, remote = initiator ? &rs_ : &re_; break;
-    case Token::kSe: local = initiator ? &s_ : &e_, remote = initiator ? &re_ : &rs_; break;
-    default: std::abort();
+    case Token::kEe:
+      local = &e_, remote = &re_;
+      break;
+    case Token::kSs:
+      local = &s_, remote = &rs_;
+      break;
+    case Token::kEs:
+      local = initiator ? &e_ : &s_, remote = initiator ? &rs_ : &re_;
+      break;
+    case Token::kSe:
+      local = initiator ? &s_ : &e_, remote = initiator ? &re_ : &rs_;
+      break;
+    default:
+      std::abort();
   }
   Key256 shared;
   if (!x25519(local->secret, *remote, shared)) return false;
@@ -147,7 +156,9 @@ NoiseKeys NoiseHandshake::split() {
   return NoiseKeys{Key256(o.o1), Key256(o.o2), h_};
 }
 
-void NoiseHandshake::mix_hash(Bytes data) { h_ = sha256({h_, data}); }
+void NoiseHandshake::mix_hash(Bytes data) {
+  h_ = sha256({h_, data});
+}
 
 void NoiseHandshake::mix_key(Bytes input) {
   HkdfOut o;

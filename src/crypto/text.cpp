@@ -52,7 +52,9 @@ std::optional<Buffer> from_hex(std::string_view text) {
   return out;
 }
 
-std::string to_base64(Bytes bytes) { return encode64(bytes, sodium_base64_VARIANT_ORIGINAL); }
+std::string to_base64(Bytes bytes) {
+  return encode64(bytes, sodium_base64_VARIANT_ORIGINAL);
+}
 std::optional<Buffer> from_base64(std::string_view text) {
   return decode64(text, sodium_base64_VARIANT_ORIGINAL);
 }

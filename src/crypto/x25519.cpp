@@ -35,6 +35,8 @@ bool x25519(const Key256& secret, const ByteArray<32>& peer, Key256& out) noexce
   return crypto_scalarmult(out.data(), secret.data(), peer.data()) == 0;
 }
 
-uint64_t x25519_operations() noexcept { return operations.load(std::memory_order_relaxed); }
+uint64_t x25519_operations() noexcept {
+  return operations.load(std::memory_order_relaxed);
+}
 
 }  // namespace sluice::crypto

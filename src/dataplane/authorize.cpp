@@ -21,19 +21,23 @@ bool active(const fabric::Agent& a) noexcept {
 void keepalive(Context& c, Slot& s, const FrameHeader& f) noexcept {
   fabric::Session& session = *s.session;
   switch (static_cast<wire::KeepaliveFlag>(f.flags)) {
-    case wire::KeepaliveFlag::kPlain: return s.die(DropReason::kKeepalive);
+    case wire::KeepaliveFlag::kPlain:
+      return s.die(DropReason::kKeepalive);
     case wire::KeepaliveFlag::kAnswer:
       for (unsigned ago : {0u, 1u}) {
-        if (s.from_endpoint || challenge_value(c, s.session_index, s.path, ago) != f.call_id) continue;
+        if (s.from_endpoint || challenge_value(c, s.session_index, s.path, ago) != f.call_id)
+          continue;
         session.endpoint.write(s.path);
         s.from_endpoint = true;
         c.counters.roamed.add(1);
       }
       return s.die(DropReason::kKeepalive);
-    case wire::KeepaliveFlag::kPing: break;
+    case wire::KeepaliveFlag::kPing:
+      break;
   }
   // Once the next session is confirmed, nothing is sent on this one any more.
-  if (const uint32_t current = c.arena.agents()[session.agent].session.load(std::memory_order_acquire);
+  if (const uint32_t current =
+          c.arena.agents()[session.agent].session.load(std::memory_order_acquire);
       current != s.session_index &&
       session.state.load(std::memory_order_relaxed) == uint32_t(fabric::SessionState::kConfirmed)) {
     return s.die(DropReason::kKeepalive);
@@ -102,20 +106,26 @@ void over_edge(Context& c, Slot& s, const FrameHeader& f) noexcept {
 void authorize_one(Context& c, Slot& s) noexcept {
   const FrameHeader f = wire::read_frame(s.outer + wire::kDataRegion);
   switch (wire::check_agent_frame(f, s.size - wire::kDataMin)) {
-    case wire::FrameVerdict::kOk: break;
-    case wire::FrameVerdict::kMalformed: return s.die(DropReason::kFrameMalformed);
-    case wire::FrameVerdict::kNotFromAgent: return s.die(DropReason::kFrameNotAllowed);
-    case wire::FrameVerdict::kUnknownType: return s.die(DropReason::kFrameUnknown);
+    case wire::FrameVerdict::kOk:
+      break;
+    case wire::FrameVerdict::kMalformed:
+      return s.die(DropReason::kFrameMalformed);
+    case wire::FrameVerdict::kNotFromAgent:
+      return s.die(DropReason::kFrameNotAllowed);
+    case wire::FrameVerdict::kUnknownType:
+      return s.die(DropReason::kFrameUnknown);
   }
   if (!active(c.arena.agents()[s.session->agent])) return s.die(DropReason::kRevoked);
   switch (static_cast<FrameType>(f.type)) {
-    case FrameType::kKeepalive: return keepalive(c, s, f);
+    case FrameType::kKeepalive:
+      return keepalive(c, s, f);
     case FrameType::kControl:
       if (!control_allowed(c, *s.session)) return s.die(DropReason::kControlRate);
       s.punt = fabric::ParcelKind::kFrame;
       s.next = Next::kPunt;
       return;
-    default: return over_edge(c, s, f);
+    default:
+      return over_edge(c, s, f);
   }
 }
 

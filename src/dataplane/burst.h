@@ -28,17 +28,17 @@ enum class Next : uint8_t {
 
 struct Slot {
   rte_mbuf* mbuf = nullptr;
-  uint8_t* outer = nullptr;        // the UDP payload: the tunnel's outer header
-  uint16_t size = 0;               // of the UDP payload
+  uint8_t* outer = nullptr;  // the UDP payload: the tunnel's outer header
+  uint16_t size = 0;         // of the UDP payload
   fabric::DropReason dead = fabric::DropReason::kNone;
   Next next = Next::kOpen;
   uint8_t tos = 0;
   uint8_t lane = 0;
   uint8_t out_port = 0;
   bool from_endpoint = false;
-  bool new_mac = false;            // from the endpoint's address, by another Ethernet neighbour
-  bool challenge = false;          // its source has to prove itself before the endpoint moves
-  bool agents_data = false;        // counts as forwarded when the NIC took it
+  bool new_mac = false;      // from the endpoint's address, by another Ethernet neighbour
+  bool challenge = false;    // its source has to prove itself before the endpoint moves
+  bool agents_data = false;  // counts as forwarded when the NIC took it
   fabric::ParcelKind punt = fabric::ParcelKind::kHello;
   uint32_t session_index = 0;
   uint32_t out_index = 0;
@@ -46,7 +46,7 @@ struct Slot {
   fabric::Session* session = nullptr;
   fabric::Session* out = nullptr;
   fabric::Edge* edge = nullptr;
-  wire::PathHeader path{};         // back to where it came from
+  wire::PathHeader path{};  // back to where it came from
   wire::PathHeader out_path{};
 
   bool alive() const noexcept { return dead == fabric::DropReason::kNone; }

@@ -40,9 +40,14 @@ void commit(Context& c, Burst& b) noexcept {
     fabric::Session& session = *s.session;
     bool highest = false;
     switch (c.arena.window(s.session_index, s.lane).commit(s.sequence, highest)) {
-      case ReplayVerdict::kFresh: break;
-      case ReplayVerdict::kReplay: s.die(DropReason::kReplay); continue;
-      case ReplayVerdict::kTooOld: s.die(DropReason::kTooOld); continue;
+      case ReplayVerdict::kFresh:
+        break;
+      case ReplayVerdict::kReplay:
+        s.die(DropReason::kReplay);
+        continue;
+      case ReplayVerdict::kTooOld:
+        s.die(DropReason::kTooOld);
+        continue;
     }
     session.packets_in.add(1);
     session.bytes_in.add(s.size);

@@ -18,8 +18,8 @@ struct PortView {
   uint16_t dpdk_id = 0;
   uint16_t mtu = 1500;
   wire::Mac mac{};
-  bool tx_udp_checksum = false;               // the device fills UDP checksums over IPv6
-  std::vector<wire::IpBytes> addresses;       // IPv4 in mapped form
+  bool tx_udp_checksum = false;          // the device fills UDP checksums over IPv6
+  std::vector<wire::IpBytes> addresses;  // IPv4 in mapped form
 };
 
 // Tokens that refill with time: a worker's own limit on what it answers for strangers.
@@ -59,7 +59,7 @@ struct Context {
   const std::vector<PortView>& ports;
   fabric::WorkerCounters& counters;
 
-  uint64_t now = 0;                           // ticks at the start of this round
+  uint64_t now = 0;  // ticks at the start of this round
   Budget responder{2000, 200, 0, 0};
 };
 

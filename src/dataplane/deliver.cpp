@@ -28,9 +28,12 @@ void fill_meta(const Context& c, const Slot& s, ParcelKind kind) noexcept {
 
 rte_ring* punt_ring(fabric::Mailbox& box, ParcelKind kind) noexcept {
   switch (kind) {
-    case ParcelKind::kRekey: return box.rekeys.get();
-    case ParcelKind::kFrame: return box.frames.get();
-    default: return box.hellos.get();
+    case ParcelKind::kRekey:
+      return box.rekeys.get();
+    case ParcelKind::kFrame:
+      return box.frames.get();
+    default:
+      return box.hellos.get();
   }
 }
 
@@ -44,8 +47,7 @@ void punt(Context& c, Slot& s) noexcept {
 }
 
 void hand_over(Context& c, Slot& s) noexcept {
-  const uint32_t owner =
-      c.arena.agents()[s.session->agent].owner.load(std::memory_order_acquire);
+  const uint32_t owner = c.arena.agents()[s.session->agent].owner.load(std::memory_order_acquire);
   fill_meta(c, s, ParcelKind::kData);
   if (rte_ring_mp_enqueue(c.mailboxes.of(owner).handover.get(), s.mbuf) != 0) {
     return s.die(DropReason::kHandoverFull);
@@ -91,9 +93,12 @@ void deliver(Context& c, Burst& b) noexcept {
   uint32_t ports_used = 0;
   static_assert(fabric::kMaxPorts <= 32);
   for (Slot& s : b) {
-    if (s.at(Next::kPunt)) punt(c, s);
-    else if (s.at(Next::kHandover)) hand_over(c, s);
-    else if (s.at(Next::kTransmit)) ports_used |= 1u << s.out_port;
+    if (s.at(Next::kPunt))
+      punt(c, s);
+    else if (s.at(Next::kHandover))
+      hand_over(c, s);
+    else if (s.at(Next::kTransmit))
+      ports_used |= 1u << s.out_port;
   }
   for (; ports_used != 0; ports_used &= ports_used - 1) {
     transmit(c, b, static_cast<uint8_t>(__builtin_ctz(ports_used)));

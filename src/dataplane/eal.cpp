@@ -21,7 +21,9 @@ constexpr unsigned kPoolCache = 256;
 constexpr size_t kRingsPerWorker = 256u << 10;
 constexpr size_t kEalOwn = 32u << 20;  // its memzones, device data, telemetry
 
-bool is_vdev(const std::string& device) { return device.starts_with("net_"); }
+bool is_vdev(const std::string& device) {
+  return device.starts_with("net_");
+}
 
 // One TX queue per worker on every port; af_packet has as many queues as it is told.
 std::string with_queue_pairs(const fabric::Topology& t, uint16_t port) {
@@ -54,7 +56,8 @@ MemoryNeed memory_need(const fabric::Topology& t, uint32_t packet_buffers, size_
   uint16_t largest_mtu = 1500;
   for (uint16_t p = 0; p < t.ports.size(); ++p) {
     const auto& port = t.ports[p];
-    buffers += size_t{t.rx_queues(p)} * port.rx_descriptors + t.workers.size() * port.tx_descriptors;
+    buffers +=
+        size_t{t.rx_queues(p)} * port.rx_descriptors + t.workers.size() * port.tx_descriptors;
     largest_mtu = std::max(largest_mtu, port.mtu);
   }
   buffers += t.workers.size() * (kPoolCache * 2 + 4 * fabric::kMaxBurst);
@@ -77,10 +80,11 @@ Result<void> check_memory(const MemoryNeed& need, fabric::EalMode mode) {
   const size_t free_mib = free_pages * 2;
   const size_t need_mib = (need.total() >> 20) + 1;
   if (free_mib >= need_mib) return {};
-  return fail(ErrorCode::kResource,
-              fmt::format("needs {} MiB of hugepages (tables {}, packet buffers {}, rings and EAL {}), "
-                          "{} MiB free: run scripts/setup, lower limits:, or set eal.mode: no_huge",
-                          need_mib, need.arena >> 20, need.pool >> 20, need.rings >> 20, free_mib));
+  return fail(
+      ErrorCode::kResource,
+      fmt::format("needs {} MiB of hugepages (tables {}, packet buffers {}, rings and EAL {}), "
+                  "{} MiB free: run scripts/setup, lower limits:, or set eal.mode: no_huge",
+                  need_mib, need.arena >> 20, need.pool >> 20, need.rings >> 20, free_mib));
 }
 
 Result<std::unique_ptr<Eal>> Eal::start(const fabric::Topology& t, const MemoryNeed& need) {
@@ -90,11 +94,14 @@ Result<std::unique_ptr<Eal>> Eal::start(const fabric::Topology& t, const MemoryN
     if (auto r = check_core(t.workers[w].core, "worker"); !r) return tl::unexpected(r.error());
     lcores += fmt::format(",{}@{}", w + 1, t.workers[w].core);
   }
-  std::vector<std::string> args = {"sluiced", "--lcores", lcores, "--file-prefix", t.file_prefix,
-                                   "--log-level=*:error"};
+  std::vector<std::string> args = {"sluiced",       "--lcores",    lcores,
+                                   "--file-prefix", t.file_prefix, "--log-level=*:error"};
   switch (t.mode) {
-    case fabric::EalMode::kShared: break;
-    case fabric::EalMode::kInMemory: args.push_back("--in-memory"); break;
+    case fabric::EalMode::kShared:
+      break;
+    case fabric::EalMode::kInMemory:
+      args.push_back("--in-memory");
+      break;
     case fabric::EalMode::kNoHuge:
       args.insert(args.end(), {"--no-huge", "--no-shconf", "-m",
                                std::to_string(((need.pool + need.rings) >> 20) + 16)});
@@ -117,21 +124,27 @@ Result<std::unique_ptr<Eal>> Eal::start(const fabric::Topology& t, const MemoryN
   for (auto& a : args) argv.push_back(a.data());
   argv.push_back(nullptr);
   if (rte_eal_init(static_cast<int>(args.size()), argv.data()) < 0) {
-    return fail(ErrorCode::kResource,
-                fmt::format("DPDK's EAL does not start: {}; the lines above say why (a device in ports: "
-                            "that does not exist, no privilege, or another process with file_prefix {})",
-                            rte_strerror(rte_errno), t.file_prefix));
+    return fail(
+        ErrorCode::kResource,
+        fmt::format("DPDK's EAL does not start: {}; the lines above say why (a device in ports: "
+                    "that does not exist, no privilege, or another process with file_prefix {})",
+                    rte_strerror(rte_errno), t.file_prefix));
   }
   return std::unique_ptr<Eal>(new Eal);
 }
 
-Eal::~Eal() { rte_eal_cleanup(); }
+Eal::~Eal() {
+  rte_eal_cleanup();
+}
 
-void PoolDeleter::operator()(rte_mempool* p) const { rte_mempool_free(p); }
+void PoolDeleter::operator()(rte_mempool* p) const {
+  rte_mempool_free(p);
+}
 
 Result<PoolHandle> create_pool(const char* name, const MemoryNeed& need) {
   static_assert(sizeof(fabric::PacketMeta) % RTE_MBUF_PRIV_ALIGN == 0);
-  PoolHandle pool(rte_pktmbuf_pool_create(name, need.buffers, kPoolCache, sizeof(fabric::PacketMeta),
+  PoolHandle pool(rte_pktmbuf_pool_create(name, need.buffers, kPoolCache,
+                                          sizeof(fabric::PacketMeta),
                                           static_cast<uint16_t>(need.buffer_size), SOCKET_ID_ANY));
   if (!pool) {
     return fail(ErrorCode::kResource,

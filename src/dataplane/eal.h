@@ -1,5 +1,5 @@
-// The Environment Abstraction Layer's lifetime, and what the process needs from it. One per process,
-// owned by the main thread, destroyed after everything else of DPDK.
+// The Environment Abstraction Layer's lifetime, and what the process needs from it. One per
+// process, owned by the main thread, destroyed after everything else of DPDK.
 #pragma once
 
 #include <memory>
@@ -28,7 +28,8 @@ Result<void> check_memory(const MemoryNeed& need, fabric::EalMode mode);
 
 class Eal {
  public:
-  static Result<std::unique_ptr<Eal>> start(const fabric::Topology& topology, const MemoryNeed& need);
+  static Result<std::unique_ptr<Eal>> start(const fabric::Topology& topology,
+                                            const MemoryNeed& need);
   ~Eal();
   Eal(const Eal&) = delete;
   Eal& operator=(const Eal&) = delete;

@@ -34,9 +34,12 @@ void lookup_one(Context& c, Burst& b, Slot& s) noexcept {
   s.sequence = h.sequence();
   if (s.lane >= session.lanes_in) return s.die(DropReason::kBadLane);
   switch (c.arena.window(s.session_index, s.lane).check(s.sequence)) {
-    case ReplayVerdict::kFresh: break;
-    case ReplayVerdict::kReplay: return s.die(DropReason::kReplay);
-    case ReplayVerdict::kTooOld: return s.die(DropReason::kTooOld);
+    case ReplayVerdict::kFresh:
+      break;
+    case ReplayVerdict::kReplay:
+      return s.die(DropReason::kReplay);
+    case ReplayVerdict::kTooOld:
+      return s.die(DropReason::kTooOld);
   }
   if (seal == wire::Seal::kHeader) return s.die(DropReason::kSealNotAllowed);
 

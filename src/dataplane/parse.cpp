@@ -13,13 +13,20 @@ constexpr unsigned kHellosPerBurst = 16;
 
 DropReason reason_of(wire::IpVerdict v) noexcept {
   switch (v) {
-    case wire::IpVerdict::kRunt: return DropReason::kRunt;
-    case wire::IpVerdict::kMalformed: return DropReason::kIpMalformed;
-    case wire::IpVerdict::kFragment: return DropReason::kFragment;
-    case wire::IpVerdict::kExtension: return DropReason::kIpExtension;
-    case wire::IpVerdict::kGso: return DropReason::kGsoFrame;
-    case wire::IpVerdict::kNotIp: return DropReason::kNotIp;
-    default: return DropReason::kNone;
+    case wire::IpVerdict::kRunt:
+      return DropReason::kRunt;
+    case wire::IpVerdict::kMalformed:
+      return DropReason::kIpMalformed;
+    case wire::IpVerdict::kFragment:
+      return DropReason::kFragment;
+    case wire::IpVerdict::kExtension:
+      return DropReason::kIpExtension;
+    case wire::IpVerdict::kGso:
+      return DropReason::kGsoFrame;
+    case wire::IpVerdict::kNotIp:
+      return DropReason::kNotIp;
+    default:
+      return DropReason::kNone;
   }
 }
 
@@ -51,9 +58,14 @@ void parse_hello(Context& c, Slot& s, const wire::IpView& ip, unsigned& budget) 
   if (!crypto::equal_secret(mac, hello->mac1())) return s.die(DropReason::kBadMac1);
 
   switch (wire::check_udp(rte_pktmbuf_mtod(s.mbuf, uint8_t*), ip)) {
-    case wire::UdpChecksum::kUnfilled: c.counters.checksum_unfilled.add(1); break;
-    case wire::UdpChecksum::kBad: c.counters.checksum_bad.add(1); break;
-    default: break;
+    case wire::UdpChecksum::kUnfilled:
+      c.counters.checksum_unfilled.add(1);
+      break;
+    case wire::UdpChecksum::kBad:
+      c.counters.checksum_bad.add(1);
+      break;
+    default:
+      break;
   }
 
   s.punt = fabric::ParcelKind::kHello;
@@ -63,7 +75,8 @@ void parse_hello(Context& c, Slot& s, const wire::IpView& ip, unsigned& budget) 
     wire::PathHeader endpoint;
     // The owner alone, since it writes the time; elsewhere, and more often, a rekey queues with all
     // other HELLOs.
-    if (session.state.load(std::memory_order_acquire) == uint32_t(fabric::SessionState::kConfirmed) &&
+    if (session.state.load(std::memory_order_acquire) ==
+            uint32_t(fabric::SessionState::kConfirmed) &&
         c.arena.agents()[session.agent].owner.load(std::memory_order_acquire) == c.worker &&
         session.endpoint.read(endpoint) && same_remote(endpoint, s.path) &&
         c.now - session.last_rekey >= c.clock.hz() / 2) {
@@ -82,10 +95,12 @@ void parse_tunnel(Context& c, Slot& s, const wire::IpView& ip, unsigned& budget)
       if (s.outer[1] != wire::kProtocolVersion) return s.die(DropReason::kBadVersion);
       s.next = Next::kOpen;
       return;
-    case wire::Type::kHello: return parse_hello(c, s, ip, budget);
+    case wire::Type::kHello:
+      return parse_hello(c, s, ip, budget);
     case wire::Type::kWelcome:
     case wire::Type::kRetry:
-    case wire::Type::kVersion: return s.die(DropReason::kUnexpectedType);
+    case wire::Type::kVersion:
+      return s.die(DropReason::kUnexpectedType);
   }
   s.die(DropReason::kBadType);
 }

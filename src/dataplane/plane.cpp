@@ -45,7 +45,9 @@ Result<std::unique_ptr<Plane>> Plane::create(const fabric::Topology& topology,
   return plane;
 }
 
-Plane::~Plane() { stop(); }
+Plane::~Plane() {
+  stop();
+}
 
 Result<void> Plane::start() {
   stop_.store(false);

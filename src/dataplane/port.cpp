@@ -14,7 +14,9 @@ tl::unexpected<Error> port_error(const fabric::PortConfig& c, const std::string&
               fmt::format("port {} ({}): {}: {}", c.name, c.device, what, std::strerror(-rc)));
 }
 
-std::string device_name(const std::string& device) { return device.substr(0, device.find(',')); }
+std::string device_name(const std::string& device) {
+  return device.substr(0, device.find(','));
+}
 
 uint64_t flow_hash_fields(uint64_t offered) {
   return offered & (RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP | RTE_ETH_RSS_IP);
@@ -31,29 +33,33 @@ Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint
   PortView& view = port->view_;
 
   if (rte_eth_dev_get_port_by_name(device_name(config.device).c_str(), &view.dpdk_id) != 0) {
-    return fail(ErrorCode::kResource,
-                fmt::format("port {}: DPDK finds no device {}: {}, or correct ports: in the configuration",
-                            config.name, config.device,
-                            config.device.starts_with("net_")
-                                ? "create the interface or socket that it names"
-                                : "bind the PCI device with dpdk-devbind.py"));
+    return fail(
+        ErrorCode::kResource,
+        fmt::format("port {}: DPDK finds no device {}: {}, or correct ports: in the configuration",
+                    config.name, config.device,
+                    config.device.starts_with("net_")
+                        ? "create the interface or socket that it names"
+                        : "bind the PCI device with dpdk-devbind.py"));
   }
   const uint16_t id = view.dpdk_id;
   rte_eth_dev_info info{};
-  if (int rc = rte_eth_dev_info_get(id, &info); rc != 0) return port_error(config, "no information", rc);
+  if (int rc = rte_eth_dev_info_get(id, &info); rc != 0)
+    return port_error(config, "no information", rc);
   if (rx_queues > info.max_rx_queues || tx_queues > info.max_tx_queues) {
-    return fail(ErrorCode::kResource,
-                fmt::format("port {} ({}) has {} receive and {} transmit queues, the map needs {} and "
-                            "{} (one transmit queue per worker): use fewer workers or another device",
-                            config.name, config.device, info.max_rx_queues, info.max_tx_queues,
-                            rx_queues, tx_queues));
+    return fail(
+        ErrorCode::kResource,
+        fmt::format("port {} ({}) has {} receive and {} transmit queues, the map needs {} and "
+                    "{} (one transmit queue per worker): use fewer workers or another device",
+                    config.name, config.device, info.max_rx_queues, info.max_tx_queues, rx_queues,
+                    tx_queues));
   }
   // af_packet's fan-out spreads over all its queues, so each needs a worker.
   if (std::strcmp(info.driver_name, "net_af_packet") == 0 && info.max_rx_queues != rx_queues) {
-    return fail(ErrorCode::kConfig,
-                fmt::format("port {} ({}) spreads packets over {} queues but the core map polls {}: "
-                            "give every worker one of its queues", config.name, config.device,
-                            info.max_rx_queues, rx_queues));
+    return fail(
+        ErrorCode::kConfig,
+        fmt::format("port {} ({}) spreads packets over {} queues but the core map polls {}: "
+                    "give every worker one of its queues",
+                    config.name, config.device, info.max_rx_queues, rx_queues));
   }
 
   rte_eth_conf conf{};
@@ -66,13 +72,17 @@ Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint
   conf.txmode.offloads = info.tx_offload_capa & wanted;
   view.tx_udp_checksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
   if (info.max_mtu != 0 && config.mtu > info.max_mtu) {
-    return fail(ErrorCode::kConfig, fmt::format("port {} ({}) carries an MTU of at most {}, not {}: lower mtu: "
-                                                "(af_packet: or raise framesz= in device:)",
-                                                config.name, config.device, info.max_mtu, config.mtu));
+    return fail(ErrorCode::kConfig,
+                fmt::format("port {} ({}) carries an MTU of at most {}, not {}: lower mtu: "
+                            "(af_packet: or raise framesz= in device:)",
+                            config.name, config.device, info.max_mtu, config.mtu));
   }
   if (int rc = rte_eth_dev_configure(id, rx_queues, tx_queues, &conf); rc != 0) {
-    return port_error(config, fmt::format("cannot be configured with {} receive and {} transmit "
-                                          "queues and MTU {}", rx_queues, tx_queues, config.mtu), rc);
+    return port_error(config,
+                      fmt::format("cannot be configured with {} receive and {} transmit "
+                                  "queues and MTU {}",
+                                  rx_queues, tx_queues, config.mtu),
+                      rc);
   }
   uint16_t rx_descriptors = config.rx_descriptors, tx_descriptors = config.tx_descriptors;
   if (int rc = rte_eth_dev_adjust_nb_rx_tx_desc(id, &rx_descriptors, &tx_descriptors); rc != 0) {
@@ -114,7 +124,8 @@ fabric::PortStatus Port::status() const {
   out.rx_queues = rx_queues_;
   out.tx_queues = tx_queues_;
   const auto& m = view_.mac;
-  out.mac = fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", m[0], m[1], m[2], m[3], m[4], m[5]);
+  out.mac =
+      fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", m[0], m[1], m[2], m[3], m[4], m[5]);
   rte_eth_dev_info info{};
   if (rte_eth_dev_info_get(view_.dpdk_id, &info) == 0) out.driver = info.driver_name;
   out.socket = rte_eth_dev_socket_id(view_.dpdk_id);

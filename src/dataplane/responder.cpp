@@ -55,8 +55,8 @@ DropReason answer_solicitation(const PortView& port, uint8_t* eth, uint16_t size
   uint8_t* ip = eth + kEthSize;
   uint8_t* icmp = ip + kIp6Size;
   // RFC 4861 §7.1.1: hop limit 255, code 0. The answer carries its link-layer option only if the
-  // question did, or it would be the longer one. §7.2.4 allows that for a question sent to us alone;
-  // to a group it is duplicate address detection, and nobody else has our address.
+  // question did, or it would be the longer one. §7.2.4 allows that for a question sent to us
+  // alone; to a group it is duplicate address detection, and nobody else has our address.
   const bool with_option = size == kSolicitationSize + kLinkLayerOption &&
                            icmp[kSolicitationSize] == 1 && icmp[kSolicitationSize + 1] == 1;
   const bool unicast = ip[24] != 0xff;
@@ -108,7 +108,8 @@ DropReason answer_icmp4(const PortView& port, uint8_t* eth, const wire::IpView& 
   if (wire::checksum_fold(wire::checksum_add({icmp, v.payload_size}, 0)) != 0) {
     return DropReason::kIpMalformed;
   }
-  if (icmp[0] != 8 || icmp[1] != 0 || !is_ours(port, ip + 16, false)) return DropReason::kIcmpIgnored;
+  if (icmp[0] != 8 || icmp[1] != 0 || !is_ours(port, ip + 16, false))
+    return DropReason::kIcmpIgnored;
   turn_ethernet(eth, port.mac);
   uint8_t source[4];
   std::memcpy(source, ip + 12, 4);

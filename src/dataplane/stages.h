@@ -1,5 +1,5 @@
-// The pipeline's stages, in the order in which a packet meets them (docs/architecture.md). Each is a
-// pass over the burst, noexcept, without lock, allocation, system call or log.
+// The pipeline's stages, in the order in which a packet meets them (docs/architecture.md). Each is
+// a pass over the burst, noexcept, without lock, allocation, system call or log.
 #pragma once
 
 #include "dataplane/burst.h"

@@ -1,6 +1,6 @@
 // A worker: polls its RX queues and rings and runs the stages. Built by the main thread, then used
-// by its own lcore alone until `stop` was seen; `poll_once` is the whole of its work, so tests drive
-// it without a thread.
+// by its own lcore alone until `stop` was seen; `poll_once` is the whole of its work, so tests
+// drive it without a thread.
 #pragma once
 
 #include <atomic>

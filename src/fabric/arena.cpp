@@ -17,7 +17,9 @@ namespace {
 constexpr size_t kHugePage = 2u << 20;
 constexpr size_t kHeaderSize = 512;
 
-constexpr size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
+constexpr size_t round_up(size_t n, size_t unit) {
+  return (n + unit - 1) / unit * unit;
+}
 
 // Starts the lifetime of `count` records in memory that is already zero.
 template <typename T>
@@ -59,7 +61,9 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
   return h;
 }
 
-size_t Arena::needed(const ArenaSizes& sizes) { return layout(sizes).total; }
+size_t Arena::needed(const ArenaSizes& sizes) {
+  return layout(sizes).total;
+}
 
 Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind pages) {
   const ArenaHeader h = layout(sizes);
@@ -68,9 +72,8 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
   const unsigned flags = MFD_CLOEXEC | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0u);
   arena->fd_ = Fd(memfd_create("sluice-arena", flags));
   if (!arena->fd_ || ftruncate(arena->fd_.get(), static_cast<off_t>(h.total)) != 0) {
-    return fail(ErrorCode::kResource,
-                fmt::format("cannot create the table segment of {} MiB: {}", h.total >> 20,
-                            std::strerror(errno)));
+    return fail(ErrorCode::kResource, fmt::format("cannot create the table segment of {} MiB: {}",
+                                                  h.total >> 20, std::strerror(errno)));
   }
   // MAP_POPULATE: a huge page that is missing is an error here, not a SIGBUS on a worker.
   void* p = mmap(nullptr, h.total, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
@@ -90,7 +93,8 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
   arena->agents_ = construct<Agent>(base, h.agents_at, sizes.agents);
   arena->edges_ = construct<Edge>(base, h.edges_at, sizes.edges);
   arena->sessions_ = construct<Session>(base, h.sessions_at, sizes.sessions);
-  arena->windows_ = construct<ReplayWindow>(base, h.windows_at, size_t{sizes.sessions} * sizes.lanes_in);
+  arena->windows_ =
+      construct<ReplayWindow>(base, h.windows_at, size_t{sizes.sessions} * sizes.lanes_in);
   arena->lanes_ = construct<uint64_t>(base, h.lanes_at, size_t{sizes.sessions} * sizes.workers);
   arena->counters_ = construct<WorkerCounters>(base, h.counters_at, sizes.workers);
   return arena;

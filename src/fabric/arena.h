@@ -17,8 +17,8 @@ struct ArenaSizes {
   uint32_t agents = 0;
   uint32_t edges = 0;
   uint32_t sessions = 0;
-  uint32_t lanes_in = 1;   // receive windows per session
-  uint32_t workers = 1;    // send lanes: each worker's own array of counters
+  uint32_t lanes_in = 1;  // receive windows per session
+  uint32_t workers = 1;   // send lanes: each worker's own array of counters
 };
 
 // The first 512 bytes. Everything needed to decide whether this program may adopt the segment.

@@ -1,5 +1,5 @@
-// Per-worker counters, in the arena. Each block has one writer, its worker; control reads. A relaxed
-// load and store instead of a locked add: nobody else writes.
+// Per-worker counters, in the arena. Each block has one writer, its worker; control reads. A
+// relaxed load and store instead of a locked add: nobody else writes.
 #pragma once
 
 #include <atomic>
@@ -26,25 +26,26 @@ class Counter {
 
 // X(member, name, sentence). The balance of every worker, at rest:
 //   rx + handed_in + injected + challenges = tx + punted + handed_out + sum of drops
-#define SLUICE_WORKER_COUNTERS(X)                                                                 \
-  X(rx_packets, "rx_packets", "frames received from the worker's queues")                         \
-  X(rx_bytes, "rx_bytes", "bytes of those frames, from the Ethernet header on, without FCS")      \
-  X(tx_packets, "tx_packets", "frames taken by the NIC")                                          \
-  X(tx_bytes, "tx_bytes", "bytes of those frames")                                                \
-  X(forwarded, "forwarded", "DATA packets of an agent sealed for its peer and taken by the NIC")  \
-  X(punted, "punted", "packets given to the control thread")                                      \
-  X(handed_out, "handed_out", "authentic packets given to the agent's owner worker")              \
-  X(handed_in, "handed_in", "packets taken from other workers")                                   \
-  X(injected, "injected", "packets taken from the control thread")                                \
-  X(responses, "responses", "ARP, neighbour discovery, echo, ping and VERSION answers")           \
-  X(challenges, "challenges", "roaming challenges sent")                                          \
-  X(roamed, "roamed", "endpoints moved after an answered challenge")                              \
-  X(checksum_unfilled, "checksum_unfilled",                                                       \
-    "HELLOs whose UDP checksum a virtual link left unfilled: accepted (mac1 holds); ethtool -K DEV tx off at the sender") \
-  X(checksum_bad, "checksum_bad", "HELLOs with a wrong UDP checksum: accepted, mac1 holds")       \
-  X(polls, "polls", "rounds of the poll loop")                                                    \
-  X(busy_polls, "busy_polls", "rounds that found a packet")                                       \
-  X(busy_ticks, "busy_ticks", "TSC ticks spent in those rounds")                                  \
+#define SLUICE_WORKER_COUNTERS(X)                                                                \
+  X(rx_packets, "rx_packets", "frames received from the worker's queues")                        \
+  X(rx_bytes, "rx_bytes", "bytes of those frames, from the Ethernet header on, without FCS")     \
+  X(tx_packets, "tx_packets", "frames taken by the NIC")                                         \
+  X(tx_bytes, "tx_bytes", "bytes of those frames")                                               \
+  X(forwarded, "forwarded", "DATA packets of an agent sealed for its peer and taken by the NIC") \
+  X(punted, "punted", "packets given to the control thread")                                     \
+  X(handed_out, "handed_out", "authentic packets given to the agent's owner worker")             \
+  X(handed_in, "handed_in", "packets taken from other workers")                                  \
+  X(injected, "injected", "packets taken from the control thread")                               \
+  X(responses, "responses", "ARP, neighbour discovery, echo, ping and VERSION answers")          \
+  X(challenges, "challenges", "roaming challenges sent")                                         \
+  X(roamed, "roamed", "endpoints moved after an answered challenge")                             \
+  X(checksum_unfilled, "checksum_unfilled",                                                      \
+    "HELLOs whose UDP checksum a virtual link left unfilled: accepted (mac1 holds); ethtool -K " \
+    "DEV tx off at the sender")                                                                  \
+  X(checksum_bad, "checksum_bad", "HELLOs with a wrong UDP checksum: accepted, mac1 holds")      \
+  X(polls, "polls", "rounds of the poll loop")                                                   \
+  X(busy_polls, "busy_polls", "rounds that found a packet")                                      \
+  X(busy_ticks, "busy_ticks", "TSC ticks spent in those rounds")                                 \
   X(longest_poll_ticks, "longest_poll_ticks", "the longest round, in TSC ticks")
 
 struct alignas(64) WorkerCounters {

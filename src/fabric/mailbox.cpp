@@ -17,7 +17,9 @@ constexpr uint16_t kFramePayloadAt = 64;
 
 }  // namespace
 
-PacketMeta& meta_of(rte_mbuf* m) noexcept { return *static_cast<PacketMeta*>(rte_mbuf_to_priv(m)); }
+PacketMeta& meta_of(rte_mbuf* m) noexcept {
+  return *static_cast<PacketMeta*>(rte_mbuf_to_priv(m));
+}
 
 Parcel::~Parcel() {
   if (mbuf_ != nullptr) rte_pktmbuf_free(mbuf_);
@@ -32,11 +34,14 @@ void Parcel::set_payload(Bytes bytes) {
   PacketMeta& m = meta();
   const size_t room = size_t{mbuf_->buf_len} - mbuf_->data_off - m.payload_offset;
   if (bytes.size() > room) std::abort();
-  std::memcpy(rte_pktmbuf_mtod_offset(mbuf_, uint8_t*, m.payload_offset), bytes.data(), bytes.size());
+  std::memcpy(rte_pktmbuf_mtod_offset(mbuf_, uint8_t*, m.payload_offset), bytes.data(),
+              bytes.size());
   m.payload_size = static_cast<uint16_t>(bytes.size());
 }
 
-void RingDeleter::operator()(rte_ring* r) const { rte_ring_free(r); }
+void RingDeleter::operator()(rte_ring* r) const {
+  rte_ring_free(r);
+}
 
 Result<std::unique_ptr<Mailboxes>> Mailboxes::create(unsigned workers, rte_mempool* pool) {
   std::unique_ptr<Mailboxes> out(new Mailboxes);

@@ -26,7 +26,7 @@ enum class ParcelKind : uint8_t {
 };
 
 struct alignas(64) PacketMeta {
-  wire::PathHeader path;        // back to where the packet came from
+  wire::PathHeader path;  // back to where the packet came from
   uint64_t sequence = 0;
   uint32_t session = 0;
   uint32_t generation = 0;
@@ -34,10 +34,10 @@ struct alignas(64) PacketMeta {
   uint16_t payload_size = 0;
   ParcelKind kind = ParcelKind::kHello;
   uint8_t lane = 0;
-  uint8_t worker = 0;           // the one that received it
+  uint8_t worker = 0;  // the one that received it
   uint8_t tos = 0;
-  bool from_endpoint = false;   // it came from the session's own endpoint
-  bool new_mac = false;         // but by another Ethernet neighbour
+  bool from_endpoint = false;  // it came from the session's own endpoint
+  bool new_mac = false;        // but by another Ethernet neighbour
   uint8_t reserved[34] = {};
 };
 static_assert(sizeof(PacketMeta) == 128);
@@ -91,12 +91,12 @@ using RingHandle = std::unique_ptr<rte_ring, RingDeleter>;
 
 // One worker's rings.
 struct Mailbox {
-  RingHandle rekeys;        // to control, served first
-  RingHandle frames;        // to control, authentic
-  RingHandle hellos;        // to control, unauthenticated
-  RingHandle events;        // to control, 16-byte elements
+  RingHandle rekeys;  // to control, served first
+  RingHandle frames;  // to control, authentic
+  RingHandle hellos;  // to control, unauthenticated
+  RingHandle events;  // to control, 16-byte elements
   RingHandle from_control;
-  RingHandle handover;      // from other workers; many producers
+  RingHandle handover;  // from other workers; many producers
 };
 
 class Mailboxes {

@@ -1,6 +1,6 @@
-// Quiescent-state-based reclamation: when every registered thread has passed a quiescent point after
-// a token was taken, nobody can hold what was unpublished before it. Control takes and checks tokens;
-// each worker reports its own thread number. Wraps rte_rcu_qsbr.
+// Quiescent-state-based reclamation: when every registered thread has passed a quiescent point
+// after a token was taken, nobody can hold what was unpublished before it. Control takes and checks
+// tokens; each worker reports its own thread number. Wraps rte_rcu_qsbr.
 #pragma once
 
 #include <cstdint>

@@ -55,29 +55,29 @@ enum class SessionState : uint32_t { kFree = 0, kUnconfirmed = 1, kConfirmed = 2
 
 struct Session {
   // Line 0. Control writes; published by the store of `state`.
-  std::atomic<uint32_t> state{0};   // SessionState
-  uint32_t agent = kNone;           // index into agents
-  uint32_t peer_index = 0;          // receiver index at the agent, goes into departing headers
-  uint8_t salt_in[4] = {};          // agent to relay
+  std::atomic<uint32_t> state{0};  // SessionState
+  uint32_t agent = kNone;          // index into agents
+  uint32_t peer_index = 0;         // receiver index at the agent, goes into departing headers
+  uint8_t salt_in[4] = {};         // agent to relay
   uint8_t salt_out[4] = {};
-  uint32_t generation = 0;          // counts the slot's tenants
-  uint64_t expires = 0;             // ticks: neither side sends or is heard from then on
-  uint8_t lanes_in = 0;             // lanes that the agent may send in
+  uint32_t generation = 0;  // counts the slot's tenants
+  uint64_t expires = 0;     // ticks: neither side sends or is heard from then on
+  uint8_t lanes_in = 0;     // lanes that the agent may send in
   uint8_t reserved0[31] = {};
 
   // Line 1. The agent's owner worker.
   Counter packets_in;
   Counter bytes_in;
-  uint64_t last_ping = 0;           // ticks of the last ping answered
+  uint64_t last_ping = 0;  // ticks of the last ping answered
   uint64_t last_challenge = 0;
-  uint32_t reported_generation = 0; // confirmation reported to control
-  uint32_t control_frames = 0;      // in the current window of control_since
-  uint64_t control_since = 0;       // ticks
-  uint64_t last_rekey = 0;          // ticks of the last HELLO given to the rekey ring
+  uint32_t reported_generation = 0;  // confirmation reported to control
+  uint32_t control_frames = 0;       // in the current window of control_since
+  uint64_t control_since = 0;        // ticks
+  uint64_t last_rekey = 0;           // ticks of the last HELLO given to the rekey ring
 
-  Endpoint endpoint;                // lines 2 and 3
+  Endpoint endpoint;  // lines 2 and 3
 
-  crypto::GcmKey key_in;            // 16 lines each; control
+  crypto::GcmKey key_in;  // 16 lines each; control
   crypto::GcmKey key_out;
 };
 static_assert(sizeof(Session) == 64 + 64 + 128 + 2048);
@@ -87,12 +87,12 @@ enum class AgentState : uint32_t { kFree = 0, kActive = 1, kRevoked = 2 };
 
 struct alignas(64) Agent {
   // Line 0. Control.
-  std::atomic<uint32_t> state{0};       // AgentState
-  std::atomic<uint32_t> session{kNone}; // the confirmed session to send to
-  std::atomic<uint32_t> owner{0};       // worker; changed by the old owner alone
+  std::atomic<uint32_t> state{0};        // AgentState
+  std::atomic<uint32_t> session{kNone};  // the confirmed session to send to
+  std::atomic<uint32_t> owner{0};        // worker; changed by the old owner alone
   uint32_t tenant = 0;
   uint64_t address = 0;
-  uint32_t buckets = kNone;             // rate limits
+  uint32_t buckets = kNone;  // rate limits
   uint32_t policy = 0;
   uint8_t reserved0[32] = {};
   // Line 1. Owner: packets and bytes that the agent sent.
@@ -113,9 +113,9 @@ struct alignas(64) Edge {
   std::atomic<uint32_t> state{0};  // EdgeState
   uint32_t source = kNone;         // agent that sends over this edge
   uint32_t target = kNone;
-  uint32_t opposite_label = 0;     // what the target calls the way back
+  uint32_t opposite_label = 0;  // what the target calls the way back
   uint8_t generation = 0;
-  uint8_t right = 0;               // 1 may_send, 2 may_open, 3 reply_only
+  uint8_t right = 0;  // 1 may_send, 2 may_open, 3 reply_only
   SealPolicy seal = SealPolicy::kFull;
   uint8_t requires_calls = 0;
   uint32_t tenant = 0;

@@ -1,6 +1,6 @@
 // The last 2,048 sequences of one nonce lane (RFC 6479's ring of blocks). Written by the agent's
-// owner worker alone; `check` may also run on other workers as a racy read that is stale only in the
-// harmless direction (it lets through what `commit` then refuses).
+// owner worker alone; `check` may also run on other workers as a racy read that is stale only in
+// the harmless direction (it lets through what `commit` then refuses).
 #pragma once
 
 #include <atomic>

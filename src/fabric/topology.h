@@ -22,22 +22,22 @@ enum class IdleMode : uint8_t { kSpin, kBackoff };
 
 struct PortAddress {
   bool v6 = false;
-  ByteArray<16> ip{};        // IPv4 in mapped form
-  uint8_t prefix = 0;        // informative: answers go back to the MAC that a packet came from
+  ByteArray<16> ip{};  // IPv4 in mapped form
+  uint8_t prefix = 0;  // informative: answers go back to the MAC that a packet came from
 };
 
 struct PortConfig {
   std::string name;
-  std::string device;        // PCI address, or a vdev string such as net_af_packet0,iface=eth1
+  std::string device;  // PCI address, or a vdev string such as net_af_packet0,iface=eth1
   std::vector<PortAddress> addresses;
-  uint16_t mtu = 1500;       // IP MTU, 1280 to 9000
+  uint16_t mtu = 1500;  // IP MTU, 1280 to 9000
   uint16_t rx_descriptors = 1024;
   uint16_t tx_descriptors = 1024;
   int line = 0;
 };
 
 struct QueueRef {
-  uint16_t port = 0;         // index into ports
+  uint16_t port = 0;  // index into ports
   uint16_t queue = 0;
 };
 
@@ -54,7 +54,7 @@ struct Topology {
   unsigned control_core = 0;
   std::vector<WorkerConfig> workers;
   IdleMode idle = IdleMode::kSpin;
-  uint16_t burst = 32;       // 1 to kMaxBurst
+  uint16_t burst = 32;  // 1 to kMaxBurst
 
   // RX queues of a port: one more than the highest number in the map.
   uint16_t rx_queues(uint16_t port) const {

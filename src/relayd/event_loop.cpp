@@ -30,7 +30,9 @@ struct EventLoop::Impl {
 EventLoop::EventLoop() : impl_(std::make_unique<Impl>()) {}
 EventLoop::~EventLoop() = default;
 
-void EventLoop::post(std::function<void()> f) { asio::post(impl_->io, std::move(f)); }
+void EventLoop::post(std::function<void()> f) {
+  asio::post(impl_->io, std::move(f));
+}
 
 namespace {
 

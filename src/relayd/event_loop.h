@@ -1,6 +1,6 @@
 // The control thread's loop: signals, the admin socket, the store's answers, and Control::poll with
-// a pause that it asks for. It blocks between rounds and never spins, so it may run under SCHED_FIFO
-// beside a worker on the same core. Main thread.
+// a pause that it asks for. It blocks between rounds and never spins, so it may run under
+// SCHED_FIFO beside a worker on the same core. Main thread.
 #pragma once
 
 #include <functional>

@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <filesystem>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -39,8 +39,10 @@ void set_scheduling(const control::Config& config) {
   if (!wanted) return;
   const sched_param p{.sched_priority = 1};
   if (sched_setscheduler(0, SCHED_FIFO, &p) != 0) {
-    spdlog::warn("no SCHED_FIFO for the control thread ({}): it shares a core with a worker, so "
-                 "revocations and handshakes may take milliseconds longer", strerror(errno));
+    spdlog::warn(
+        "no SCHED_FIFO for the control thread ({}): it shares a core with a worker, so "
+        "revocations and handshakes may take milliseconds longer",
+        strerror(errno));
   }
 }
 
@@ -65,7 +67,8 @@ Result<void> serve(const control::Config& config, const std::string& path) {
                                            fabric::Arena::needed(sizes));
   if (auto r = dataplane::check_memory(need, config.topology.mode); !r) return r;
   const bool huge = config.topology.mode != fabric::EalMode::kNoHuge;
-  auto arena = fabric::Arena::create(sizes, huge ? fabric::PageKind::kHuge : fabric::PageKind::kSmall);
+  auto arena =
+      fabric::Arena::create(sizes, huge ? fabric::PageKind::kHuge : fabric::PageKind::kSmall);
   if (!arena) return tl::unexpected(arena.error());
   auto eal = dataplane::Eal::start(config.topology, need);
   if (!eal) return tl::unexpected(eal.error());
@@ -77,9 +80,9 @@ Result<void> serve(const control::Config& config, const std::string& path) {
   auto plane = dataplane::Plane::create(config.topology, options, need, clock, **arena);
   if (!plane) return tl::unexpected(plane.error());
 
-  auto control = control::Control::create(
-      config, std::move(*keys), std::move(*store),
-      {clock, **arena, (*plane)->qsbr(), (*plane)->mailboxes(), [&] { return (*plane)->port_status(); }});
+  auto control = control::Control::create(config, std::move(*keys), std::move(*store),
+                                          {clock, **arena, (*plane)->qsbr(), (*plane)->mailboxes(),
+                                           [&] { return (*plane)->port_status(); }});
   if (!control) return tl::unexpected(control.error());
   running = control->get();
   if (auto r = loop.serve_admin(**control); !r) return r;
@@ -124,12 +127,13 @@ int print_join(const control::Config& config, const std::string& host) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app{"sluiced: the Sluice relay. Forwards the encrypted tunnels of agents between DPDK ports.\n"
-               "First steps:\n"
-               "  sluiced --new-key /var/lib/sluice/relay.key      the relay's key, once\n"
-               "  sluiced --check /etc/sluice/sluiced.yaml         every mistake with its line\n"
-               "  sluiced -c /etc/sluice/sluiced.yaml              run\n"
-               "  sluiced -c FILE --join relay.example.net         what agents are given"};
+  CLI::App app{
+      "sluiced: the Sluice relay. Forwards the encrypted tunnels of agents between DPDK ports.\n"
+      "First steps:\n"
+      "  sluiced --new-key /var/lib/sluice/relay.key      the relay's key, once\n"
+      "  sluiced --check /etc/sluice/sluiced.yaml         every mistake with its line\n"
+      "  sluiced -c /etc/sluice/sluiced.yaml              run\n"
+      "  sluiced -c FILE --join relay.example.net         what agents are given"};
   std::string config_path = "/etc/sluice/sluiced.yaml", check, key_path, host;
   bool print = false;
   app.add_option("-c,--config", config_path, "Configuration (config/sluiced.yaml is its manual)");
@@ -167,7 +171,8 @@ int run(int argc, char** argv) {
 
   if (auto r = init_logging("sluiced", loaded.config.log_level); !r) return report(r.error());
   if (!crypto::aead().usable()) {
-    return report({ErrorCode::kResource, "this CPU lacks AES-NI and PCLMULQDQ, which the relay needs"});
+    return report(
+        {ErrorCode::kResource, "this CPU lacks AES-NI and PCLMULQDQ, which the relay needs"});
   }
   if (auto r = serve(loaded.config, path); !r) return report(r.error());
   return 0;
@@ -176,4 +181,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace sluice::relayd
 
-int main(int argc, char** argv) { return sluice::relayd::run(argc, argv); }
+int main(int argc, char** argv) {
+  return sluice::relayd::run(argc, argv);
+}

@@ -21,7 +21,8 @@ std::optional<E2eHeader> parse_e2e(Bytes message) noexcept {
       return message.size() == kKk1Size && h.counter == 0 ? std::optional(h) : std::nullopt;
     case E2eType::kKk2:
       return message.size() == kKk2Size && h.counter == 0 ? std::optional(h) : std::nullopt;
-    case E2eType::kTransport: return h;
+    case E2eType::kTransport:
+      return h;
   }
   return std::nullopt;
 }

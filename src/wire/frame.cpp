@@ -3,7 +3,9 @@
 namespace sluice::wire {
 namespace {
 
-constexpr FrameVerdict ok_if(bool good) { return good ? FrameVerdict::kOk : FrameVerdict::kMalformed; }
+constexpr FrameVerdict ok_if(bool good) {
+  return good ? FrameVerdict::kOk : FrameVerdict::kMalformed;
+}
 
 }  // namespace
 

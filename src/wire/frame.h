@@ -35,15 +35,23 @@ struct FrameHeader {
 #pragma pack(pop)
 static_assert(sizeof(FrameHeader) == 16);
 
-inline FrameHeader read_frame(const uint8_t* p) noexcept { return load_le<FrameHeader>(p); }
-inline void write_frame(uint8_t* p, const FrameHeader& h) noexcept { store_le(p, h); }
+inline FrameHeader read_frame(const uint8_t* p) noexcept {
+  return load_le<FrameHeader>(p);
+}
+inline void write_frame(uint8_t* p, const FrameHeader& h) noexcept {
+  store_le(p, h);
+}
 
 inline constexpr uint32_t kMaxSlots = 1u << 24;
 constexpr uint32_t make_label(uint32_t slot, uint8_t generation) {
   return (slot & (kMaxSlots - 1)) | uint32_t{generation} << 24;
 }
-constexpr uint32_t label_slot(uint32_t label) { return label & (kMaxSlots - 1); }
-constexpr uint8_t label_generation(uint32_t label) { return static_cast<uint8_t>(label >> 24); }
+constexpr uint32_t label_slot(uint32_t label) {
+  return label & (kMaxSlots - 1);
+}
+constexpr uint8_t label_generation(uint32_t label) {
+  return static_cast<uint8_t>(label >> 24);
+}
 
 inline constexpr size_t kEnvelopeSize = 208;
 inline constexpr size_t kCallCloseSize = 16;

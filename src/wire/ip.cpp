@@ -61,10 +61,16 @@ IpVerdict parse_ip(Bytes frame, uint16_t mtu, IpView& out) noexcept {
   if (frame.size() < kEthSize) return IpVerdict::kRunt;
   IpVerdict verdict = IpVerdict::kNotIp;
   switch (load_be16(frame.data() + 12)) {
-    case kEtherIp4: verdict = parse_ip4(frame, mtu, out); break;
-    case kEtherIp6: verdict = parse_ip6(frame, mtu, out); break;
-    case kEtherArp: return IpVerdict::kArp;
-    default: return IpVerdict::kNotIp;
+    case kEtherIp4:
+      verdict = parse_ip4(frame, mtu, out);
+      break;
+    case kEtherIp6:
+      verdict = parse_ip6(frame, mtu, out);
+      break;
+    case kEtherArp:
+      return IpVerdict::kArp;
+    default:
+      return IpVerdict::kNotIp;
   }
   if (verdict != IpVerdict::kOther || out.protocol != kProtoUdp) return verdict;
   if (out.payload_size < kUdpSize) return IpVerdict::kRunt;
@@ -153,7 +159,8 @@ uint16_t checksum_fold(uint32_t sum) noexcept {
   return static_cast<uint16_t>(~sum);
 }
 
-uint32_t pseudo_header_sum(const uint8_t* ip, bool v6, uint8_t protocol, uint16_t l4_size) noexcept {
+uint32_t pseudo_header_sum(const uint8_t* ip, bool v6, uint8_t protocol,
+                           uint16_t l4_size) noexcept {
   uint8_t tail[4] = {0, protocol, 0, 0};
   store_be16(tail + 2, l4_size);
   const uint32_t sum = checksum_add({tail, 4}, 0);

@@ -25,23 +25,23 @@ IpBytes mapped_ip4(const uint8_t* four) noexcept;
 
 enum class IpVerdict : uint8_t {
   kUdp,
-  kOther,            // ICMP or another protocol; `protocol` says which
+  kOther,  // ICMP or another protocol; `protocol` says which
   kArp,
-  kNotIp,            // an EtherType that is not spoken here
-  kRunt,             // ends inside a header
-  kMalformed,        // version, header length, header checksum or length field wrong
+  kNotIp,      // an EtherType that is not spoken here
+  kRunt,       // ends inside a header
+  kMalformed,  // version, header length, header checksum or length field wrong
   kFragment,
-  kExtension,        // IPv4 options or IPv6 extension headers
-  kGso,              // longer than any frame of this link: segmentation offload's super-frame
+  kExtension,  // IPv4 options or IPv6 extension headers
+  kGso,        // longer than any frame of this link: segmentation offload's super-frame
 };
 
 struct IpView {
   bool v6 = false;
   uint8_t protocol = 0;
-  uint8_t tos = 0;             // IPv4 TOS, IPv6 traffic class
-  uint16_t l4_offset = 0;      // from the Ethernet header's first byte
-  uint16_t payload_offset = 0; // UDP's payload, or equal to l4_offset
-  uint16_t payload_size = 0;   // by UDP's (else IP's) length field, checked against the frame
+  uint8_t tos = 0;              // IPv4 TOS, IPv6 traffic class
+  uint16_t l4_offset = 0;       // from the Ethernet header's first byte
+  uint16_t payload_offset = 0;  // UDP's payload, or equal to l4_offset
+  uint16_t payload_size = 0;    // by UDP's (else IP's) length field, checked against the frame
 };
 
 // `frame` is the whole Ethernet frame as received; `mtu` the port's IP MTU.
@@ -76,7 +76,8 @@ PathHeader reply_path(const uint8_t* frame, const IpView& view, uint8_t port) no
 
 // Writes the headers before a UDP payload of `payload_size` bytes at `at + path.size`. The UDP
 // checksum stays 0 (see finish_udp_checksum).
-void write_headers(uint8_t* at, const PathHeader& path, uint16_t payload_size, uint8_t tos) noexcept;
+void write_headers(uint8_t* at, const PathHeader& path, uint16_t payload_size,
+                   uint8_t tos) noexcept;
 
 // One's-complement sum, not yet complemented or folded.
 uint32_t checksum_add(Bytes data, uint32_t sum) noexcept;

@@ -31,15 +31,17 @@ Result<void> parse_strict(Bytes bytes, M& out, const char* what) {
   known.CopyFrom(out);
   known.DiscardUnknownFields();
   if (canonical(known) != as_text(bytes)) {
-    return fail(ErrorCode::kRefused, std::string(what) +
-                                         " has unknown or repeated fields or is not in canonical form");
+    return fail(ErrorCode::kRefused,
+                std::string(what) + " has unknown or repeated fields or is not in canonical form");
   }
   return {};
 }
 
 }  // namespace
 
-std::string encode_statement(const pb::Statement& statement) { return canonical(statement); }
+std::string encode_statement(const pb::Statement& statement) {
+  return canonical(statement);
+}
 
 Result<void> parse_statement(Bytes bytes, pb::Statement& out) {
   if (auto r = parse_strict(bytes, out, "the statement"); !r) return r;

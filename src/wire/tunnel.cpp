@@ -98,7 +98,8 @@ std::optional<VersionView> parse_version(Bytes packet) noexcept {
 ByteArray<kVersionSize> build_version(Bytes hello) noexcept {
   ByteArray<kVersionSize> out{};
   const uint32_t sender = load_le<uint32_t>(hello.data() + sizeof(OuterHeader));
-  write_outer(out.data(), {uint8_t(Type::kVersion), 0, 1, sender, read_outer(hello.data()).counter});
+  write_outer(out.data(),
+              {uint8_t(Type::kVersion), 0, 1, sender, read_outer(hello.data()).counter});
   out[sizeof(OuterHeader)] = kProtocolVersion;
   return out;
 }

@@ -1,6 +1,6 @@
 // The tunnel's outer layer: the 16-byte header that every packet begins with, and what follows it
-// in HELLO, WELCOME, RETRY and VERSION (wire.md §2 to §4). Views over bytes that somebody else owns;
-// a view exists only after the length was checked. No state, any thread.
+// in HELLO, WELCOME, RETRY and VERSION (wire.md §2 to §4). Views over bytes that somebody else
+// owns; a view exists only after the length was checked. No state, any thread.
 #pragma once
 
 #include <optional>
@@ -35,8 +35,12 @@ constexpr uint64_t make_counter(uint8_t lane, uint64_t sequence) {
   return uint64_t{lane} << kSequenceBits | (sequence & kSequenceMask);
 }
 
-inline OuterHeader read_outer(const uint8_t* p) noexcept { return load_le<OuterHeader>(p); }
-inline void write_outer(uint8_t* p, const OuterHeader& h) noexcept { store_le(p, h); }
+inline OuterHeader read_outer(const uint8_t* p) noexcept {
+  return load_le<OuterHeader>(p);
+}
+inline void write_outer(uint8_t* p, const OuterHeader& h) noexcept {
+  store_le(p, h);
+}
 
 // --- HELLO: outer | sender index (4) | Noise message 1 (N) | mac1 | mac2 ------------------------
 
@@ -117,7 +121,8 @@ struct WelcomeView {
 };
 std::optional<WelcomeView> parse_welcome(Bytes packet) noexcept;
 
-// --- RETRY: outer | nonce (24) | sealed cookie (32) -----------------------------------------------
+// --- RETRY: outer | nonce (24) | sealed cookie (32)
+// -----------------------------------------------
 
 inline constexpr size_t kCookieSize = 16;
 inline constexpr size_t kRetryNonce = 24;
@@ -130,7 +135,8 @@ struct RetryView {
 };
 std::optional<RetryView> parse_retry(Bytes packet) noexcept;
 
-// --- VERSION: type 5 | version 0 | count (2) | sender index (4) | counter (8) | versions -----------
+// --- VERSION: type 5 | version 0 | count (2) | sender index (4) | counter (8) | versions
+// -----------
 
 inline constexpr size_t kVersionSize = sizeof(OuterHeader) + 1;
 struct VersionView {
@@ -142,7 +148,8 @@ std::optional<VersionView> parse_version(Bytes packet) noexcept;
 // Answers a HELLO of an unknown version; `hello` has at least kVersionTriggerMin bytes.
 ByteArray<kVersionSize> build_version(Bytes hello) noexcept;
 
-// --- DATA: outer | tag (16) | sealed region (>= 16) | opaque rest ---------------------------------
+// --- DATA: outer | tag (16) | sealed region (>= 16) | opaque rest
+// ---------------------------------
 
 inline constexpr size_t kDataRegion = sizeof(OuterHeader) + kTagSize;
 inline constexpr size_t kDataMin = kDataRegion + 16;

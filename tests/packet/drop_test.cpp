@@ -199,19 +199,19 @@ TEST_F(Drop, FramesThatNoAgentMaySend) {
   drop(seal(6, 0, label, 1, Buf(24), {}), "frame_not_allowed");
   drop(seal(8, 0, label, 1, Buf(24), {}), "frame_not_allowed");
   for (uint8_t f : {9, 10, 127, 255}) drop(seal(f, 0, label, 1, {}, {}), "frame_unknown");
-  drop(seal(1, 0, label, 7, {}, Buf(64)), "frame_malformed");   // DATAGRAM with a call id
-  drop(seal(1, 1, label, 0, {}, Buf(64)), "frame_malformed");   // with a flag
+  drop(seal(1, 0, label, 7, {}, Buf(64)), "frame_malformed");  // DATAGRAM with a call id
+  drop(seal(1, 1, label, 0, {}, Buf(64)), "frame_malformed");  // with a flag
   drop(seal(1, 0x80, label, 0, {}, Buf(64)), "frame_malformed");
   drop(seal(1, 0, label, 0, Buf(4), Buf(64)), "frame_malformed");
-  drop(seal(0, 3, 0, 1, {}, {}), "frame_malformed");            // KEEPALIVE with an unknown flag
+  drop(seal(0, 3, 0, 1, {}, {}), "frame_malformed");  // KEEPALIVE with an unknown flag
   drop(seal(0, 0, label, 1, {}, {}), "frame_malformed");
   drop(seal(0, 0, 0, 1, {}, Buf(1)), "frame_malformed");
   drop(seal(2, 0, label, 1, Buf(207), {}), "frame_malformed");  // CALL_OPEN
   drop(seal(2, 0, label, 1, Buf(208), Buf(1)), "frame_malformed");
   drop(seal(2, 2, label, 1, Buf(208), {}), "frame_malformed");  // `credentialed` is the relay's
   drop(seal(4, 0, label, 1, Buf(15), {}), "frame_malformed");
-  drop(seal(5, 0, label, 1, Buf(96), {}), "frame_malformed");   // CALL_ACCEPT without `reply`
-  drop(seal(7, 0, label, 1, Buf(8), {}), "frame_malformed");    // CONTROL with a label
+  drop(seal(5, 0, label, 1, Buf(96), {}), "frame_malformed");  // CALL_ACCEPT without `reply`
+  drop(seal(7, 0, label, 1, Buf(8), {}), "frame_malformed");   // CONTROL with a label
   drop(seal(7, 0, 0, 1, {}, {}), "frame_malformed");
   drop(seal(7, 0, 0, 1, Buf(1201), {}), "frame_malformed");
   oracle::SealOptions lie;
@@ -226,8 +226,15 @@ TEST_F(Drop, FramesThatNoAgentMaySend) {
 
 TEST_F(Drop, LabelsThatTheAgentDoesNotOwn) {
   const uint32_t label = alpha.labels["beta"];
-  std::vector<uint32_t> wrong = {0, 1u << 24, 0xffffff, 0xffffffff, label ^ 1u << 24, label + (1u << 24),
-                                 gamma.labels["beta"], beta.labels["alpha"], beta.labels["gamma"]};
+  std::vector<uint32_t> wrong = {0,
+                                 1u << 24,
+                                 0xffffff,
+                                 0xffffffff,
+                                 label ^ 1u << 24,
+                                 label + (1u << 24),
+                                 gamma.labels["beta"],
+                                 beta.labels["alpha"],
+                                 beta.labels["gamma"]};
   for (uint32_t l : wrong) {
     SCOPED_TRACE(l);
     drop(alpha.peer.seal(1, 0, l, 0, {}, Buf(64)), "no_edge");
@@ -326,7 +333,8 @@ TEST_F(Drop, RandomBytesNeverMoveAnythingButACounter) {
     Buf frame = over_udp(payload);
     if (i % 3 == 0) {
       // Any byte from the Ethernet type on; the same byte may not matter (TTL, TOS, MAC, ports).
-      for (int k = 0; k < 3; ++k) frame[12 + random() % (frame.size() - 12)] ^= uint8_t(1 + random() % 255);
+      for (int k = 0; k < 3; ++k)
+        frame[12 + random() % (frame.size() - 12)] ^= uint8_t(1 + random() % 255);
     }
     r.inject(0, frame);
     r.poll_workers();

@@ -10,7 +10,8 @@ namespace rig {
 
 // Counters that say how the relay worked rather than what became of packets.
 inline bool is_effort(const std::string& name) {
-  return name == "polls" || name == "busy_polls" || name == "busy_ticks" || name == "longest_poll_ticks";
+  return name == "polls" || name == "busy_polls" || name == "busy_ticks" ||
+         name == "longest_poll_ticks";
 }
 
 inline std::map<std::string, uint64_t> moved(const std::map<std::string, uint64_t>& before,

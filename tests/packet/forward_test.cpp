@@ -1,4 +1,5 @@
-// The main job: what an agent sends over an edge arrives at its peer, byte for byte, and only there.
+// The main job: what an agent sends over an edge arrives at its peer, byte for byte, and only
+// there.
 #include "packet/expect.h"
 
 namespace rig {
@@ -15,7 +16,9 @@ struct Pair {
   Agent& alpha;
   Agent& beta;
   explicit Pair(Setup setup = {}, bool beta_v6 = false)
-      : rig(setup), alpha(rig.add_agent(11, "alpha", 0)), beta(rig.add_agent(12, "beta", 1, beta_v6)) {
+      : rig(setup),
+        alpha(rig.add_agent(11, "alpha", 0)),
+        beta(rig.add_agent(12, "beta", 1, beta_v6)) {
     rig.trust("alpha", "beta");
     rig.start();
     EXPECT_TRUE(rig.connect(alpha));
@@ -49,7 +52,8 @@ TEST(Forward, DatagramsArriveUnchangedUnderTheOppositeLabel) {
     EXPECT_TRUE(parsed->udp_checksum_absent);
     EXPECT_EQ(parsed->payload.size(), packet.size());
     // No ciphertext in common: a packet cannot be matched by content across the relay.
-    EXPECT_NE(Buf(parsed->payload.begin() + 16, parsed->payload.end()), Buf(packet.begin() + 16, packet.end()));
+    EXPECT_NE(Buf(parsed->payload.begin() + 16, parsed->payload.end()),
+              Buf(packet.begin() + 16, packet.end()));
     const auto frame = p.beta.peer.open(parsed->payload);
     ASSERT_TRUE(frame);
     EXPECT_EQ(frame->frame, 1);
@@ -57,9 +61,11 @@ TEST(Forward, DatagramsArriveUnchangedUnderTheOppositeLabel) {
     EXPECT_EQ(frame->call_id, 0u);
     EXPECT_EQ(frame->label, p.beta.labels["alpha"]);
     EXPECT_EQ(frame->rest, text);
-    const std::map<std::string, uint64_t> expected = {
-        {"rx_packets", 1}, {"rx_bytes", 42 + packet.size()}, {"tx_packets", 1},
-        {"tx_bytes", frames[0].size()}, {"forwarded", 1}};
+    const std::map<std::string, uint64_t> expected = {{"rx_packets", 1},
+                                                      {"rx_bytes", 42 + packet.size()},
+                                                      {"tx_packets", 1},
+                                                      {"tx_bytes", frames[0].size()},
+                                                      {"forwarded", 1}};
     EXPECT_EQ(moved(before, p.rig.counters()), expected);
   }
   EXPECT_EQ(p.rig.buffers_in_use(), in_use);
@@ -158,7 +164,8 @@ TEST(Forward, NoSessionOfThePeer) {
   r.trust("alpha", "beta");
   r.start();
   ASSERT_TRUE(r.connect(alpha));
-  expect_drop(r, 0, oracle::udp_frame(alpha.flow, r.datagram(alpha, "beta", message(64))), "peer_offline");
+  expect_drop(r, 0, oracle::udp_frame(alpha.flow, r.datagram(alpha, "beta", message(64))),
+              "peer_offline");
 }
 
 TEST(Forward, DepartingLinkWithASmallerMtu) {
@@ -180,7 +187,8 @@ TEST(Forward, AnExhaustedNonceIsNeverUsed) {
   p.rig.send(p.alpha, p.rig.datagram(p.alpha, "beta", message(64)));
   p.rig.poll_workers();
   EXPECT_EQ(p.rig.receive(p.beta).size(), 1u);
-  expect_drop(p.rig, 0, oracle::udp_frame(p.alpha.flow, p.rig.datagram(p.alpha, "beta", message(64))),
+  expect_drop(p.rig, 0,
+              oracle::udp_frame(p.alpha.flow, p.rig.datagram(p.alpha, "beta", message(64))),
               "nonce_exhausted");
 }
 
@@ -203,7 +211,8 @@ TEST(Forward, ReplyOnlyGivesNoRightToSend) {
   Rig r;
   Agent& alpha = r.add_agent(11, "alpha", 0);
   Agent& beta = r.add_agent(12, "beta", 1);
-  r.trust("alpha", "beta", sluice::control::EdgeRight::kMaySend, sluice::control::EdgeRight::kReplyOnly);
+  r.trust("alpha", "beta", sluice::control::EdgeRight::kMaySend,
+          sluice::control::EdgeRight::kReplyOnly);
   r.start();
   ASSERT_TRUE(r.connect(alpha));
   ASSERT_TRUE(r.connect(beta));

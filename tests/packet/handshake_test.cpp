@@ -106,7 +106,8 @@ TEST_F(Handshake, BadTimeGetsTheRelaysTimeAndNoSession) {
 
 TEST_F(Handshake, StrangersForgersAndTheRevokedHearNothing) {
   oracle::Peer stranger(77);
-  Buf frame = oracle::udp_frame(alpha.flow, stranger.hello(r.relay_key, {.time_ms = r.clock.unix_ms()}));
+  Buf frame =
+      oracle::udp_frame(alpha.flow, stranger.hello(r.relay_key, {.time_ms = r.clock.unix_ms()}));
   EXPECT_TRUE(ask(alpha, frame).empty());
   EXPECT_EQ(count(HandshakeOutcome::kUnknownIdentity), 1u);
   EXPECT_TRUE(ask(alpha, r.hello_frame(alpha, {.bad_signature = true})).empty());
@@ -182,7 +183,8 @@ TEST_F(Handshake, ARekeyLosesNothing) {
 }
 
 TEST_F(Handshake, FiftyThousandForgedHellosCostNoScalarMultiplication) {
-  const Buf forged = alpha.peer.hello(r.relay_key, {.time_ms = r.clock.unix_ms(), .corrupt_noise = true});
+  const Buf forged =
+      alpha.peer.hello(r.relay_key, {.time_ms = r.clock.unix_ms(), .corrupt_noise = true});
   oracle::Flow flow = alpha.flow;
   uint64_t before = sluice::crypto::x25519_operations();
   bool connected = false;
@@ -224,8 +226,10 @@ TEST_F(Handshake, FiftyThousandForgedHellosCostNoScalarMultiplication) {
     for (const Buf& f : r.drain(1)) {
       const auto parsed = oracle::parse_udp_frame(f);
       ASSERT_TRUE(parsed);
-      if (real.peer.read_retry(parsed->payload)) r.send(real, real.peer.resend_with_cookie());
-      else connected = real.peer.read_welcome(parsed->payload).has_value();
+      if (real.peer.read_retry(parsed->payload))
+        r.send(real, real.peer.resend_with_cookie());
+      else
+        connected = real.peer.read_welcome(parsed->payload).has_value();
     }
   }
   EXPECT_TRUE(connected);
@@ -286,7 +290,9 @@ TEST_F(Handshake, ControlFramesOfOneSessionAreLimited) {
 TEST_F(Handshake, ACookieIsWorthNothingFromAnotherAddress) {
   // Under load from the first HELLO on.
   for (int i = 0; i < 12; ++i) {
-    r.inject(0, oracle::udp_frame(alpha.flow, alpha.peer.hello(r.relay_key, {.time_ms = 1, .corrupt_noise = true})));
+    r.inject(
+        0, oracle::udp_frame(alpha.flow,
+                             alpha.peer.hello(r.relay_key, {.time_ms = 1, .corrupt_noise = true})));
   }
   r.poll(5);
   ASSERT_TRUE(r.control->handshakes().under_load());

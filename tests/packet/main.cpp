@@ -1,4 +1,5 @@
-// Runs the packet tests; at the end of an unfiltered run, every drop reason must have been produced.
+// Runs the packet tests; at the end of an unfiltered run, every drop reason must have been
+// produced.
 #include <gtest/gtest.h>
 
 #include "fabric/drop_reason.h"

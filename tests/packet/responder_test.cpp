@@ -6,7 +6,9 @@ namespace {
 
 class Responder : public testing::Test {
  protected:
-  Responder() : four(r.add_agent(11, "four", 0)), six(r.add_agent(12, "six", 0, true)) { r.start(); }
+  Responder() : four(r.add_agent(11, "four", 0)), six(r.add_agent(12, "six", 0, true)) {
+    r.start();
+  }
 
   std::vector<Buf> ask(const Buf& frame) {
     r.inject(0, frame);
@@ -65,7 +67,8 @@ TEST_F(Responder, NeighbourDiscovery) {
 }
 
 TEST_F(Responder, ReachabilityProbeWithoutALinkLayerOption) {
-  // What a router sends to the address itself: 24 bytes of ICMPv6, no option; the answer is as long.
+  // What a router sends to the address itself: 24 bytes of ICMPv6, no option; the answer is as
+  // long.
   Buf probe = oracle::neighbour_solicitation(six.flow);
   probe.resize(probe.size() - 8);
   probe[14 + 5] = 24;
@@ -114,8 +117,8 @@ TEST_F(Responder, VersionNamesWhatIsSpokenInNoMoreThanWasAsked) {
   ASSERT_EQ(out.size(), 1u);
   const auto parsed = oracle::parse_udp_frame(out[0]);
   ASSERT_TRUE(parsed);
-  const Buf expected = {5, 0, 1, 0, 0x11, 0x22, 0x33, 0x44,
-                        0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 1};
+  const Buf expected = {5,    0,    1,    0,    0x11, 0x22, 0x33, 0x44, 0xa0,
+                        0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 1};
   EXPECT_EQ(parsed->payload, expected);
   EXPECT_EQ(parsed->flow.dst_port, four.flow.src_port);
 }
@@ -130,7 +133,8 @@ TEST_F(Responder, StrangersGetNoMoreThanTheBudget) {
   const auto diff = moved(before, r.counters());
   EXPECT_GE(answered, 200u);
   EXPECT_LE(double(answered), 200 + 2000 * seconds + 1);
-  EXPECT_EQ(diff.contains("drop.responder_budget") ? diff.at("drop.responder_budget") : 0, 4000 - answered);
+  EXPECT_EQ(diff.contains("drop.responder_budget") ? diff.at("drop.responder_budget") : 0,
+            4000 - answered);
   if (answered < 4000) produced_reasons().insert("responder_budget");
 }
 

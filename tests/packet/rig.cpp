@@ -45,7 +45,9 @@ std::set<std::string>& produced_reasons() {
   return set;
 }
 
-oracle::Mac mac_of(unsigned n) { return {0x02, 0x11, 0x22, 0x33, 0x44, static_cast<uint8_t>(n)}; }
+oracle::Mac mac_of(unsigned n) {
+  return {0x02, 0x11, 0x22, 0x33, 0x44, static_cast<uint8_t>(n)};
+}
 
 struct Rig::Port {
   std::vector<rte_ring*> rx, tx;
@@ -75,7 +77,8 @@ Rig::Rig(Setup setup) : clock(kHz), setup_(setup) {
   for (unsigned w = 0; w < setup.workers; ++w) {
     fabric::WorkerConfig worker;
     worker.core = w;
-    for (uint16_t p = 0; p < setup.ports; ++p) worker.queues.push_back({p, static_cast<uint16_t>(w)});
+    for (uint16_t p = 0; p < setup.ports; ++p)
+      worker.queues.push_back({p, static_cast<uint16_t>(w)});
     t.workers.push_back(worker);
   }
   make_ports();
@@ -113,7 +116,8 @@ Rig::~Rig() {
     for (unsigned w = 0; w < setup_.workers; ++w) plane->worker(w).poll_once();
     drain_all();
   }
-  for (auto take : {&fabric::Mailboxes::take_rekey, &fabric::Mailboxes::take_frame, &fabric::Mailboxes::take_hello}) {
+  for (auto take : {&fabric::Mailboxes::take_rekey, &fabric::Mailboxes::take_frame,
+                    &fabric::Mailboxes::take_hello}) {
     while ((plane->mailboxes().*take)()) {
     }
   }
@@ -141,7 +145,8 @@ void Rig::make_ports() {
     }
     char name[32];
     std::snprintf(name, sizeof name, "r%d_%u", next_rig, p);
-    if (rte_eth_from_rings(name, port->rx.data(), setup_.workers, port->tx.data(), setup_.workers, 0) < 0) {
+    if (rte_eth_from_rings(name, port->rx.data(), setup_.workers, port->tx.data(), setup_.workers,
+                           0) < 0) {
       throw std::runtime_error("no net_ring port");
     }
     fabric::PortConfig c;
@@ -220,7 +225,8 @@ void Rig::inject(unsigned port, const Buf& frame, unsigned queue) {
     rte_pktmbuf_free(m);
     FAIL() << "frame of " << frame.size() << " bytes does not fit a buffer";
   }
-  std::memcpy(rte_pktmbuf_append(m, static_cast<uint16_t>(frame.size())), frame.data(), frame.size());
+  std::memcpy(rte_pktmbuf_append(m, static_cast<uint16_t>(frame.size())), frame.data(),
+              frame.size());
   ASSERT_EQ(rte_ring_enqueue(ports_[port]->rx[queue], m), 0);
 }
 
@@ -334,7 +340,8 @@ std::vector<oracle::Frame> Rig::receive(Agent& a) {
       continue;
     }
     pb::Control body;
-    if (!body.ParseFromArray(frame->extension.data(), static_cast<int>(frame->extension.size()))) continue;
+    if (!body.ParseFromArray(frame->extension.data(), static_cast<int>(frame->extension.size())))
+      continue;
     if (body.has_edge_sync()) {
       if (body.edge_sync().part() == 0) a.labels.clear();
       for (const auto& e : body.edge_sync().edges()) {
@@ -377,6 +384,8 @@ void Rig::check_balance() {
             c.at("tx_packets") + c.at("punted") + c.at("handed_out") + drops);
 }
 
-size_t Rig::buffers_in_use() const { return rte_mempool_in_use_count(plane->pool()); }
+size_t Rig::buffers_in_use() const {
+  return rte_mempool_in_use_count(plane->pool());
+}
 
 }  // namespace rig

@@ -41,7 +41,7 @@ struct Setup {
 struct Agent {
   oracle::Peer peer;
   std::string name;
-  oracle::Flow flow;             // agent to relay
+  oracle::Flow flow;  // agent to relay
   unsigned port = 0;
   unsigned queue = 0;
   uint64_t last_time = 0;
@@ -73,7 +73,8 @@ class Rig {
   void poll(unsigned rounds = 1);
   void poll_workers();
   // Until the predicate holds; false after `limit`.
-  bool poll_until(const std::function<bool()>& done, std::chrono::seconds limit = std::chrono::seconds(30));
+  bool poll_until(const std::function<bool()>& done,
+                  std::chrono::seconds limit = std::chrono::seconds(30));
 
   // Handshake, confirmation, CONTROL messages acknowledged.
   bool connect(Agent& a, oracle::HelloOptions options = {});

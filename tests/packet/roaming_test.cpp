@@ -30,10 +30,12 @@ class Roaming : public testing::Test {
     return oracle::parse_udp_frame(out.at(0))->flow;
   }
 
-  std::optional<oracle::Frame> challenge_in(const std::vector<Buf>& frames, const oracle::Flow& to) {
+  std::optional<oracle::Frame> challenge_in(const std::vector<Buf>& frames,
+                                            const oracle::Flow& to) {
     for (const Buf& f : frames) {
       const auto parsed = oracle::parse_udp_frame(f);
-      if (!parsed || parsed->flow.dst_port != to.src_port || parsed->flow.dst_ip != to.src_ip) continue;
+      if (!parsed || parsed->flow.dst_port != to.src_port || parsed->flow.dst_ip != to.src_ip)
+        continue;
       const auto frame = alpha.peer.open(parsed->payload);
       if (frame && frame->frame == 0 && frame->flags == 1) return frame;
     }

@@ -28,7 +28,8 @@ TEST(Workers, PacketsOnAnotherQueueAreHandedToTheOwnerAndSealedInItsLane) {
   EXPECT_EQ(f.alpha.welcome.receive_lanes, 4);
   for (unsigned queue : {0u, 1u, 2u, 3u}) {
     const auto before = f.r.counters();
-    f.r.inject(0, oracle::udp_frame(f.alpha.flow, f.r.datagram(f.alpha, "beta", Buf(50, 9))), queue);
+    f.r.inject(0, oracle::udp_frame(f.alpha.flow, f.r.datagram(f.alpha, "beta", Buf(50, 9))),
+               queue);
     f.r.poll_workers();
     f.r.poll_workers();
     const auto got = f.r.receive(f.beta);
@@ -85,8 +86,9 @@ TEST(Workers, WhatWaitedInAHandoverRingIsAuthorisedAgain) {
   f.r.inject(0, oracle::udp_frame(f.alpha.flow, f.r.datagram(f.alpha, "beta", Buf(50, 9))), 0);
   f.r.plane->worker(0).poll_once();  // now in the ring to worker 1
   bool answered = false;
-  f.r.control->revocations().revoke(*f.r.control->trust().resolve("beta"), "cut",
-                                    [&](const sluice::control::RevocationAnswer&) { answered = true; });
+  f.r.control->revocations().revoke(
+      *f.r.control->trust().resolve("beta"), "cut",
+      [&](const sluice::control::RevocationAnswer&) { answered = true; });
   ASSERT_TRUE(f.r.poll_until([&] { return answered; }));
   EXPECT_TRUE(f.r.receive(f.beta).empty()) << "forwarded after the revocation";
   EXPECT_EQ(f.r.counters()["drop.revoked"], 1u);
@@ -196,9 +198,11 @@ TEST_F(Revocation, AReusedSlotHasANewGeneration) {
   ASSERT_TRUE(r.control->reload(r.config.trust));
   ASSERT_TRUE(r.connect(alpha));
   ASSERT_TRUE(r.connect(beta));
-  const std::set<uint32_t> slots = {alpha.labels["beta"] & 0xffffff, beta.labels["alpha"] & 0xffffff};
+  const std::set<uint32_t> slots = {alpha.labels["beta"] & 0xffffff,
+                                    beta.labels["alpha"] & 0xffffff};
   ASSERT_TRUE(slots.contains(old_label & 0xffffff)) << "the slot is used again";
-  expect_drop(r, 0, oracle::udp_frame(alpha.flow, alpha.peer.seal(1, 0, old_label, 0, {}, Buf(30))), "no_edge");
+  expect_drop(r, 0, oracle::udp_frame(alpha.flow, alpha.peer.seal(1, 0, old_label, 0, {}, Buf(30))),
+              "no_edge");
   r.send(alpha, r.datagram(alpha, "beta", Buf(10, 1)));
   r.poll_workers();
   EXPECT_EQ(r.receive(beta).size(), 1u);
@@ -218,7 +222,8 @@ TEST_F(Revocation, AFullDiskCutsAllTheSameAndSaysThatItWouldNotLast) {
   setrlimit(RLIMIT_FSIZE, &whole);
   EXPECT_EQ(answer.state, sluice::control::CutState::kNotDurable);
   EXPECT_FALSE(answer.problem.empty());
-  expect_drop(r, 0, oracle::udp_frame(alpha.flow, r.datagram(alpha, "beta", Buf(40, 1))), "revoked");
+  expect_drop(r, 0, oracle::udp_frame(alpha.flow, r.datagram(alpha, "beta", Buf(40, 1))),
+              "revoked");
 }
 
 TEST_F(Revocation, AnAgentThatCouldNotBeStoredStaysOut) {
@@ -237,11 +242,13 @@ TEST_F(Revocation, AnAgentThatCouldNotBeStoredStaysOut) {
   r.poll_until([&] { return std::chrono::steady_clock::now() > until; });
   EXPECT_EQ(state(), uint32_t(sluice::fabric::AgentState::kFree));
   ASSERT_TRUE(r.control->reload(r.config.trust));
-  EXPECT_EQ(state(), uint32_t(sluice::fabric::AgentState::kFree)) << "a second reload does not let it in";
+  EXPECT_EQ(state(), uint32_t(sluice::fabric::AgentState::kFree))
+      << "a second reload does not let it in";
   setrlimit(RLIMIT_FSIZE, &whole);
   r.poll(5);
   ASSERT_TRUE(r.control->reload(r.config.trust));
-  ASSERT_TRUE(r.poll_until([&] { return state() == uint32_t(sluice::fabric::AgentState::kActive); }));
+  ASSERT_TRUE(
+      r.poll_until([&] { return state() == uint32_t(sluice::fabric::AgentState::kActive); }));
 }
 
 TEST(RevokedWithoutARow, StaysOut) {
@@ -267,7 +274,8 @@ TEST_F(Revocation, SurvivesARestartOfTheControlPlane) {
   Agent& b = beta;
   r.inject(1, r.hello_frame(b));
   ASSERT_TRUE(r.poll_until([&] {
-    return r.control->handshakes().counts()[size_t(sluice::control::HandshakeOutcome::kRevokedIdentity)] == 1;
+    return r.control->handshakes()
+               .counts()[size_t(sluice::control::HandshakeOutcome::kRevokedIdentity)] == 1;
   }));
   EXPECT_TRUE(r.drain(1).empty());
 }
@@ -284,7 +292,8 @@ TEST_F(Revocation, AReloadWithoutThePairClosesItAndWithItOpensANewOne) {
   auto trust = r.config.trust;
   trust.pairs.clear();
   ASSERT_TRUE(r.control->reload(trust));
-  expect_drop(r, 0, oracle::udp_frame(alpha.flow, alpha.peer.seal(1, 0, old_label, 0, {}, Buf(30))), "revoked");
+  expect_drop(r, 0, oracle::udp_frame(alpha.flow, alpha.peer.seal(1, 0, old_label, 0, {}, Buf(30))),
+              "revoked");
   for (int i = 0; i < 20; ++i) {
     r.clock.advance_ms(10);
     r.poll(2);

@@ -245,8 +245,8 @@ Buf arp_request(const Flow& flow) {
 std::optional<ArpReply> parse_arp_reply(const Buf& frame) {
   constexpr size_t kArpSize = 28;
   if (frame.size() < kEtherSize + kArpSize || get16(frame, 12) != kEtherArp ||
-      get16(frame, 14) != 1 || get16(frame, 16) != kEtherIpv4 || frame[18] != 6 ||
-      frame[19] != 4 || get16(frame, 20) != 2) {
+      get16(frame, 14) != 1 || get16(frame, 16) != kEtherIpv4 || frame[18] != 6 || frame[19] != 4 ||
+      get16(frame, 20) != 2) {
     return std::nullopt;
   }
   ArpReply out;

@@ -204,15 +204,15 @@ constexpr uint8_t kCredentialed = 2;
 constexpr size_t kAny = 65535;
 
 constexpr std::array<FrameRule, 9> kFrameRules{{
-    {0, 3, true, false, 0, 0, false, false},                     // KEEPALIVE
-    {0, 0, false, true, 0, 0, true, true},                       // DATAGRAM
-    {0, kCredentialed, false, false, 208, 208, false, false},    // CALL_OPEN
-    {0, kReply, false, false, 0, 0, true, true},                 // CALL_DATA
-    {0, kReply, false, false, 16, 16, false, false},             // CALL_CLOSE
-    {kReply, kReply, false, false, 96, 96, false, false},        // CALL_ACCEPT
-    {0, 0, false, false, 24, 24, false, false},                  // CALL_DENY
-    {0, 0, true, false, 0, kControlLimit, false, false},         // CONTROL
-    {0, 0, false, false, 8, kAny, false, false},                 // CREDENTIAL
+    {0, 3, true, false, 0, 0, false, false},                   // KEEPALIVE
+    {0, 0, false, true, 0, 0, true, true},                     // DATAGRAM
+    {0, kCredentialed, false, false, 208, 208, false, false},  // CALL_OPEN
+    {0, kReply, false, false, 0, 0, true, true},               // CALL_DATA
+    {0, kReply, false, false, 16, 16, false, false},           // CALL_CLOSE
+    {kReply, kReply, false, false, 96, 96, false, false},      // CALL_ACCEPT
+    {0, 0, false, false, 24, 24, false, false},                // CALL_DENY
+    {0, 0, true, false, 0, kControlLimit, false, false},       // CONTROL
+    {0, 0, false, false, 8, kAny, false, false},               // CREDENTIAL
 }};
 
 bool reserved_bytes_ok(const Frame& f) {
@@ -343,8 +343,8 @@ Buf SymmetricState::encrypt_and_hash(const Buf& plaintext) {
   if (has_key_) {
     out.resize(plaintext.size() + kTagSize);
     crypto_aead_aes256gcm_encrypt(out.data(), nullptr, plaintext.data(), plaintext.size(),
-                                  hash_.data(), hash_.size(), nullptr,
-                                  noise_nonce(nonce_++).data(), key_.data());
+                                  hash_.data(), hash_.size(), nullptr, noise_nonce(nonce_++).data(),
+                                  key_.data());
   }
   mix_hash(out);
   return out;
@@ -394,7 +394,9 @@ Buf Initiator::write_e_and_s() {
   return out;
 }
 
-Buf Initiator::write_payload(const Buf& payload) { return state_.encrypt_and_hash(payload); }
+Buf Initiator::write_payload(const Buf& payload) {
+  return state_.encrypt_and_hash(payload);
+}
 
 std::optional<Buf> Initiator::read_message_2(const Buf& message) {
   if (message.size() < 32 + kTagSize) {
@@ -632,18 +634,16 @@ Buf Peer::seal(uint8_t frame, uint8_t flags, uint32_t label, uint64_t call_id, c
 
   const uint64_t seq = options.seq ? *options.seq : session.next_seq[options.lane]++;
   require(seq >> 56 == 0, "a sequence has 56 bits");
-  const Buf outer =
-      outer_bytes({kData, options.outer_version, static_cast<uint16_t>(region.size()),
-                   options.receiver.value_or(session.relay_index),
-                   static_cast<uint64_t>(options.lane) << 56 | seq});
+  const Buf outer = outer_bytes({kData, options.outer_version, static_cast<uint16_t>(region.size()),
+                                 options.receiver.value_or(session.relay_index),
+                                 static_cast<uint64_t>(options.lane) << 56 | seq});
   const Buf aad = options.header_seal ? header_seal_aad(outer, opaque) : outer;
 
   Buf sealed(region.size());
   Buf tag(kTagSize);
-  crypto_aead_aes256gcm_encrypt_detached(sealed.data(), tag.data(), nullptr, region.data(),
-                                         region.size(), aad.data(), aad.size(), nullptr,
-                                         data_nonce(session.send_salt, outer).data(),
-                                         session.send_key.data());
+  crypto_aead_aes256gcm_encrypt_detached(
+      sealed.data(), tag.data(), nullptr, region.data(), region.size(), aad.data(), aad.size(),
+      nullptr, data_nonce(session.send_salt, outer).data(), session.send_key.data());
   if (options.corrupt_tag) {
     tag[0] ^= 1;
   }

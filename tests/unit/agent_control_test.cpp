@@ -11,7 +11,9 @@
 namespace sluice::agent {
 namespace {
 
-std::string raw(Bytes b) { return std::string(as_text(b)); }
+std::string raw(Bytes b) {
+  return std::string(as_text(b));
+}
 
 pb::Signed sign(const crypto::Identity& by, const pb::Statement& statement) {
   pb::Signed out;
@@ -136,9 +138,9 @@ TEST_F(ControlTest, UnverifiableEdgesAreShownAsRefused) {
   auto hello_label = sign(peer, enrol());
   hello_label.set_signature(
       raw(peer.sign(crypto::kLabelHello, {as_bytes(hello_label.statement())})));
-  for (const auto& bad : {flipped, sign(peer, other_relay), sign(peer, no_enrol),
-                          sign(peer, short_key), trailing, borrowed, relabelled, hello_label,
-                          pb::Signed()}) {
+  for (const auto& bad :
+       {flipped, sign(peer, other_relay), sign(peer, no_enrol), sign(peer, short_key), trailing,
+        borrowed, relabelled, hello_label, pb::Signed()}) {
     const PeerEdge e = only(edge(bad));
     EXPECT_EQ(e.identity, peer.public_key());
     EXPECT_FALSE(e.usable());
@@ -243,8 +245,9 @@ TEST_F(ControlTest, AcksAndJunkAreNotAnswered) {
 }
 
 TEST(PinsTest, BrokenFilesAreRefused) {
-  for (const char* text : {"", "[]", "{}", "{\"version\":2}", "{\"version\":1,\"operator_key\":\"x\"}",
-                           "{\"version\":1,\"peers\":{\"bob\":{}}}"}) {
+  for (const char* text :
+       {"", "[]", "{}", "{\"version\":2}", "{\"version\":1,\"operator_key\":\"x\"}",
+        "{\"version\":1,\"peers\":{\"bob\":{}}}"}) {
     EXPECT_FALSE(Pins::from_json(text)) << text;
   }
   EXPECT_TRUE(Pins::from_json("{\"version\":1}"));

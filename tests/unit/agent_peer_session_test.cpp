@@ -15,7 +15,9 @@ using wire::E2eType;
 
 constexpr uint64_t kUnixStart = 1'700'000'000'000;
 
-bool is(const Buffer& m, E2eType type) { return m.at(0) == uint8_t(type); }
+bool is(const Buffer& m, E2eType type) {
+  return m.at(0) == uint8_t(type);
+}
 
 struct Party {
   crypto::Identity identity = crypto::Identity::generate();
@@ -174,7 +176,9 @@ TEST_F(PeerSessionTest, LostKk1IsRepeatedAsItWas) {
 
 TEST_F(PeerSessionTest, LostKk2ComesAgainForTheSameKk1) {
   unsigned lost = 2;
-  lose = [&](const Party&, const Buffer& m) { return is(m, E2eType::kKk2) && lost > 0 && lost-- > 0; };
+  lose = [&](const Party&, const Buffer& m) {
+    return is(m, E2eType::kKk2) && lost > 0 && lost-- > 0;
+  };
   send(a, "x");
   run(3'000);
   EXPECT_EQ(b.got, (List{"x"}));

@@ -24,7 +24,9 @@ constexpr FrameHeader kData{uint8_t(FrameType::kDatagram), 0, 0, 0x01000007, 0};
 constexpr uint8_t kPing = uint8_t(KeepaliveFlag::kPing);
 constexpr uint8_t kAnswer = uint8_t(KeepaliveFlag::kAnswer);
 
-Buffer text(std::string_view s) { return to_buffer(as_bytes(s)); }
+Buffer text(std::string_view s) {
+  return to_buffer(as_bytes(s));
+}
 
 // The relay's side, as much of it as the tunnel can notice.
 class Relay {
@@ -68,8 +70,8 @@ class Relay {
     Session& s = sessions.at(session);
     Buffer p(wire::kDataMin + payload.size());
     const auto region = header_seal ? sizeof frame : sizeof frame + payload.size();
-    wire::write_outer(p.data(), {4, 1, uint16_t(region), s.agent_index,
-                                 wire::make_counter(lane, s.sequence++)});
+    wire::write_outer(
+        p.data(), {4, 1, uint16_t(region), s.agent_index, wire::make_counter(lane, s.sequence++)});
     wire::write_frame(p.data() + wire::kDataRegion, frame);
     std::copy(payload.begin(), payload.end(), p.begin() + wire::kDataMin);
     ByteArray<34> aad;
@@ -106,9 +108,10 @@ class Relay {
     const auto view = wire::parse_hello(packet);
     ASSERT_TRUE(view);
     const auto mac_key = crypto::blake2b_256({as_bytes("sluice-mac1/1"), key.public_key});
-    ASSERT_TRUE(crypto::equal_secret(crypto::blake2b_128(mac_key, {view->before_mac1()}), view->mac1()));
-    const bool has_cookie = crypto::equal_secret(crypto::blake2b_128(cookie, {view->before_mac2()}),
-                                                 view->mac2());
+    ASSERT_TRUE(
+        crypto::equal_secret(crypto::blake2b_128(mac_key, {view->before_mac1()}), view->mac1()));
+    const bool has_cookie =
+        crypto::equal_secret(crypto::blake2b_128(cookie, {view->before_mac2()}), view->mac2());
     if (wants_cookie && !has_cookie) return out.push_back(make_retry(*view));
 
     const auto prologue = wire::hello_prologue(packet);
@@ -128,8 +131,17 @@ class Relay {
 
     const bool session = !refuses_time;
     const uint32_t own = session ? uint32_t(100 + sessions.size()) : 0;
-    wire::WelcomePayload w{session ? view->sender : 0, own, 7ull << 32 | 0x1a3f0, unix_ms, epoch,
-                           3600, 0, 1500, 1, receive_lanes, 0};
+    wire::WelcomePayload w{session ? view->sender : 0,
+                           own,
+                           7ull << 32 | 0x1a3f0,
+                           unix_ms,
+                           epoch,
+                           3600,
+                           0,
+                           1500,
+                           1,
+                           receive_lanes,
+                           0};
     bend_payload(w);
     Buffer p(wire::kWelcomeSize, 0);
     wire::write_outer(p.data(), {2, 1, wire::kWelcomeNoise, session ? view->sender : 0, 0});
@@ -260,7 +272,9 @@ class TunnelTest : public testing::Test {
   Tunnel tunnel;
 };
 
-bool is(const Buffer& d, wire::Type type) { return d[0] == uint8_t(type); }
+bool is(const Buffer& d, wire::Type type) {
+  return d[0] == uint8_t(type);
+}
 
 TEST_F(TunnelTest, ConfirmsAtOnceAndCarriesData) {
   connect();
@@ -404,10 +418,14 @@ TEST_F(TunnelTest, TimesOnlyGoUp) {
 
 TEST_F(TunnelTest, WelcomeWithWrongIndicesIsRefused) {
   const std::function<void(wire::WelcomePayload&)> bends[] = {
-      [](auto& w) { w.receiver ^= 1; }, [](auto& w) { w.sender ^= 1; },
-      [](auto& w) { w.receiver = 0; },  [](auto& w) { w.sender = 0; },
-      [](auto& w) { w.zeros = 1; },     [](auto& w) { w.receive_lanes = 0; },
-      [](auto& w) { w.send_lanes = 0; }, [](auto& w) { w.address |= 1ull << 48; },
+      [](auto& w) { w.receiver ^= 1; },
+      [](auto& w) { w.sender ^= 1; },
+      [](auto& w) { w.receiver = 0; },
+      [](auto& w) { w.sender = 0; },
+      [](auto& w) { w.zeros = 1; },
+      [](auto& w) { w.receive_lanes = 0; },
+      [](auto& w) { w.send_lanes = 0; },
+      [](auto& w) { w.address |= 1ull << 48; },
       [](auto& w) { w.receiver = w.sender = 0; }};
   tunnel.start(now);
   for (const auto& bend : bends) {
@@ -466,7 +484,8 @@ TEST_F(TunnelTest, RekeyWhenIdleLosesNoPacket) {
     ASSERT_TRUE(send(sent.back()));
     // The relay sends on the newest session that was confirmed.
     size_t newest = 0;
-    for (size_t s = 0; s < relay.sessions.size(); ++s) newest = relay.sessions[s].confirmed ? s : newest;
+    for (size_t s = 0; s < relay.sessions.size(); ++s)
+      newest = relay.sessions[s].confirmed ? s : newest;
     relay.out.push_back(relay.seal(newest, kData, as_bytes("d")));
     ++down;
     settle();
@@ -474,7 +493,8 @@ TEST_F(TunnelTest, RekeyWhenIdleLosesNoPacket) {
   }
   EXPECT_EQ(rekeys, 1u);
   EXPECT_GE(relay.hellos.size(), 3u);
-  EXPECT_EQ(wire::read_outer(relay.hellos[1].data()).receiver, 100u);  // the running session's index
+  EXPECT_EQ(wire::read_outer(relay.hellos[1].data()).receiver,
+            100u);  // the running session's index
   EXPECT_EQ(data_heard(), sent);
   EXPECT_EQ(frames.size(), down);
   EXPECT_EQ(relay.heard.back().session, relay.sessions.size() - 1);
@@ -550,9 +570,9 @@ TEST_F(TunnelTest, HeaderSealIsOpenedForDatagramsOnly) {
 
 TEST_F(TunnelTest, FramesOfWrongShapeAreDropped) {
   connect();
-  const FrameHeader bad[] = {{1, 1, 0, 5, 0},  {1, 0, 0, 5, 9}, {1, 0, 1, 5, 0}, {7, 0, 3, 0, 1},
-                             {7, 0, 4, 6, 1},  {0, 0, 0, 1, 0}, {0, 9, 0, 0, 0}, {6, 0, 0, 5, 1},
-                             {99, 0, 0, 0, 0}};
+  const FrameHeader bad[] = {{1, 1, 0, 5, 0}, {1, 0, 0, 5, 9}, {1, 0, 1, 5, 0},
+                             {7, 0, 3, 0, 1}, {7, 0, 4, 6, 1}, {0, 0, 0, 1, 0},
+                             {0, 9, 0, 0, 0}, {6, 0, 0, 5, 1}, {99, 0, 0, 0, 0}};
   for (const auto& f : bad) {
     const bool keepalive = f.type == 0 && f.flags == 9;
     relay.out.push_back(relay.seal(0, f, keepalive ? Bytes() : as_bytes("data")));
@@ -696,9 +716,10 @@ TEST_F(TunnelTest, SilenceIsSaidAfterFiveSeconds) {
   run(4'900);
   EXPECT_EQ(reports_with("no answer from"), 0u);
   run(1'100);
-  EXPECT_EQ(reports_with("no answer from relay.test:7600 over UDP for 5 s: is UDP blocked, the relay "
-                         "down, or this agent not enrolled there?"),
-            1u);
+  EXPECT_EQ(
+      reports_with("no answer from relay.test:7600 over UDP for 5 s: is UDP blocked, the relay "
+                   "down, or this agent not enrolled there?"),
+      1u);
 }
 
 TEST_F(TunnelTest, JunkIsCountedAndHarmless) {
