@@ -31,18 +31,6 @@ std::string endpoint_text(const wire::PathHeader& path) {
   return fmt::format("{}:{}", text, path.remote_port());
 }
 
-const char* right_name(EdgeRight r) {
-  switch (r) {
-    case EdgeRight::kMaySend:
-      return "may_send";
-    case EdgeRight::kMayOpen:
-      return "may_open";
-    case EdgeRight::kReplyOnly:
-      return "reply_only";
-  }
-  return "?";
-}
-
 json port_json(const fabric::PortStatus& p) {
   return {{"name", p.name},
           {"device", p.device},
@@ -58,18 +46,6 @@ json port_json(const fabric::PortStatus& p) {
           {"rx_no_buffer", p.rx_no_buffer},
           {"tx_errors", p.tx_errors},
           {"worst_drain_us", p.worst_drain_us}};
-}
-
-const char* mode_name(fabric::EalMode m) {
-  switch (m) {
-    case fabric::EalMode::kShared:
-      return "shared";
-    case fabric::EalMode::kInMemory:
-      return "in_memory";
-    case fabric::EalMode::kNoHuge:
-      return "no_huge";
-  }
-  return "?";
 }
 
 }  // namespace
@@ -107,7 +83,7 @@ http::Response AdminApi::status() {
              {"epoch", fmt::format("{:016x}", control_.epoch())},
              {"relay_key", crypto::to_base64url(control_.keys().tunnel.public_key)},
              {"udp_port", control_.config().relay.udp_port},
-             {"eal_mode", mode_name(topology.mode)},
+             {"eal_mode", name_of(topology.mode)},
              {"aead",
               {{"library", std::string("IPsec-MB ") + header.ipsec_mb_version},
                {"path", header.ipsec_mb_path}}},
@@ -168,7 +144,7 @@ http::Response AdminApi::edges() {
                    {"from_did", crypto::to_did(from.identity)},
                    {"to", to.name},
                    {"to_did", crypto::to_did(to.identity)},
-                   {"right", right_name(e.right)},
+                   {"right", name_of(e.right)},
                    {"seal", "full"},
                    {"source", "config"},
                    {"packets", record.packets.get()},

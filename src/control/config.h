@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -98,6 +99,10 @@ struct LoadedConfig {
 // `relay_key`: the relay's public tunnel key, which Enrol statements must name; none: not checked.
 LoadedConfig parse_config(std::string_view yaml, std::optional<ByteArray<32>> relay_key);
 LoadedConfig load_config(const std::string& path);
+
+// As the YAML spells them.
+std::string_view name_of(fabric::EalMode mode);
+std::string_view name_of(EdgeRight right);
 
 // The effective configuration as YAML, defaults included.
 std::string print_config(const Config& config);

@@ -31,17 +31,7 @@ std::string quoted_list(const std::vector<std::string>& items) {
   return out + "]";
 }
 
-std::string_view name_of(fabric::EalMode mode) {
-  switch (mode) {
-    case fabric::EalMode::kShared:
-      return "shared";
-    case fabric::EalMode::kInMemory:
-      return "in_memory";
-    case fabric::EalMode::kNoHuge:
-      return "no_huge";
-  }
-  return "";
-}
+using control::name_of;  // beside the overloads below
 
 std::string_view name_of(fabric::IdleMode mode) {
   switch (mode) {
@@ -61,18 +51,6 @@ std::string_view name_of(ControlScheduling scheduling) {
       return "fifo";
     case ControlScheduling::kNormal:
       return "normal";
-  }
-  return "";
-}
-
-std::string_view name_of(EdgeRight right) {
-  switch (right) {
-    case EdgeRight::kMaySend:
-      return "may_send";
-    case EdgeRight::kMayOpen:
-      return "may_open";
-    case EdgeRight::kReplyOnly:
-      return "reply_only";
   }
   return "";
 }
@@ -125,6 +103,30 @@ std::string print_trust(const TrustConfig& t) {
 }
 
 }  // namespace
+
+std::string_view name_of(fabric::EalMode mode) {
+  switch (mode) {
+    case fabric::EalMode::kShared:
+      return "shared";
+    case fabric::EalMode::kInMemory:
+      return "in_memory";
+    case fabric::EalMode::kNoHuge:
+      return "no_huge";
+  }
+  return "";
+}
+
+std::string_view name_of(EdgeRight right) {
+  switch (right) {
+    case EdgeRight::kMaySend:
+      return "may_send";
+    case EdgeRight::kMayOpen:
+      return "may_open";
+    case EdgeRight::kReplyOnly:
+      return "reply_only";
+  }
+  return "";
+}
 
 std::string print_config(const Config& c) {
   std::string out = fmt::format("log:\n  level: {}\n", quoted(c.log_level));
