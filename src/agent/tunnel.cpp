@@ -249,7 +249,7 @@ void Tunnel::path_changed(Now now) {
 
 uint64_t Tunnel::deadline(Now now) const {
   // Ages and packet counts are looked at this often; traffic must not put it off.
-  uint64_t at = last_tick_ms_ + kLatestTickMs;
+  uint64_t at = std::min(last_tick_ms_ + kLatestTickMs, silence_deadline());
   if (greeting_) {
     at = std::min(at, greeting_->next_send_ms);
   } else if (needs_handshake(now)) {

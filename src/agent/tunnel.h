@@ -103,6 +103,7 @@ class Tunnel {
   void send_keepalive(Session& session, wire::KeepaliveFlag flag, uint64_t value, Now now);
   void lose_relay(Now now);
   uint64_t idle_deadline() const;
+  uint64_t silence_deadline() const;
 
   TunnelConfig config_;
   TunnelHooks hooks_;

@@ -14,7 +14,8 @@ namespace {
 constexpr uint64_t kHelloLifeMs = 4'500;
 constexpr uint64_t kCookieLifeMs = 120'000;
 constexpr uint8_t kRetriesPerHello = 4;
-constexpr uint64_t kSilenceMs = 5'000;
+// The user hears of it within 5 s.
+constexpr uint64_t kSilenceMs = 4'500;
 constexpr uint64_t kRepeatReportMs = 60'000;
 // The relay takes times up to 60 s ahead of its clock, so the last it took from this identity may
 // lie that far ahead: what to add when its own clock did not do.
@@ -78,16 +79,20 @@ void Tunnel::send_hello(Now now) {
   hooks_.send(greeting_->handshake.hello());
 }
 
+uint64_t Tunnel::silence_deadline() const {
+  if (!silent_since_ms_) return UINT64_MAX;
+  const uint64_t first = *silent_since_ms_ + kSilenceMs;
+  return silence_reported_ms_ >= first ? silence_reported_ms_ + kRepeatReportMs : first;
+}
+
 void Tunnel::note_silence(Now now) {
-  if (!silent_since_ms_ || now.mono_ms < *silent_since_ms_ + kSilenceMs) return;
-  const bool reported = silence_reported_ms_ >= *silent_since_ms_ + kSilenceMs;
-  if (reported && now.mono_ms < silence_reported_ms_ + kRepeatReportMs) return;
+  if (now.mono_ms < silence_deadline()) return;
   silence_reported_ms_ = now.mono_ms;
   hooks_.report(
       Level::kError,
-      fmt::format("no answer from {} over UDP for {} s: is UDP blocked, the relay down, or "
+      fmt::format("no answer from {} over UDP for {:.1f} s: is UDP blocked, the relay down, or "
                   "this agent not enrolled there?",
-                  config_.relay_name, (now.mono_ms - *silent_since_ms_) / 1000));
+                  config_.relay_name, double(now.mono_ms - *silent_since_ms_) / 1000));
 }
 
 void Tunnel::on_retry(Bytes packet, Now now) {

@@ -195,6 +195,28 @@ void text(const Folder& to) {
   to.add("address-highest", to_string(VirtualAddress{65535, 0xffffffff}));
 }
 
+void agent(const Folder& to) {
+  to.add("join", "sluice://relay.example:7600/#" + crypto::to_base64url(ByteArray<32>{9, 1}));
+  to.add("join-v6-token", "sluice://[fd00::1]:7600/#" + crypto::to_base64url(ByteArray<32>{9, 1}) +
+                              "." + crypto::to_base64url(ByteArray<16>{1}));
+  to.add("target", "/v1/messages?max=10&wait_ms=5&peer=a%20b");
+  pb::Control empty;
+  empty.mutable_edge_sync()->set_sync_id(1);
+  empty.mutable_edge_sync()->set_parts(1);
+  to.add("edges-none", empty.SerializeAsString());
+  pb::Control one = empty;
+  pb::Edge* edge = one.mutable_edge_sync()->add_edges();
+  edge->set_label(1u << 24 | 5);
+  edge->set_peer(std::string(32, '\1'));
+  edge->set_name("beta");
+  edge->set_right(pb::MAY_SEND);
+  edge->mutable_peer_enrol()->set_signer(std::string(32, '\1'));
+  to.add("edges-one", one.SerializeAsString());
+  pb::Control key;
+  key.mutable_operator_key()->set_key(std::string(32, '\7'));
+  to.add("operator-key", key.SerializeAsString());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -208,5 +230,6 @@ int main(int argc, char** argv) {
   ip(Folder(root / "ip"));
   statement(Folder(root / "statement"));
   text(Folder(root / "text"));
+  agent(Folder(root / "agent"));
   return 0;
 }

@@ -56,7 +56,7 @@ def test(lab):
     # An agent without its relay says so within 5 s; one with a broken identity does not start.
     lab.end(lab.relay)
     lab.start_agent("alpha")
-    wait_until("the agent's complaint", lambda: "no answer" in (lab.dir / "alpha.log").read_text(), 7)
+    wait_until("the agent's complaint", lambda: "no answer" in (lab.dir / "alpha.log").read_text(), 5.5)
     check(True, "an unanswered agent says so: " +
           [line for line in (lab.dir / "alpha.log").read_text().splitlines() if "no answer" in line][0][:160])
     second = lab.agent("alpha", "up", check=False)

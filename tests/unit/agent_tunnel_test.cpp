@@ -531,7 +531,7 @@ TEST_F(TunnelTest, KeysEndAfter180Seconds) {
   EXPECT_TRUE(frames.empty());
   EXPECT_EQ(tunnel.counters().dropped_session, 1u);
   run(7'000);
-  EXPECT_EQ(reports_with("no answer from relay.test:7600 over UDP for 5 s"), 1u);
+  EXPECT_EQ(reports_with("no answer from relay.test:7600 over UDP for 4.5 s"), 1u);
 }
 
 TEST_F(TunnelTest, ReplayIsRefusedPerLane) {
@@ -710,14 +710,14 @@ TEST_F(TunnelTest, VersionIsReportedAndChangesNothing) {
   EXPECT_TRUE(tunnel.up(now));
 }
 
-TEST_F(TunnelTest, SilenceIsSaidAfterFiveSeconds) {
+TEST_F(TunnelTest, SilenceIsSaidWithinFiveSeconds) {
   cut = true;
   tunnel.start(now);
-  run(4'900);
+  run(4'400);
   EXPECT_EQ(reports_with("no answer from"), 0u);
-  run(1'100);
+  run(200);
   EXPECT_EQ(
-      reports_with("no answer from relay.test:7600 over UDP for 5 s: is UDP blocked, the relay "
+      reports_with("no answer from relay.test:7600 over UDP for 4.5 s: is UDP blocked, the relay "
                    "down, or this agent not enrolled there?"),
       1u);
 }
