@@ -38,6 +38,7 @@ class Plane {
   std::unique_ptr<fabric::Mailboxes> mailboxes_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::atomic<bool> stop_{false};
+  std::atomic<unsigned> ended_{0};  // workers that have returned
   bool running_ = false;
 };
 
