@@ -1,0 +1,239 @@
+#include "in_memory.h"
+
+#include <fstream>
+
+#include <rte_eth_ring.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include <fmt/format.h>
+
+#include "crypto/hash.h"
+
+namespace sluice::bench {
+namespace {
+
+constexpr unsigned kRing = 4096;
+constexpr uint32_t kBuffers = 16383;
+constexpr uint16_t kUdpPort = 7600;
+constexpr uint32_t kAgentNet = 0x0a010000;  // 10.1.0.0 and up
+constexpr uint8_t kRelayIp[4] = {10, 0, 0, 1};
+
+fabric::Topology topology_of(const House& house) {
+  fabric::Topology t;
+  t.mode = house.mode;
+  t.file_prefix = fmt::format("sluice-bench-{}", getpid());
+  t.burst = house.burst;
+  const unsigned cores = static_cast<unsigned>(sysconf(_SC_NPROCESSORS_ONLN));
+  t.control_core = (house.first_core + house.workers) % cores;
+  for (unsigned w = 0; w < house.workers; ++w) {
+    t.workers.push_back({(house.first_core + w) % cores, {{0, static_cast<uint16_t>(w)}}});
+  }
+  return t;
+}
+
+fabric::ArenaSizes sizes_of(const House& house) {
+  return {.agents = house.sessions,
+          .edges = house.sessions + 2,
+          .sessions = house.sessions + 1,
+          .lanes_in = 1,
+          .workers = house.workers};
+}
+
+dataplane::MemoryNeed need_of(const House& house) {
+  return dataplane::memory_need(topology_of(house), kBuffers,
+                                fabric::Arena::needed(sizes_of(house)));
+}
+
+}  // namespace
+
+size_t InMemoryRelay::pages_needed(const House& house) {
+  return (need_of(house).total() >> 21) + 1;
+}
+
+size_t InMemoryRelay::pages_free() {
+  size_t pages = 0;
+  std::ifstream("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages") >> pages;
+  return pages;
+}
+
+Result<std::unique_ptr<dataplane::Eal>> InMemoryRelay::start_eal(const House& house) {
+  return dataplane::Eal::start(topology_of(house), need_of(house));
+}
+
+Result<std::unique_ptr<InMemoryRelay>> InMemoryRelay::create(const House& house) {
+  std::unique_ptr<InMemoryRelay> relay(new InMemoryRelay);
+  relay->house_ = house;
+  relay->topology_ = topology_of(house);
+  if (auto r = relay->make_ports(); !r) return tl::unexpected(r.error());
+  const bool huge = house.mode != fabric::EalMode::kNoHuge;
+  auto arena = fabric::Arena::create(sizes_of(house),
+                                     huge ? fabric::PageKind::kHuge : fabric::PageKind::kSmall);
+  if (!arena) return tl::unexpected(arena.error());
+  relay->arena_ = std::move(*arena);
+  const dataplane::WorkerOptions options{
+      .udp_port = kUdpPort, .dscp = 0, .ipv4_udp_checksum = false, .burst = house.burst};
+  auto plane = dataplane::Plane::create(relay->topology_, options, need_of(house), relay->clock_,
+                                        *relay->arena_);
+  if (!plane) return tl::unexpected(plane.error());
+  relay->plane_ = std::move(*plane);
+  relay->mac_ = relay->plane_->worker(0).context().ports[0].mac;
+  relay->trust_ = std::make_unique<control::TrustTable>(*relay->arena_, relay->clock_);
+  // Longer than any run: what a bench measures is not the rekey.
+  relay->sessions_ = std::make_unique<control::SessionTable>(
+      *relay->arena_, relay->plane_->qsbr(), relay->clock_, 86'400, 86'400, 1);
+  if (auto r = relay->make_sessions(); !r) return tl::unexpected(r.error());
+  return relay;
+}
+
+InMemoryRelay::~InMemoryRelay() {
+  plane_.reset();
+  for (auto* list : {&rx_, &tx_}) {
+    for (rte_ring* r : *list) {
+      void* m = nullptr;
+      while (rte_ring_dequeue(r, &m) == 0) {
+      }
+      rte_ring_free(r);
+    }
+  }
+}
+
+Result<void> InMemoryRelay::make_ports() {
+  static int made = 0;
+  const int n = made++;
+  for (unsigned q = 0; q < house_.workers; ++q) {
+    const auto ring = [&](const char* kind) {
+      return rte_ring_create(fmt::format("b{}_{}{}", n, kind, q).c_str(), kRing, SOCKET_ID_ANY,
+                             RING_F_SP_ENQ | RING_F_SC_DEQ);
+    };
+    rx_.push_back(ring("rx"));
+    tx_.push_back(ring("tx"));
+    if (rx_.back() == nullptr || tx_.back() == nullptr) {
+      return fail(ErrorCode::kResource, "no memory for the rings of net_ring");
+    }
+  }
+  const std::string name = fmt::format("b{}", n);
+  if (rte_eth_from_rings(name.c_str(), rx_.data(), house_.workers, tx_.data(), house_.workers, 0) <
+      0) {
+    return fail(ErrorCode::kResource, "no net_ring port");
+  }
+  fabric::PortConfig port;
+  port.name = "memory";
+  port.device = "net_ring_" + name;
+  port.mtu = house_.mtu;
+  fabric::PortAddress address;
+  address.ip = wire::mapped_ip4(kRelayIp);
+  port.addresses = {address};
+  topology_.ports = {port};
+  return {};
+}
+
+void InMemoryRelay::write_headers(uint32_t i, uint8_t* at, size_t udp_payload) const {
+  wire::PathHeader path{};
+  uint8_t* p = path.bytes;
+  std::memcpy(p, mac_.data(), 6);
+  const uint8_t from[6] = {2, 0x11, 0x22, 0x33, 0x44, 0x55};
+  std::memcpy(p + 6, from, 6);
+  store_be16(p + 12, wire::kEtherIp4);
+  p[14] = 0x45;
+  p[14 + 8] = 64;
+  p[14 + 9] = wire::kProtoUdp;
+  store_be32(p + 14 + 12, kAgentNet + i);
+  std::memcpy(p + 14 + 16, kRelayIp, 4);
+  store_be16(p + 34, static_cast<uint16_t>(20000 + i % 40000));
+  store_be16(p + 36, kUdpPort);
+  path.size = 42;
+  wire::write_headers(at, path, static_cast<uint16_t>(udp_payload), 0);
+}
+
+Result<void> InMemoryRelay::make_sessions() {
+  const uint32_t n = house_.sessions;
+  agents_ = std::make_unique<AgentSide[]>(n);
+  control::TrustConfig config;
+  for (uint32_t i = 0; i < n; ++i) {
+    control::TrustAgent a;
+    a.name = fmt::format("g{}", i);
+    store_le(a.identity.data(), uint64_t{i} + 1);
+    a.tenant = 1;
+    config.agents.push_back(std::move(a));
+  }
+  for (uint32_t i = 0; i + 1 < n; i += 2) {
+    control::TrustPair p;
+    p.from = config.agents[i].name;
+    p.to = config.agents[i + 1].name;
+    config.pairs.push_back(std::move(p));
+  }
+  auto change = trust_->apply(config);
+  if (!change) return tl::unexpected(change.error());
+  trust_->mark_durable(change->new_agents);
+  trust_->activate();
+  std::vector<uint32_t> label(n);
+  for (const auto& [slot, e] : trust_->edges()) label[e.from] = e.label;
+
+  for (uint32_t i = 0; i < n; ++i) {
+    AgentSide& a = agents_[i];
+    crypto::NoiseKeys keys;
+    crypto::random_bytes({keys.initiator_to_responder.data(), 32});
+    crypto::random_bytes({keys.responder_to_initiator.data(), 32});
+    crypto::random_bytes(keys.hash);
+    crypto::aead().expand(keys.initiator_to_responder.data(), a.send);
+    crypto::aead().expand(keys.responder_to_initiator.data(), a.receive);
+    uint8_t salts[8];
+    crypto::hkdf_sha256(keys.hash, "sluice/1 salts", salts);
+    std::memcpy(a.send_salt, salts, 4);
+    std::memcpy(a.receive_salt, salts + 4, 4);
+    a.label = label[i];
+    a.peer = i ^ 1;
+
+    uint8_t frame[128] = {};
+    write_headers(i, frame, wire::kDataMin);
+    wire::IpView view;
+    if (wire::parse_ip({frame, 42 + wire::kDataMin}, house_.mtu, view) != wire::IpVerdict::kUdp) {
+      return fail(ErrorCode::kInternal, "the bench's own frame does not parse");
+    }
+    const auto slot = sessions_->next_free();
+    if (!slot) return fail(ErrorCode::kInternal, "no session slot");
+    a.session = *slot;
+    control::HelloDigest digest{};
+    store_le(digest.data(), uint64_t{i} + 1);
+    sessions_->publish(*slot, {.agent = i,
+                               .peer_index = i + 1,
+                               .keys = &keys,
+                               .path = wire::reply_path(frame, view, 0),
+                               .hello = digest,
+                               .is_rekey = false});
+    sessions_->confirm(*slot, arena_->sessions()[*slot].generation);
+    arena_->sessions()[*slot].reported_generation = arena_->sessions()[*slot].generation;
+    set_owner(i, i / 2 % house_.workers);
+  }
+  return {};
+}
+
+void InMemoryRelay::set_owner(uint32_t agent, unsigned worker) {
+  arena_->agents()[agent].owner.store(worker, std::memory_order_release);
+}
+
+void InMemoryRelay::set_seal(fabric::SealPolicy policy) {
+  for (auto& e : arena_->edges()) e.seal = policy;
+}
+
+uint64_t InMemoryRelay::counter(fabric::Counter fabric::WorkerCounters::*member) const {
+  uint64_t sum = 0;
+  for (unsigned w = 0; w < house_.workers; ++w) sum += (arena_->counters(w).*member).get();
+  return sum;
+}
+
+uint64_t InMemoryRelay::drops(std::string* which) const {
+  uint64_t sum = 0;
+  for (unsigned w = 0; w < house_.workers; ++w) {
+    for (size_t r = 1; r < fabric::kDropReasons; ++r) {
+      const uint64_t n = arena_->counters(w).drops[r].get();
+      if (n != 0 && which != nullptr) *which += fmt::format("{} {} ", fabric::kDropTable[r].name, n);
+      sum += n;
+    }
+  }
+  return sum;
+}
+
+}  // namespace sluice::bench
