@@ -87,9 +87,9 @@ void Feeder::fill(rte_mbuf* m, uint32_t agent) {
   uint8_t* outer = eth + kHeaders;
   const bool header = traffic_.seal == wire::Seal::kHeader;
   const size_t sealed = header ? sizeof(wire::FrameHeader) : udp - wire::kDataRegion;
-  wire::write_outer(outer, {uint8_t(wire::Type::kData), wire::kProtocolVersion,
-                            static_cast<uint16_t>(sealed), a.session,
-                            a.next.fetch_add(1, std::memory_order_relaxed)});
+  wire::write_outer(
+      outer, {uint8_t(wire::Type::kData), wire::kProtocolVersion, static_cast<uint16_t>(sealed),
+              a.session, a.next.fetch_add(1, std::memory_order_relaxed)});
   wire::write_frame(outer + wire::kDataRegion,
                     {uint8_t(wire::FrameType::kDatagram), 0, 0, a.label, 0});
   SealShape s;

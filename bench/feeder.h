@@ -17,8 +17,8 @@ inline constexpr unsigned kBatch = 256;
 struct Traffic {
   size_t payload = 64;  // end-to-end bytes after the frame header
   wire::Seal seal = wire::Seal::kFull;
-  uint32_t sessions = 64;         // the first so many
-  unsigned stray_percent = 10;    // where there is another worker
+  uint32_t sessions = 64;       // the first so many
+  unsigned stray_percent = 10;  // where there is another worker
 };
 
 class Feeder {
@@ -32,9 +32,9 @@ class Feeder {
   void prepare();
   std::span<rte_mbuf*> packets() { return batch_; }
   std::span<const uint32_t> sources() const { return sources_; }
-  void enqueue();          // all of it into the RX ring
-  unsigned collect();      // empties the TX ring; number of frames
-  void give_back();        // a batch that was not enqueued
+  void enqueue();      // all of it into the RX ring
+  unsigned collect();  // empties the TX ring; number of frames
+  void give_back();    // a batch that was not enqueued
 
  private:
   void fill(rte_mbuf* m, uint32_t agent);

@@ -36,8 +36,7 @@ uint64_t GcmFloor::run(Feeder& feeder, const Traffic& traffic, unsigned burst) {
 uint64_t forward_floor(uint16_t port, uint16_t queue, unsigned burst) {
   rte_mbuf* mbufs[fabric::kMaxBurst];
   const uint64_t before = __builtin_ia32_rdtsc();
-  while (const uint16_t n =
-             rte_eth_rx_burst(port, queue, mbufs, static_cast<uint16_t>(burst))) {
+  while (const uint16_t n = rte_eth_rx_burst(port, queue, mbufs, static_cast<uint16_t>(burst))) {
     for (uint16_t i = 0; i < n; ++i) {
       uint8_t* eth = rte_pktmbuf_mtod(mbufs[i], uint8_t*);
       uint8_t mac[6];

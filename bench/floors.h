@@ -6,8 +6,8 @@
 
 namespace sluice::bench {
 
-// Opens all packets of the feeder's batch, burst by burst, then seals them for their peers: the same
-// keys, order and buffers as the relay's. Ticks.
+// Opens all packets of the feeder's batch, burst by burst, then seals them for their peers: the
+// same keys, order and buffers as the relay's. Ticks.
 class GcmFloor {
  public:
   explicit GcmFloor(InMemoryRelay& relay) : relay_(relay) {}

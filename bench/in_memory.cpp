@@ -81,8 +81,8 @@ Result<std::unique_ptr<InMemoryRelay>> InMemoryRelay::create(const House& house)
   relay->mac_ = relay->plane_->worker(0).context().ports[0].mac;
   relay->trust_ = std::make_unique<control::TrustTable>(*relay->arena_, relay->clock_);
   // Longer than any run: what a bench measures is not the rekey.
-  relay->sessions_ = std::make_unique<control::SessionTable>(
-      *relay->arena_, relay->plane_->qsbr(), relay->clock_, 86'400, 86'400, 1);
+  relay->sessions_ = std::make_unique<control::SessionTable>(*relay->arena_, relay->plane_->qsbr(),
+                                                             relay->clock_, 86'400, 86'400, 1);
   if (auto r = relay->make_sessions(); !r) return tl::unexpected(r.error());
   return relay;
 }
@@ -143,7 +143,8 @@ void InMemoryRelay::write_headers(uint32_t i, uint8_t* at, size_t udp_payload) c
   std::memcpy(p + 14 + 16, kRelayIp, 4);
   store_be16(p + 34, static_cast<uint16_t>(20000 + i % 40000));
   store_be16(p + 36, kUdpPort);
-  path.size = 42;
+  // There and back: what a path keeps beside its headers is filled in.
+  path = wire::reply_path(wire::reply_path(p, false, 0).bytes, false, 0);
   wire::write_headers(at, path, static_cast<uint16_t>(udp_payload), 0);
 }
 
@@ -229,7 +230,8 @@ uint64_t InMemoryRelay::drops(std::string* which) const {
   for (unsigned w = 0; w < house_.workers; ++w) {
     for (size_t r = 1; r < fabric::kDropReasons; ++r) {
       const uint64_t n = arena_->counters(w).drops[r].get();
-      if (n != 0 && which != nullptr) *which += fmt::format("{} {} ", fabric::kDropTable[r].name, n);
+      if (n != 0 && which != nullptr)
+        *which += fmt::format("{} {} ", fabric::kDropTable[r].name, n);
       sum += n;
     }
   }

@@ -31,9 +31,9 @@ struct AgentSide {
   crypto::GcmKey receive;
   uint8_t send_salt[4];
   uint8_t receive_salt[4];
-  uint32_t label = 0;     // of the edge to its peer
-  uint32_t session = 0;   // receiver index at the relay
-  uint32_t peer = 0;      // the other one of the pair
+  uint32_t label = 0;             // of the edge to its peer
+  uint32_t session = 0;           // receiver index at the relay
+  uint32_t peer = 0;              // the other one of the pair
   std::atomic<uint64_t> next{0};  // lane 0
 };
 

@@ -1,4 +1,5 @@
-// scripts/bench relay: what the whole pipeline costs per packet, against two floors of the same run.
+// scripts/bench relay: what the whole pipeline costs per packet, against two floors of the same
+// run.
 #include <atomic>
 #include <cstdio>
 #include <fstream>
@@ -50,8 +51,7 @@ uint64_t relay_stretch(InMemoryRelay& relay, Feeder& feeder, unsigned w) {
 }
 
 // One worker on the calling thread, slices of relay and floors in turn.
-Result measure_one(InMemoryRelay& relay, Feeder& feeder, const Traffic& traffic,
-                   const Options& o) {
+Result measure_one(InMemoryRelay& relay, Feeder& feeder, const Traffic& traffic, const Options& o) {
   const Clock& clock = relay.clock();
   GcmFloor gcm(relay);
   const uint16_t port = relay.plane().worker(0).context().ports[0].dpdk_id;
@@ -197,8 +197,11 @@ class Bench {
     if (need > InMemoryRelay::pages_free()) {
       for (const auto& seal : o_.seals) {
         for (const size_t payload : o_.payloads) {
-          Json c = {{"seal", seal}, {"payload", payload}, {"sessions", house.sessions},
-                    {"workers", house.workers}, {"skipped", fmt::format("needs {} pages", need)}};
+          Json c = {{"seal", seal},
+                    {"payload", payload},
+                    {"sessions", house.sessions},
+                    {"workers", house.workers},
+                    {"skipped", fmt::format("needs {} pages", need)}};
           cases_.push_back(c);
         }
       }
@@ -214,10 +217,9 @@ class Bench {
     for (unsigned w = 0; w < house.workers; ++w) feeders.push_back(std::make_unique<Feeder>(r, w));
     for (const auto& seal : o_.seals) {
       for (const size_t payload : o_.payloads) {
-        const Traffic traffic{
-            .payload = payload,
-            .seal = seal == "header" ? wire::Seal::kHeader : wire::Seal::kFull,
-            .sessions = house.sessions};
+        const Traffic traffic{.payload = payload,
+                              .seal = seal == "header" ? wire::Seal::kHeader : wire::Seal::kFull,
+                              .sessions = house.sessions};
         if (!run_case(r, feeders, traffic, seal)) return false;
       }
     }
@@ -248,7 +250,8 @@ class Bench {
       single_[{seal, traffic.payload, traffic.sessions}] = out;
     } else {
       // Best of five: another guest of the host takes from both cores alike, and only ever takes.
-      for (unsigned i = 0; i < 5; ++i) out.mpps = std::max(out.mpps, together(r, feeders, traffic, o_));
+      for (unsigned i = 0; i < 5; ++i)
+        out.mpps = std::max(out.mpps, together(r, feeders, traffic, o_));
       const Result one = single_[{seal, traffic.payload, traffic.sessions}];
       out.relay_ns = 1000 * workers / out.mpps;
       out.gcm_ns = one.gcm_ns;
@@ -285,13 +288,17 @@ class Bench {
 
 int main(int argc, char** argv) {
   sluice::bench::Options o;
-  CLI::App app{"What the relay's whole pipeline costs per packet, in memory, against the AEAD alone "
-               "and against forwarding alone"};
-  app.add_option("--payload", o.payloads, "end-to-end bytes after the frame header")->delimiter(',');
-  app.add_option("--sessions", o.sessions, "sessions in random order; even numbers")->delimiter(',');
+  CLI::App app{
+      "What the relay's whole pipeline costs per packet, in memory, against the AEAD alone "
+      "and against forwarding alone"};
+  app.add_option("--payload", o.payloads, "end-to-end bytes after the frame header")
+      ->delimiter(',');
+  app.add_option("--sessions", o.sessions, "sessions in random order; even numbers")
+      ->delimiter(',');
   app.add_option("--seal", o.seals, "full, header")->delimiter(',');
   app.add_option("--workers", o.workers, "1, 2")->delimiter(',');
-  app.add_option("--burst", o.burst, "packets taken from a queue at once")->check(CLI::Range(1, 64));
+  app.add_option("--burst", o.burst, "packets taken from a queue at once")
+      ->check(CLI::Range(1, 64));
   app.add_option("--core", o.core, "of the one worker");
   app.add_option("--slices", o.slices, "of 0.3 s each, whose median counts");
   app.add_option("--json", o.json, "write the cases there");

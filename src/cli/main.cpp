@@ -104,8 +104,7 @@ void print_agents(const json& body) {
   for (const auto& a : body["agents"]) {
     const auto& s = a["session"];
     rows.push_back({text(a["name"]), text(a["address"]), text(a["state"]),
-                    s.is_null() ? "-" : text(s["endpoint"]),
-                    s.is_null() ? "-" : count(s["packets_in"]), text(a["did"])});
+                    s.is_null() ? "-" : text(s["endpoint"]), count(a["packets"]), text(a["did"])});
   }
   fmt::print(
       "{}",

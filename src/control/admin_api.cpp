@@ -111,6 +111,8 @@ http::Response AdminApi::agents() {
               {"tenant", a.address.tenant},
               {"state", a.revoked ? "revoked" : "active"},
               {"edges", control_.trust().edges_of(a.index).size()},
+              {"packets", arena.agents()[a.index].packets.get()},
+              {"bytes", arena.agents()[a.index].bytes.get()},
               {"session", nullptr}};
     if (a.revoked) {
       j["revoked_reason"] = a.revoked_reason;
@@ -120,14 +122,12 @@ http::Response AdminApi::agents() {
     const auto s = control_.sessions().entries().find(slot);
     if (s != control_.sessions().entries().end()) {
       wire::PathHeader path{};
-      (void)arena.sessions()[slot].endpoint.read(path);
+      (void)arena.sessions()[slot].read_endpoint(path);
       j["session"] = {{"index", slot},
                       {"endpoint", endpoint_text(path)},
                       {"port", control_.config().topology.ports.at(path.port).name},
                       {"worker", arena.agents()[a.index].owner.load(std::memory_order_relaxed)},
-                      {"began_at_ms", s->second.began_ms},
-                      {"packets_in", arena.sessions()[slot].packets_in.get()},
-                      {"bytes_in", arena.sessions()[slot].bytes_in.get()}};
+                      {"began_at_ms", s->second.began_ms}};
     }
     out.push_back(std::move(j));
   }

@@ -50,6 +50,7 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
                    .port_mtu = port_mtus(config_)},
                   around_.clock, trust_, sessions_, around_.arena, around_.mailboxes),
       channel_(keys_, around_.clock, trust_, sessions_, around_.arena, around_.mailboxes),
+      owners_(around_.clock, around_.arena, around_.mailboxes),
       store_(std::move(store)),
       revocations_(around_.clock, around_.qsbr, trust_, sessions_, channel_, *store_, around_.arena,
                    around_.ports) {}
@@ -76,15 +77,16 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
 }
 
 void Control::on_event(const fabric::Event& e) {
-  if (!sessions_.confirm(e.session, e.generation)) return;
-  const SessionEntry& s = sessions_.entries().at(e.session);
+  if (e.kind == fabric::Event::Kind::kWantsMove) return owners_.want(e.subject, e.worker, e.detail);
+  if (!sessions_.confirm(e.subject, e.detail)) return;
+  const SessionEntry& s = sessions_.entries().at(e.subject);
   const AgentEntry& agent = trust_.agent(s.agent);
   if (s.is_rekey) {
     spdlog::debug("{} renewed its session", agent.name);
     return;
   }
   wire::PathHeader path{};
-  (void)around_.arena.sessions()[e.session].endpoint.read(path);
+  (void)around_.arena.sessions()[e.subject].read_endpoint(path);
   spdlog::info("{} ({}) connected through port {}", agent.name, to_string(agent.address),
                config_.topology.ports.at(path.port).name);
   channel_.introduce(s.agent);

@@ -8,6 +8,7 @@
 #include "control/channel.h"
 #include "control/config.h"
 #include "control/handshake.h"
+#include "control/ownership.h"
 #include "control/relay_keys.h"
 #include "control/revocation.h"
 #include "control/session_table.h"
@@ -67,6 +68,7 @@ class Control {
   SessionTable sessions_;
   Handshakes handshakes_;
   Channel channel_;
+  Ownership owners_;
   std::unique_ptr<Store> store_;
   Revocations revocations_;
 };

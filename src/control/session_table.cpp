@@ -50,15 +50,13 @@ void SessionTable::publish(uint32_t slot, const NewSession& n) {
   s.control_frames = 0;
   s.control_since = 0;
   s.last_rekey = 0;
-  s.packets_in.set(0);
-  s.bytes_in.set(0);
   crypto::aead().expand(n.keys->initiator_to_responder.data(), s.key_in);
   crypto::aead().expand(n.keys->responder_to_initiator.data(), s.key_out);
   uint8_t salts[8];
   crypto::hkdf_sha256(n.keys->hash, "sluice/1 salts", salts);
   std::memcpy(s.salt_in, salts, 4);
   std::memcpy(s.salt_out, salts + 4, 4);
-  s.endpoint.write(n.path);
+  s.set_endpoint(n.path);
   // Windows and send counters are zero: a slot is reclaimed with them cleared.
   s.state.store(uint32_t(SessionState::kUnconfirmed), std::memory_order_release);
 

@@ -47,6 +47,8 @@ class Aead {
   static const char* library_version() noexcept;
 
   void expand(const uint8_t* key32, GcmKey& out) const noexcept;
+  // Batches: the key lines that a message of its size will read are prefetched some messages ahead,
+  // so that keys out of memory cost little more than keys out of the cache.
   void seal(std::span<AeadOp> ops) const noexcept;  // writes text and tag
   void open(std::span<AeadOp> ops) const noexcept;  // sets ok
 

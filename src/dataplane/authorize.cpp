@@ -9,6 +9,7 @@ namespace {
 using fabric::AgentState;
 using fabric::DropReason;
 using fabric::EdgeState;
+using fabric::SealPolicy;
 using wire::FrameHeader;
 using wire::FrameType;
 
@@ -25,9 +26,9 @@ void keepalive(Context& c, Slot& s, const FrameHeader& f) noexcept {
       return s.die(DropReason::kKeepalive);
     case wire::KeepaliveFlag::kAnswer:
       for (unsigned ago : {0u, 1u}) {
-        if (s.from_endpoint || challenge_value(c, s.session_index, s.path, ago) != f.call_id)
+        if (s.from_endpoint || challenge_value(c, s.session_index, s.path(), ago) != f.call_id)
           continue;
-        session.endpoint.write(s.path);
+        session.set_endpoint(s.path());
         s.from_endpoint = true;
         c.counters.roamed.add(1);
       }
@@ -51,7 +52,6 @@ void keepalive(Context& c, Slot& s, const FrameHeader& f) noexcept {
   wire::write_frame(s.outer + wire::kDataRegion, answer);
   s.out = s.session;
   s.out_index = s.session_index;
-  if (!session.endpoint.read(s.out_path)) return s.die(DropReason::kPeerOffline);
   c.counters.responses.add(1);
   s.next = Next::kForward;
 }
@@ -67,44 +67,17 @@ bool control_allowed(const Context& c, fabric::Session& session) noexcept {
   return session.control_frames++ < kControlFrames;
 }
 
-// Who owns the label, and whether the edge and both agents stand.
-void over_edge(Context& c, Slot& s, const FrameHeader& f) noexcept {
-  const auto edges = c.arena.edges();
-  const uint32_t slot = wire::label_slot(f.label);
-  if (slot >= edges.size()) return s.die(DropReason::kNoEdge);
-  fabric::Edge& edge = edges[slot];
-  const uint32_t state = edge.state.load(std::memory_order_acquire);
-  if (state == uint32_t(EdgeState::kFree) || edge.source != s.session->agent ||
-      edge.generation != wire::label_generation(f.label)) {
-    return s.die(DropReason::kNoEdge);
-  }
-  fabric::Agent& target = c.arena.agents()[edge.target];
-  if (state != uint32_t(EdgeState::kOpen) || !active(target) ||
-      c.now >= edge.window_until.load(std::memory_order_relaxed)) {
-    return s.die(DropReason::kRevoked);
-  }
-  if (static_cast<FrameType>(f.type) != FrameType::kDatagram) return s.die(DropReason::kNoCall);
-  if (edge.right == kReplyOnly) return s.die(DropReason::kRight);
-
-  const uint32_t out = target.session.load(std::memory_order_acquire);
-  if (out == fabric::kNone) return s.die(DropReason::kPeerOffline);
-  fabric::Session& session = c.arena.sessions()[out];
-  if (session.state.load(std::memory_order_acquire) != uint32_t(fabric::SessionState::kConfirmed) ||
-      c.now >= session.expires || !session.endpoint.read(s.out_path)) {
-    return s.die(DropReason::kPeerOffline);
-  }
-  if (size_t{s.size} + s.out_path.size - wire::kEthSize > c.ports[s.out_path.port].mtu) {
-    return s.die(DropReason::kMtu);
-  }
-  s.out = &session;
-  s.out_index = out;
-  s.edge = &edge;
-  s.agents_data = true;
-  s.next = Next::kForward;
+// wire.md §3: only messages may leave their rest outside the seal.
+bool may_be_header_sealed(uint8_t type) noexcept {
+  return type == uint8_t(FrameType::kDatagram) || type == uint8_t(FrameType::kCallData);
 }
 
-void authorize_one(Context& c, Slot& s) noexcept {
-  const FrameHeader f = wire::read_frame(s.outer + wire::kDataRegion);
+bool seal_allowed(SealPolicy policy, bool header) noexcept {
+  return policy == SealPolicy::kAny || (policy == SealPolicy::kHeader) == header;
+}
+
+// What does not go over an edge is dealt with here, and what is malformed.
+void read_other(Context& c, Slot& s, const FrameHeader& f) noexcept {
   switch (wire::check_agent_frame(f, s.size - wire::kDataMin)) {
     case wire::FrameVerdict::kOk:
       break;
@@ -115,25 +88,122 @@ void authorize_one(Context& c, Slot& s) noexcept {
     case wire::FrameVerdict::kUnknownType:
       return s.die(DropReason::kFrameUnknown);
   }
+  if (s.header_seal && !may_be_header_sealed(f.type)) return s.die(DropReason::kFrameMalformed);
   if (!active(c.arena.agents()[s.session->agent])) return s.die(DropReason::kRevoked);
   switch (static_cast<FrameType>(f.type)) {
     case FrameType::kKeepalive:
       return keepalive(c, s, f);
     case FrameType::kControl:
       if (!control_allowed(c, *s.session)) return s.die(DropReason::kControlRate);
-      s.punt = fabric::ParcelKind::kFrame;
-      s.next = Next::kPunt;
+      s.next = Next::kPuntFrame;
       return;
     default:
-      return over_edge(c, s, f);
+      return;
   }
+}
+
+// Who owns the label, and whether the edge stands. Prefetches the peer.
+void check_edge(const Tables& t, uint64_t now, Slot& s) noexcept {
+  const uint32_t label = load_le<uint32_t>(s.outer + wire::kDataRegion + 4);
+  s.edge = wire::label_slot(label);
+  if (s.edge >= t.edge_count) return s.die(DropReason::kNoEdge);
+  const fabric::Edge& edge = t.edges[s.edge];
+  const uint32_t state = edge.state.load(std::memory_order_acquire);
+  if (state == uint32_t(EdgeState::kFree) || edge.source != s.session->agent ||
+      edge.generation != wire::label_generation(label)) {
+    return s.die(DropReason::kNoEdge);
+  }
+  if (state != uint32_t(EdgeState::kOpen) ||
+      now >= edge.window_until.load(std::memory_order_relaxed)) {
+    return s.die(DropReason::kRevoked);
+  }
+  __builtin_prefetch(&t.agents[edge.target]);
+}
+
+// Whether the peer stands, and on which session it is reached. Prefetches that.
+void find_peer(const Tables& t, Slot& s) noexcept {
+  const fabric::Edge& edge = t.edges[s.edge];
+  const fabric::Agent& target = t.agents[edge.target];
+  if (!active(target)) return s.die(DropReason::kRevoked);
+  if (s.outer[wire::kDataRegion] != uint8_t(FrameType::kDatagram)) {
+    return s.die(DropReason::kNoCall);
+  }
+  if (edge.right == kReplyOnly) return s.die(DropReason::kRight);
+  if (!seal_allowed(edge.seal, s.header_seal)) return s.die(DropReason::kSealNotAllowed);
+  s.out_index = target.session.load(std::memory_order_acquire);
+  if (s.out_index == fabric::kNone) return s.die(DropReason::kPeerOffline);
+  s.out = &t.sessions[s.out_index];
+  __builtin_prefetch(s.out);
+  __builtin_prefetch(&s.out->endpoint);
+  __builtin_prefetch(&t.lanes[s.out_index], 1);
+}
+
+// Edge, agent and tenant: what conforms to all three is charged to all three, else to none.
+DropReason charge(const Tables& t, uint64_t now, fabric::Edge& edge, fabric::Agent& agent,
+                  uint32_t bytes) noexcept {
+  fabric::RateState edge_next, agent_next, tenant_next;
+  fabric::TenantShare* share = nullptr;
+  if (agent.tenant_slot != fabric::kNone) {
+    share = &t.shares[agent.tenant_slot];
+    share->offered_packets.add(1);
+    share->offered_bytes.add(bytes);
+  }
+  if (edge.buckets != fabric::kNone &&
+      !conforms(t.rates[edge.buckets], edge.rate, now, bytes, edge_next)) {
+    return DropReason::kEdgeRate;
+  }
+  if (agent.buckets != fabric::kNone &&
+      !conforms(t.rates[agent.buckets], agent.rate, now, bytes, agent_next)) {
+    return DropReason::kAgentRate;
+  }
+  if (share != nullptr && !conforms(share->limit(), share->state, now, bytes, tenant_next)) {
+    return DropReason::kTenantRate;
+  }
+  if (edge.buckets != fabric::kNone) edge.rate = edge_next;
+  if (agent.buckets != fabric::kNone) agent.rate = agent_next;
+  if (share != nullptr) share->state = tenant_next;
+  return DropReason::kNone;
+}
+
+void grant(const Tables& t, uint64_t now, Slot& s) noexcept {
+  const fabric::Session& out = *s.out;
+  if (out.state.load(std::memory_order_acquire) != uint32_t(fabric::SessionState::kConfirmed) ||
+      now >= out.expires) {
+    return s.die(DropReason::kPeerOffline);
+  }
+  fabric::Edge& edge = t.edges[s.edge];
+  if (const DropReason r = charge(t, now, edge, t.agents[edge.source], s.size);
+      r != DropReason::kNone) {
+    return s.die(r);
+  }
+  s.agents_data = true;
+  s.next = Next::kForward;
 }
 
 }  // namespace
 
 void authorize(Context& c, Burst& b) noexcept {
+  const Tables t = c.tables;
+  const uint64_t now = c.now;
   for (Slot& s : b) {
-    if (s.at(Next::kFrame)) authorize_one(c, s);
+    if (!s.at(Next::kFrame)) continue;
+    const FrameHeader f = wire::read_frame(s.outer + wire::kDataRegion);
+    // A DATAGRAM's first word and call id leave no choice; everything else is rare.
+    const bool datagram =
+        load_le<uint32_t>(s.outer + wire::kDataRegion) == uint32_t(FrameType::kDatagram) &&
+        f.call_id == 0;
+    if (!datagram) {
+      read_other(c, s, f);
+    } else if (!active(t.agents[s.session->agent])) {
+      s.die(DropReason::kRevoked);
+    }
+    if (s.at(Next::kFrame)) check_edge(t, now, s);
+  }
+  for (Slot& s : b) {
+    if (s.at(Next::kFrame)) find_peer(t, s);
+  }
+  for (Slot& s : b) {
+    if (s.at(Next::kFrame)) grant(t, now, s);
   }
 }
 

@@ -11,13 +11,37 @@ using fabric::ReplayVerdict;
 
 constexpr uint64_t kChallengeSlotMs = 5000;
 
+// So many packets in a row through one other worker, and control is asked to move the agent there.
+constexpr uint32_t kRunToMove = 256;
+
+bool tell(Context& c, fabric::Event::Kind kind, uint32_t subject, uint32_t detail) noexcept {
+  fabric::Event e{kind, subject, detail, c.worker};
+  return rte_ring_sp_enqueue_elem(c.mailboxes.of(c.worker).events.get(), &e, sizeof e) == 0;
+}
+
 // The first authentic packet of a session confirms it; control then makes it the one to send on.
 void report_confirmation(Context& c, const Slot& s) noexcept {
   fabric::Session& session = *s.session;
-  if (session.reported_generation == session.generation) return;
-  fabric::Event e{fabric::Event::Kind::kConfirmed, s.session_index, session.generation, c.worker};
-  if (rte_ring_sp_enqueue_elem(c.mailboxes.of(c.worker).events.get(), &e, sizeof e) == 0) {
+  if (session.state.load(std::memory_order_relaxed) !=
+          uint32_t(fabric::SessionState::kUnconfirmed) ||
+      session.reported_generation == session.generation) {
+    return;
+  }
+  if (tell(c, fabric::Event::Kind::kConfirmed, s.session_index, session.generation)) {
     session.reported_generation = session.generation;
+  }
+}
+
+// Only packets that committed count towards moving an agent: a forger cannot.
+void note_arrival(Context& c, fabric::Agent& agent, uint32_t index, unsigned received_by) noexcept {
+  if (received_by == c.worker) {
+    agent.stray_run = 0;
+    return;
+  }
+  if (agent.stray_worker != received_by) agent.stray_run = 0;
+  agent.stray_worker = received_by;
+  if (++agent.stray_run % kRunToMove == 0) {
+    (void)tell(c, fabric::Event::Kind::kWantsMove, index, received_by);
   }
 }
 
@@ -35,11 +59,12 @@ uint64_t challenge_value(const Context& c, uint32_t session, const wire::PathHea
 }
 
 void commit(Context& c, Burst& b) noexcept {
+  const Tables t = c.tables;
   for (Slot& s : b) {
     if (!s.at(Next::kCommit)) continue;
     fabric::Session& session = *s.session;
     bool highest = false;
-    switch (c.arena.window(s.session_index, s.lane).commit(s.sequence, highest)) {
+    switch (t.window(s.session_index, s.lane).commit(s.sequence, highest)) {
       case ReplayVerdict::kFresh:
         break;
       case ReplayVerdict::kReplay:
@@ -49,13 +74,21 @@ void commit(Context& c, Burst& b) noexcept {
         s.die(DropReason::kTooOld);
         continue;
     }
-    session.packets_in.add(1);
-    session.bytes_in.add(s.size);
+    fabric::Agent& agent = t.agents[session.agent];
+    agent.packets.add(1);
+    agent.bytes.add(s.size);
+    note_arrival(c, agent, session.agent, s.received_by);
     report_confirmation(c, s);
     s.next = Next::kFrame;
-    if (s.new_mac && highest && s.lane == 0) session.endpoint.write(s.path);
-    if (!s.from_endpoint && highest && s.lane == 0 &&
-        c.now - session.last_challenge >= c.clock.hz()) {
+    // What `authorize` will load first.
+    const uint32_t label = load_le<uint32_t>(s.outer + wire::kDataRegion + 4);
+    if (const uint32_t slot = wire::label_slot(label); slot < t.edge_count) {
+      __builtin_prefetch(&t.edges[slot]);
+      __builtin_prefetch(&t.edges[slot].packets, 1);
+    }
+    if (!highest || s.lane != 0 || (s.from_endpoint && !s.new_mac)) continue;
+    if (s.new_mac) session.set_endpoint(s.path());
+    if (!s.from_endpoint && c.now - session.last_challenge >= c.clock.hz()) {
       session.last_challenge = c.now;
       s.challenge = true;
     }

@@ -18,7 +18,9 @@ struct PortView {
   uint16_t dpdk_id = 0;
   uint16_t mtu = 1500;
   wire::Mac mac{};
+  uint64_t mac48 = 0;                    // the same, as the low bytes of a word
   bool tx_udp_checksum = false;          // the device fills UDP checksums over IPv6
+  uint32_t first_ip4 = 0;                // of `addresses`, as its bytes lie in a header; 0: none
   std::vector<wire::IpBytes> addresses;  // IPv4 in mapped form
 };
 
@@ -47,6 +49,42 @@ struct WorkerOptions {
   uint16_t burst = 32;
 };
 
+// The arena's tables as plain pointers. Stages copy it to their stack: packets are written through
+// byte pointers, and after each such store the compiler would load everything else anew.
+struct Tables {
+  fabric::Session* sessions = nullptr;
+  fabric::Agent* agents = nullptr;
+  fabric::Edge* edges = nullptr;
+  fabric::ReplayWindow* windows = nullptr;
+  uint64_t* lanes = nullptr;              // this worker's
+  fabric::TenantShare* shares = nullptr;  // this worker's
+  const fabric::RateLimit* rates = nullptr;
+  uint32_t session_count = 0;
+  uint32_t edge_count = 0;
+  uint32_t lanes_in = 0;
+  // wire.md §3: nobody sends more than 2^34 packets on a key. A session has a lane for each worker,
+  // so each worker may use its part of them.
+  uint64_t lane_limit = 0;
+
+  Tables() = default;
+  Tables(const fabric::Arena& a, unsigned worker)
+      : sessions(a.sessions().data()),
+        agents(a.agents().data()),
+        edges(a.edges().data()),
+        windows(&a.window(0, 0)),
+        lanes(&a.lane_counter(worker, 0)),
+        shares(&a.tenant_share(worker, 0)),
+        rates(a.rates().data()),
+        session_count(a.sizes().sessions),
+        edge_count(a.sizes().edges),
+        lanes_in(a.sizes().lanes_in),
+        lane_limit((uint64_t{1} << 34) / a.sizes().workers) {}
+
+  fabric::ReplayWindow& window(uint32_t session, uint32_t lane) const noexcept {
+    return windows[size_t{session} * lanes_in + lane];
+  }
+};
+
 struct Context {
   unsigned worker = 0;
   WorkerOptions options;
@@ -58,6 +96,7 @@ struct Context {
   rte_mempool* pool = nullptr;
   const std::vector<PortView>& ports;
   fabric::WorkerCounters& counters;
+  const Tables tables{arena, worker};
 
   uint64_t now = 0;  // ticks at the start of this round
   Budget responder{2000, 200, 0, 0};

@@ -10,9 +10,8 @@ namespace {
 using fabric::DropReason;
 using fabric::ParcelKind;
 
-void fill_meta(const Context& c, const Slot& s, ParcelKind kind) noexcept {
+fabric::PacketMeta& fill_meta(const Slot& s, ParcelKind kind) noexcept {
   fabric::PacketMeta& m = fabric::meta_of(s.mbuf);
-  m.path = s.path;
   m.sequence = s.sequence;
   m.session = s.session_index;
   m.generation = s.session != nullptr ? s.session->generation : 0;
@@ -20,40 +19,55 @@ void fill_meta(const Context& c, const Slot& s, ParcelKind kind) noexcept {
   m.payload_size = s.size;
   m.kind = kind;
   m.lane = s.lane;
-  m.worker = static_cast<uint8_t>(c.worker);
+  m.worker = s.received_by;
   m.tos = s.tos;
+  m.port = s.port;
+  m.v6 = s.v6;
   m.from_endpoint = s.from_endpoint;
   m.new_mac = s.new_mac;
-}
-
-rte_ring* punt_ring(fabric::Mailbox& box, ParcelKind kind) noexcept {
-  switch (kind) {
-    case ParcelKind::kRekey:
-      return box.rekeys.get();
-    case ParcelKind::kFrame:
-      return box.frames.get();
-    default:
-      return box.hellos.get();
-  }
+  m.header_seal = s.header_seal;
+  m.passed_on = s.passed_on;
+  return m;
 }
 
 void punt(Context& c, Slot& s) noexcept {
-  fill_meta(c, s, s.punt);
-  if (rte_ring_sp_enqueue(punt_ring(c.mailboxes.of(c.worker), s.punt), s.mbuf) != 0) {
-    return s.die(DropReason::kPuntFull);
+  fabric::Mailbox& box = c.mailboxes.of(c.worker);
+  rte_ring* ring = box.hellos.get();
+  ParcelKind kind = ParcelKind::kHello;
+  if (s.next == Next::kPuntRekey) {
+    ring = box.rekeys.get();
+    kind = ParcelKind::kRekey;
+  } else if (s.next == Next::kPuntFrame) {
+    ring = box.frames.get();
+    kind = ParcelKind::kFrame;
   }
+  fill_meta(s, kind).path = s.path();
+  if (rte_ring_sp_enqueue(ring, s.mbuf) != 0) return s.die(DropReason::kPuntFull);
   s.mbuf = nullptr;
   c.counters.punted.add(1);
 }
 
-void hand_over(Context& c, Slot& s) noexcept {
-  const uint32_t owner = c.arena.agents()[s.session->agent].owner.load(std::memory_order_acquire);
-  fill_meta(c, s, ParcelKind::kData);
-  if (rte_ring_mp_enqueue(c.mailboxes.of(owner).handover.get(), s.mbuf) != 0) {
-    return s.die(DropReason::kHandoverFull);
+// All that goes to one other worker, in one go.
+void hand_over(Context& c, Burst& b, unsigned owner) noexcept {
+  void* mbufs[fabric::kMaxBurst];
+  Slot* of[fabric::kMaxBurst];
+  unsigned n = 0;
+  for (Slot& s : b) {
+    if (!s.at(Next::kHandover) || s.out_index != owner) continue;
+    fill_meta(s, ParcelKind::kData);
+    mbufs[n] = s.mbuf;
+    of[n++] = &s;
   }
-  s.mbuf = nullptr;
-  c.counters.handed_out.add(1);
+  const unsigned taken =
+      rte_ring_mp_enqueue_burst(c.mailboxes.of(owner).handover.get(), mbufs, n, nullptr);
+  for (unsigned i = 0; i < n; ++i) {
+    if (i < taken) {
+      of[i]->mbuf = nullptr;
+    } else {
+      of[i]->die(DropReason::kHandoverFull);
+    }
+  }
+  c.counters.handed_out.add(taken);
 }
 
 // What the NIC does not take dies here and now: a packet kept for later would outlive the
@@ -61,26 +75,26 @@ void hand_over(Context& c, Slot& s) noexcept {
 void transmit(Context& c, Burst& b, uint8_t port) noexcept {
   rte_mbuf* mbufs[fabric::kMaxBurst];
   Slot* of[fabric::kMaxBurst];
-  uint32_t length[fabric::kMaxBurst];
   uint16_t n = 0;
+  uint64_t bytes = 0, forwarded = 0;
   for (Slot& s : b) {
-    if (!s.at(Next::kTransmit) || s.out_port != port) continue;
+    if (!s.at(Next::kTransmit) || s.port != port) continue;
     mbufs[n] = s.mbuf;
-    length[n] = s.mbuf->pkt_len;
+    bytes += s.mbuf->pkt_len;
+    forwarded += s.agents_data ? 1 : 0;
     of[n++] = &s;
   }
   if (n == 0) return;
+  // Kept apart: a packet that the NIC has taken may be somebody else's already.
+  uint16_t lengths[fabric::kMaxBurst];
+  for (uint16_t i = 0; i < n; ++i) lengths[i] = mbufs[i]->data_len;
   const uint16_t sent =
       rte_eth_tx_burst(c.ports[port].dpdk_id, static_cast<uint16_t>(c.worker), mbufs, n);
-  uint64_t bytes = 0, forwarded = 0;
-  for (uint16_t i = 0; i < n; ++i) {
-    if (i >= sent) {
-      of[i]->die(DropReason::kTxFull);
-      continue;
-    }
-    bytes += length[i];
-    forwarded += of[i]->agents_data ? 1 : 0;
-    of[i]->mbuf = nullptr;
+  for (uint16_t i = 0; i < sent; ++i) of[i]->mbuf = nullptr;
+  for (uint16_t i = sent; i < n; ++i) {
+    bytes -= lengths[i];
+    forwarded -= of[i]->agents_data ? 1 : 0;
+    of[i]->die(DropReason::kTxFull);
   }
   c.counters.tx_packets.add(sent);
   c.counters.tx_bytes.add(bytes);
@@ -91,14 +105,25 @@ void transmit(Context& c, Burst& b, uint8_t port) noexcept {
 
 void deliver(Context& c, Burst& b) noexcept {
   uint32_t ports_used = 0;
-  static_assert(fabric::kMaxPorts <= 32);
+  uint64_t owners = 0;
+  static_assert(fabric::kMaxPorts <= 32 && fabric::kMaxWorkers <= 64);
   for (Slot& s : b) {
-    if (s.at(Next::kPunt))
-      punt(c, s);
-    else if (s.at(Next::kHandover))
-      hand_over(c, s);
-    else if (s.at(Next::kTransmit))
-      ports_used |= 1u << s.out_port;
+    if (!s.alive()) continue;
+    switch (s.next) {
+      case Next::kTransmit:
+        ports_used |= 1u << s.port;
+        break;
+      case Next::kHandover:
+        s.out_index = c.arena.agents()[s.session->agent].owner.load(std::memory_order_acquire);
+        owners |= uint64_t{1} << s.out_index;
+        break;
+      default:
+        punt(c, s);
+        break;
+    }
+  }
+  for (; owners != 0; owners &= owners - 1) {
+    hand_over(c, b, static_cast<unsigned>(__builtin_ctzll(owners)));
   }
   for (; ports_used != 0; ports_used &= ports_used - 1) {
     transmit(c, b, static_cast<uint8_t>(__builtin_ctz(ports_used)));

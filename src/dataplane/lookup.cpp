@@ -1,5 +1,7 @@
+#include <rte_mbuf.h>
 #include <rte_prefetch.h>
 
+#include "dataplane/checksum.h"
 #include "dataplane/stages.h"
 
 namespace sluice::dataplane {
@@ -20,20 +22,32 @@ bool roaming_allowed(const Burst& b, const Slot& s) noexcept {
   return before < kRoamingPerBurst;
 }
 
-void lookup_one(Context& c, Burst& b, Slot& s) noexcept {
-  const wire::OuterHeader h = wire::read_outer(s.outer);
-  const wire::Seal seal = wire::seal_of(h.sealed_length, s.size);
+// The session's first line answers for IPv4; IPv6's tag is a fold, so its endpoint has to agree.
+void compare_source(const fabric::Session& session, Slot& s) noexcept {
+  const wire::SourceTag from = wire::source_of(s.frame(), s.v6, s.port);
+  const wire::SourceTag known{session.source_addresses.load(std::memory_order_relaxed),
+                              session.source_mac_port.load(std::memory_order_relaxed),
+                              session.source_nic.load(std::memory_order_relaxed)};
+  s.from_endpoint = from.same_remote(known);
+  if (s.from_endpoint && s.v6) {
+    wire::PathHeader endpoint;
+    s.from_endpoint = session.read_endpoint(endpoint) && wire::same_remote(endpoint, s.path());
+  }
+  s.new_mac = s.from_endpoint && from.mac_port != known.mac_port;
+}
+
+void lookup_one(const Tables& t, uint64_t now, Burst& b, Slot& s) noexcept {
+  const uint16_t sealed_length = load_le<uint16_t>(s.outer + 2);
+  const wire::Seal seal = wire::seal_of(sealed_length, s.size);
   if (seal == wire::Seal::kMalformed) return s.die(DropReason::kMalformed);
   if (s.session == nullptr) return s.die(DropReason::kUnknownReceiver);
   fabric::Session& session = *s.session;
   if (session.state.load(std::memory_order_acquire) == uint32_t(fabric::SessionState::kFree)) {
     return s.die(DropReason::kUnknownReceiver);
   }
-  if (c.now >= session.expires) return s.die(DropReason::kSessionExpired);
-  s.lane = h.lane();
-  s.sequence = h.sequence();
+  if (now >= session.expires) return s.die(DropReason::kSessionExpired);
   if (s.lane >= session.lanes_in) return s.die(DropReason::kBadLane);
-  switch (c.arena.window(s.session_index, s.lane).check(s.sequence)) {
+  switch (t.window(s.session_index, s.lane).check(s.sequence)) {
     case ReplayVerdict::kFresh:
       break;
     case ReplayVerdict::kReplay:
@@ -41,32 +55,40 @@ void lookup_one(Context& c, Burst& b, Slot& s) noexcept {
     case ReplayVerdict::kTooOld:
       return s.die(DropReason::kTooOld);
   }
-  if (seal == wire::Seal::kHeader) return s.die(DropReason::kSealNotAllowed);
-
-  wire::PathHeader endpoint;
-  s.from_endpoint = session.endpoint.read(endpoint) && wire::same_remote(endpoint, s.path);
-  s.new_mac = s.from_endpoint && !(endpoint == s.path);
+  s.header_seal = seal == wire::Seal::kHeader;
+  compare_source(session, s);
   if (!s.from_endpoint && !roaming_allowed(b, s)) return s.die(DropReason::kRoamBudget);
-  // The AEAD of the open stage needs the round keys (lines 0 to 3) and the last hash-key powers.
-  for (size_t line : {0, 1, 2, 3, 13, 14, 15}) rte_prefetch1(session.key_in.opaque + line * 64);
+  if (s.header_seal) keep_payload_sum(s);
+  const fabric::Agent* agent = &t.agents[session.agent];
+  rte_prefetch0(agent);
+  rte_prefetch0(&agent->packets);
 }
 
 }  // namespace
 
 void lookup(Context& c, Burst& b) noexcept {
-  const auto sessions = c.arena.sessions();
+  const Tables t = c.tables;
   for (Slot& s : b) {
     if (!s.at(Next::kOpen)) continue;
-    s.session_index = wire::read_outer(s.outer).receiver;
+    const uint64_t counter = load_le<uint64_t>(s.outer + 8);
+    const uint32_t receiver = load_le<uint32_t>(s.outer + 4);
+    s.session_index = receiver;
+    s.sequence = counter & wire::kSequenceMask;
+    s.lane = static_cast<uint8_t>(counter >> wire::kSequenceBits);
     // Index 0 is never given out: in a HELLO it means "no session yet".
-    if (s.session_index == 0 || s.session_index >= sessions.size()) continue;
-    s.session = &sessions[s.session_index];
+    if (receiver == 0 || receiver >= t.session_count) continue;
+    s.session = &t.sessions[receiver];
     rte_prefetch0(s.session);
-    rte_prefetch0(&s.session->endpoint);
-    rte_prefetch0(&c.arena.window(s.session_index, 0));
+    if (s.lane >= t.lanes_in) continue;
+    t.window(receiver, s.lane).prefetch(s.sequence);
+    // All that the header seal reads of a payload.
+    if (load_le<uint16_t>(s.outer + 2) == sizeof(wire::FrameHeader)) {
+      rte_prefetch0(s.outer + s.size - 16);
+    }
   }
+  const uint64_t now = c.now;
   for (Slot& s : b) {
-    if (s.at(Next::kOpen)) lookup_one(c, b, s);
+    if (s.at(Next::kOpen)) lookup_one(t, now, b, s);
   }
 }
 

@@ -1,3 +1,4 @@
+#include "dataplane/seal_shape.h"
 #include "dataplane/stages.h"
 
 namespace sluice::dataplane {
@@ -5,31 +6,19 @@ namespace sluice::dataplane {
 using fabric::DropReason;
 
 void open(Context& c, Burst& b) noexcept {
-  crypto::AeadOp ops[fabric::kMaxBurst];
-  Slot* of[fabric::kMaxBurst];
-  unsigned n = 0;
+  SealWork work;
   for (Slot& s : b) {
-    if (!s.at(Next::kOpen)) continue;
-    crypto::AeadOp& op = ops[n];
-    op.key = &s.session->key_in;
-    op.aad = s.outer;
-    op.aad_size = sizeof(wire::OuterHeader);
-    op.tag = s.outer + sizeof(wire::OuterHeader);
-    op.text = s.outer + wire::kDataRegion;
-    op.text_size = static_cast<uint32_t>(s.size - wire::kDataRegion);
-    std::memcpy(op.nonce, s.session->salt_in, 4);
-    std::memcpy(op.nonce + 4, s.outer + 8, 8);
-    of[n++] = &s;
+    if (s.at(Next::kOpen)) work.add(s, s.session->key_in, s.session->salt_in);
   }
-  c.aead.open({ops, n});
-  for (unsigned i = 0; i < n; ++i) {
-    Slot& s = *of[i];
-    if (!ops[i].ok) {
+  c.aead.open({work.ops, work.count});
+  const fabric::Agent* agents = c.tables.agents;
+  for (unsigned i = 0; i < work.count; ++i) {
+    Slot& s = *work.slots[i];
+    if (!work.ops[i].ok) {
       s.die(DropReason::kBadTag);
       continue;
     }
-    const fabric::Agent& agent = c.arena.agents()[s.session->agent];
-    const bool mine = agent.owner.load(std::memory_order_acquire) == c.worker;
+    const bool mine = agents[s.session->agent].owner.load(std::memory_order_acquire) == c.worker;
     s.next = mine ? Next::kCommit : Next::kHandover;
   }
 }

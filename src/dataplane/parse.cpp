@@ -34,21 +34,21 @@ void answer_version(Context& c, Slot& s) noexcept {
   if (s.size < wire::kVersionTriggerMin) return s.die(DropReason::kBadVersion);
   if (!c.responder.take(c.now, c.clock.hz())) return s.die(DropReason::kResponderBudget);
   const auto answer = wire::build_version({s.outer, s.size});
+  const wire::PathHeader path = s.path();
   std::memcpy(s.outer, answer.data(), answer.size());
-  uint8_t* eth = s.outer - s.path.size;
-  wire::write_headers(eth, s.path, answer.size(), static_cast<uint8_t>(c.options.dscp << 2));
-  if (s.path.v6() || c.options.ipv4_udp_checksum) {
-    wire::finish_udp_checksum(eth, s.path.v6(), answer.size());
+  uint8_t* eth = s.outer - path.size;
+  wire::write_headers(eth, path, answer.size(), static_cast<uint8_t>(c.options.dscp << 2));
+  if (path.v6() || c.options.ipv4_udp_checksum) {
+    wire::finish_udp_checksum(eth, path.v6(), answer.size());
   }
-  const uint16_t length = static_cast<uint16_t>(s.path.size + answer.size());
+  const uint16_t length = static_cast<uint16_t>(path.size + answer.size());
   s.mbuf->data_len = length;
   s.mbuf->pkt_len = length;
   c.counters.responses.add(1);
   s.next = Next::kTransmit;
-  s.out_port = s.path.port;
 }
 
-void parse_hello(Context& c, Slot& s, const wire::IpView& ip, unsigned& budget) noexcept {
+void parse_hello(Context& c, Slot& s, unsigned& budget) noexcept {
   if (s.outer[1] != wire::kProtocolVersion) return answer_version(c, s);
   const auto hello = wire::parse_hello({s.outer, s.size});
   if (!hello) return s.die(DropReason::kMalformed);
@@ -57,7 +57,7 @@ void parse_hello(Context& c, Slot& s, const wire::IpView& ip, unsigned& budget) 
   const auto mac = crypto::blake2b_128(c.arena.relay().mac1_key, {hello->before_mac1()});
   if (!crypto::equal_secret(mac, hello->mac1())) return s.die(DropReason::kBadMac1);
 
-  switch (wire::check_udp(rte_pktmbuf_mtod(s.mbuf, uint8_t*), ip)) {
+  switch (wire::check_udp(s.frame(), s.v6, s.size)) {
     case wire::UdpChecksum::kUnfilled:
       c.counters.checksum_unfilled.add(1);
       break;
@@ -68,7 +68,7 @@ void parse_hello(Context& c, Slot& s, const wire::IpView& ip, unsigned& budget) 
       break;
   }
 
-  s.punt = fabric::ParcelKind::kHello;
+  s.next = Next::kPuntHello;
   const uint32_t receiver = hello->outer.receiver;
   if (receiver != 0 && receiver < c.arena.sizes().sessions) {
     fabric::Session& session = c.arena.sessions()[receiver];
@@ -78,17 +78,16 @@ void parse_hello(Context& c, Slot& s, const wire::IpView& ip, unsigned& budget) 
     if (session.state.load(std::memory_order_acquire) ==
             uint32_t(fabric::SessionState::kConfirmed) &&
         c.arena.agents()[session.agent].owner.load(std::memory_order_acquire) == c.worker &&
-        session.endpoint.read(endpoint) && same_remote(endpoint, s.path) &&
+        session.read_endpoint(endpoint) && same_remote(endpoint, s.path()) &&
         c.now - session.last_rekey >= c.clock.hz() / 2) {
       session.last_rekey = c.now;
-      s.punt = fabric::ParcelKind::kRekey;
+      s.next = Next::kPuntRekey;
       s.session_index = receiver;
     }
   }
-  s.next = Next::kPunt;
 }
 
-void parse_tunnel(Context& c, Slot& s, const wire::IpView& ip, unsigned& budget) noexcept {
+void parse_tunnel(Context& c, Slot& s, unsigned& budget) noexcept {
   if (s.size < sizeof(wire::OuterHeader)) return s.die(DropReason::kShort);
   switch (static_cast<wire::Type>(s.outer[0])) {
     case wire::Type::kData:
@@ -96,7 +95,7 @@ void parse_tunnel(Context& c, Slot& s, const wire::IpView& ip, unsigned& budget)
       s.next = Next::kOpen;
       return;
     case wire::Type::kHello:
-      return parse_hello(c, s, ip, budget);
+      return parse_hello(c, s, budget);
     case wire::Type::kWelcome:
     case wire::Type::kRetry:
     case wire::Type::kVersion:
@@ -109,9 +108,38 @@ bool to_our_mac(const uint8_t* eth, const wire::Mac& mac) noexcept {
   return std::memcmp(eth, mac.data(), 6) == 0;
 }
 
-void parse_one(Context& c, Slot& s, uint8_t port, unsigned& budget) noexcept {
-  const PortView& view = c.ports[port];
+// The shape of nearly every packet: IPv4 and UDP to the port's first address, without options. All
+// that the general path checks, on whole words; whatever differs goes the general way, which finds
+// the reason. `ports` is the UDP port where it stands in a word that begins with the address.
+bool is_plain(const PortView& view, uint64_t address_and_port, const uint8_t* eth,
+              size_t length) noexcept {
+  constexpr size_t headers = wire::kEthSize + wire::kIp4Size + wire::kUdpSize;
+  constexpr uint64_t kMac = (uint64_t{1} << 48) - 1;
+  constexpr uint64_t kNotSourcePort = 0xffff'0000'ffff'ffff;
+  if (length < headers) return false;
+  const uint8_t* ip = eth + wire::kEthSize;
+  if ((load_le<uint64_t>(eth) & kMac) != view.mac48) return false;
+  if ((load_le<uint32_t>(eth + 12) & 0xffffff) != 0x450008) return false;
+  if ((load_le<uint32_t>(ip + 6) & 0xff00ff3f) != uint32_t{wire::kProtoUdp} << 24) return false;
+  if ((load_le<uint64_t>(ip + 16) & kNotSourcePort) != address_and_port) return false;
+  const uint32_t total = load_be16(ip + 2);
+  const uint32_t udp_length = load_be16(ip + wire::kIp4Size + 4);
+  if (udp_length + wire::kIp4Size != total || udp_length < wire::kUdpSize || total > view.mtu ||
+      length < wire::kEthSize + total) {
+    return false;
+  }
+  uint64_t sum = uint64_t{load_le<uint32_t>(ip)} + load_le<uint32_t>(ip + 4) +
+                 load_le<uint32_t>(ip + 8) + load_le<uint32_t>(ip + 12) +
+                 load_le<uint32_t>(ip + 16);
+  sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return sum == 0xffff || sum == 0x1fffe;
+}
+
+// Everything but plain DATA.
+void parse_other(Context& c, const PortView& view, Slot& s, unsigned& budget) noexcept {
   if (s.mbuf->nb_segs != 1) return s.die(DropReason::kGsoFrame);
+  const uint8_t port = s.port;
   uint8_t* eth = rte_pktmbuf_mtod(s.mbuf, uint8_t*);
   const size_t length = rte_pktmbuf_data_len(s.mbuf);
   wire::IpView ip;
@@ -135,16 +163,38 @@ void parse_one(Context& c, Slot& s, uint8_t port, unsigned& budget) noexcept {
   s.outer = eth + ip.payload_offset;
   s.size = ip.payload_size;
   s.tos = ip.tos;
-  s.path = wire::reply_path(eth, ip, port);
-  parse_tunnel(c, s, ip, budget);
+  s.v6 = ip.v6;
+  parse_tunnel(c, s, budget);
 }
 
 }  // namespace
 
 void parse(Context& c, Burst& b, uint8_t port) noexcept {
   for (Slot& s : b) rte_prefetch0(rte_pktmbuf_mtod(s.mbuf, void*));
+  const PortView& view = c.ports[port];
+  const uint64_t address_and_port =
+      view.first_ip4 | uint64_t{__builtin_bswap16(c.options.udp_port)} << 48;
+  constexpr uint16_t kData = uint16_t(wire::Type::kData) | wire::kProtocolVersion << 8;
+  const auto worker = static_cast<uint8_t>(c.worker);
   unsigned budget = kHellosPerBurst;
-  for (Slot& s : b) parse_one(c, s, port, budget);
+  for (Slot& s : b) {
+    s.port = port;
+    s.received_by = worker;
+    const rte_mbuf* m = s.mbuf;
+    uint8_t* eth = rte_pktmbuf_mtod(m, uint8_t*);
+    if (m->nb_segs != 1 || !is_plain(view, address_and_port, eth, m->data_len)) {
+      parse_other(c, view, s, budget);
+      continue;
+    }
+    s.outer = eth + wire::kEthSize + wire::kIp4Size + wire::kUdpSize;
+    s.size = static_cast<uint16_t>(load_be16(s.outer - 4) - wire::kUdpSize);
+    s.tos = eth[wire::kEthSize + 1];
+    if (s.size >= sizeof(wire::OuterHeader) && load_le<uint16_t>(s.outer) == kData) {
+      s.next = Next::kOpen;
+    } else {
+      parse_tunnel(c, s, budget);
+    }
+  }
 }
 
 }  // namespace sluice::dataplane

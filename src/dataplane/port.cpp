@@ -70,6 +70,8 @@ Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint
   }
   const uint64_t wanted = RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
   conf.txmode.offloads = info.tx_offload_capa & wanted;
+  // What the device finds good need not be added up again under the header seal.
+  conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
   view.tx_udp_checksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
   if (info.max_mtu != 0 && config.mtu > info.max_mtu) {
     return fail(ErrorCode::kConfig,
@@ -106,8 +108,12 @@ Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint
   rte_ether_addr mac{};
   rte_eth_macaddr_get(id, &mac);
   std::memcpy(view.mac.data(), mac.addr_bytes, 6);
+  std::memcpy(&view.mac48, mac.addr_bytes, 6);
   view.mtu = config.mtu;
-  for (const auto& a : config.addresses) view.addresses.push_back(a.ip);
+  for (const auto& a : config.addresses) {
+    view.addresses.push_back(a.ip);
+    if (!a.v6 && view.first_ip4 == 0) view.first_ip4 = load_le<uint32_t>(a.ip.data() + 12);
+  }
   return port;
 }
 

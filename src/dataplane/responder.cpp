@@ -158,7 +158,6 @@ void respond(Context& c, Slot& s, uint8_t port, const wire::IpView& ip,
   }
   c.counters.responses.add(1);
   s.next = Next::kTransmit;
-  s.out_port = port;
 }
 
 }  // namespace sluice::dataplane

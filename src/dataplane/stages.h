@@ -28,6 +28,8 @@ void deliver(Context& c, Burst& b) noexcept;
 // Frames and replies of the control thread, and packets from other workers, as bursts.
 unsigned take_from_control(Context& c, Burst& b) noexcept;
 unsigned take_handover(Context& c, Burst& b) noexcept;
+// Agents that control wants elsewhere are given away, between two bursts.
+void take_moves(Context& c) noexcept;
 
 // What a challenge carries: keyed by session, path and time slot (wire.md §3, Roaming).
 uint64_t challenge_value(const Context& c, uint32_t session, const wire::PathHeader& path,

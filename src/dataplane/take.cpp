@@ -2,6 +2,7 @@
 // waited in a ring, so their session is looked up again before anything else happens to them.
 #include <rte_mbuf.h>
 #include <rte_ring.h>
+#include <rte_ring_elem.h>
 
 #include "dataplane/stages.h"
 
@@ -31,7 +32,7 @@ void reply(Context& c, Slot& s, const PacketMeta& m) noexcept {
   s.mbuf->data_len = static_cast<uint16_t>(m.path.size + s.size);
   s.mbuf->pkt_len = s.mbuf->data_len;
   s.mbuf->ol_flags = 0;
-  s.out_port = m.path.port;
+  s.port = m.path.port;
   s.next = Next::kTransmit;
 }
 
@@ -40,8 +41,35 @@ void frame(Context& c, Slot& s, const PacketMeta& m) noexcept {
   s.size = static_cast<uint16_t>(s.size + wire::kDataRegion);
   s.out = session_of(c, m);
   s.out_index = m.session;
-  if (s.out == nullptr || !s.out->endpoint.read(s.out_path)) return s.die(DropReason::kStaleFrame);
+  if (s.out == nullptr) return s.die(DropReason::kStaleFrame);
   s.next = Next::kForward;
+}
+
+void take_one(Context& c, Slot& s) noexcept {
+  const PacketMeta& m = fabric::meta_of(s.mbuf);
+  s.outer = rte_pktmbuf_mtod_offset(s.mbuf, uint8_t*, m.payload_offset);
+  s.size = m.payload_size;
+  s.sequence = m.sequence;
+  s.lane = m.lane;
+  s.tos = m.tos;
+  s.received_by = m.worker;
+  s.port = m.port;
+  s.v6 = m.v6;
+  s.from_endpoint = m.from_endpoint;
+  s.new_mac = m.new_mac;
+  s.header_seal = m.header_seal;
+  s.session_index = m.session;
+  s.session = session_of(c, m);
+  if (s.session == nullptr) return s.die(DropReason::kSessionExpired);
+  const fabric::Agent& agent = c.arena.agents()[s.session->agent];
+  if (agent.owner.load(std::memory_order_acquire) == c.worker) {
+    s.next = Next::kCommit;
+  } else if (m.passed_on) {
+    s.die(DropReason::kOwnerMoved);
+  } else {
+    s.passed_on = true;
+    s.next = Next::kHandover;
+  }
 }
 
 }  // namespace
@@ -50,6 +78,7 @@ unsigned take_from_control(Context& c, Burst& b) noexcept {
   void* items[fabric::kMaxBurst];
   rte_ring* ring = c.mailboxes.of(c.worker).from_control.get();
   const unsigned n = rte_ring_sc_dequeue_burst(ring, items, c.options.burst, nullptr);
+  if (n == 0) return 0;
   c.counters.injected.add(n);
   for (unsigned i = 0; i < n; ++i) {
     Slot& s = b.add(static_cast<rte_mbuf*>(items[i]));
@@ -69,24 +98,38 @@ unsigned take_handover(Context& c, Burst& b) noexcept {
   void* items[fabric::kMaxBurst];
   rte_ring* ring = c.mailboxes.of(c.worker).handover.get();
   const unsigned n = rte_ring_sc_dequeue_burst(ring, items, c.options.burst, nullptr);
+  if (n == 0) return 0;
   c.counters.handed_in.add(n);
+  // Another core's cache has all of it: the buffer's head, its meta line, and the packet's start.
   for (unsigned i = 0; i < n; ++i) {
-    Slot& s = b.add(static_cast<rte_mbuf*>(items[i]));
-    const PacketMeta& m = fabric::meta_of(s.mbuf);
-    s.outer = rte_pktmbuf_mtod_offset(s.mbuf, uint8_t*, m.payload_offset);
-    s.size = m.payload_size;
-    s.path = m.path;
-    s.sequence = m.sequence;
-    s.lane = m.lane;
-    s.tos = m.tos;
-    s.from_endpoint = m.from_endpoint;
-    s.new_mac = m.new_mac;
-    s.session_index = m.session;
-    s.session = session_of(c, m);
-    s.next = Next::kCommit;
-    if (s.session == nullptr) s.die(DropReason::kSessionExpired);
+    auto* m = static_cast<rte_mbuf*>(items[i]);
+    __builtin_prefetch(m);
+    __builtin_prefetch(&fabric::meta_of(m));
   }
+  for (unsigned i = 0; i < n; ++i) {
+    auto* m = static_cast<rte_mbuf*>(items[i]);
+    const PacketMeta& meta = fabric::meta_of(m);
+    const uint8_t* outer = rte_pktmbuf_mtod_offset(m, uint8_t*, meta.payload_offset);
+    __builtin_prefetch(outer - wire::kEthSize, 1);
+    __builtin_prefetch(outer + wire::kDataRegion, 1);
+    __builtin_prefetch(&c.arena.sessions()[meta.session]);
+    c.arena.window(meta.session, meta.lane).prefetch(meta.sequence);
+  }
+  for (unsigned i = 0; i < n; ++i) take_one(c, b.add(static_cast<rte_mbuf*>(items[i])));
   return n;
+}
+
+// From here on the new owner acts, as soon as it has loaded its own number; this worker does not.
+void take_moves(Context& c) noexcept {
+  fabric::Move move{};
+  rte_ring* ring = c.mailboxes.of(c.worker).moves.get();
+  while (rte_ring_sc_dequeue_elem(ring, &move, sizeof move) == 0) {
+    fabric::Agent& agent = c.arena.agents()[move.agent];
+    if (agent.owner.load(std::memory_order_relaxed) != c.worker) continue;
+    agent.stray_run = 0;
+    agent.owner.store(move.to, std::memory_order_release);
+    c.counters.moved.add(1);
+  }
 }
 
 }  // namespace sluice::dataplane

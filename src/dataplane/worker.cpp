@@ -52,6 +52,7 @@ unsigned Worker::poll_queue(fabric::QueueRef q) noexcept {
 unsigned Worker::poll_once() noexcept {
   Context& c = context_;
   c.now = c.clock.ticks();
+  take_moves(c);
   unsigned n = 0;
   for (const fabric::QueueRef q : queues_) n += poll_queue(q);
   if (const unsigned taken = take_handover(c, burst_); taken != 0) {

@@ -39,6 +39,9 @@ class Counter {
   X(responses, "responses", "ARP, neighbour discovery, echo, ping and VERSION answers")          \
   X(challenges, "challenges", "roaming challenges sent")                                         \
   X(roamed, "roamed", "endpoints moved after an answered challenge")                             \
+  X(moved, "moved", "agents given to another worker")                                            \
+  X(checksum_touched, "checksum_touched",                                                        \
+    "payloads under the header seal read for a UDP checksum that the NIC had not marked good")   \
   X(checksum_unfilled, "checksum_unfilled",                                                      \
     "HELLOs whose UDP checksum a virtual link left unfilled: accepted (mac1 holds); ethtool -K " \
     "DEV tx off at the sender")                                                                  \

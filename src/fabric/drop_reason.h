@@ -54,7 +54,7 @@ enum class Severity : uint8_t {
   X(kRoamBudget, "roam_budget", kAttack,                                                           \
     "too many packets from a source that is not the session's")                                    \
   X(kSealNotAllowed, "seal_not_allowed", kConfig,                                                  \
-    "header seal on an edge that allows the full seal only")                                       \
+    "a seal that the edge does not allow: see seal in trust.pairs")                                \
   X(kBadTag, "bad_tag", kAttack, "the authentication tag does not hold: forged or corrupted")      \
   X(kFrameMalformed, "frame_malformed", kAttack, "an authentic packet with a malformed frame")     \
   X(kFrameUnknown, "frame_unknown", kNoise, "an authentic packet with an unknown frame type")      \
@@ -67,12 +67,17 @@ enum class Severity : uint8_t {
   X(kNoEdge, "no_edge", kAttack, "a label that this agent does not own")                           \
   X(kRight, "right", kConfig,                                                                      \
     "the edge gives no right to send messages: set it to may_send in trust.pairs")                 \
+  X(kEdgeRate, "edge_rate", kOverload, "beyond the rate of its edge (trust.pairs)")                \
+  X(kAgentRate, "agent_rate", kOverload, "beyond the rate of its sender (trust.agents)")           \
+  X(kTenantRate, "tenant_rate", kOverload, "beyond the rate of its tenant (trust.tenants)")        \
   X(kNoCall, "no_call", kState, "a call frame without an open call")                               \
   X(kPeerOffline, "peer_offline", kState, "the peer has no session now")                           \
   X(kNonceExhausted, "nonce_exhausted", kState,                                                    \
     "2^34 packets sealed with this key: the peer must handshake")                                  \
   X(kMtu, "mtu", kConfig, "longer than the departing link's MTU: lower the agent's MTU")           \
   X(kHandoverFull, "handover_full", kOverload, "the ring to the agent's owner worker is full")     \
+  X(kOwnerMoved, "owner_moved", kState,                                                            \
+    "the agent moved between workers twice while the packet waited")                               \
   X(kStaleFrame, "stale_frame", kState, "a frame of the control thread whose session has ended")   \
   X(kTxFull, "tx_full", kOverload, "the NIC's transmit queue is full")
 

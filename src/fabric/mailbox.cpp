@@ -11,6 +11,7 @@ namespace sluice::fabric {
 namespace {
 
 constexpr unsigned kEventSlots = 1024;
+constexpr unsigned kMoveSlots = 256;
 
 // Where control puts a payload in an mbuf of its own; leaves room for any headers before it.
 constexpr uint16_t kFramePayloadAt = 64;
@@ -63,7 +64,9 @@ Result<std::unique_ptr<Mailboxes>> Mailboxes::create(unsigned workers, rte_mempo
     box.handover = ring("handover", kHandoverSlots, RING_F_SC_DEQ);
     box.events.reset(rte_ring_create_elem(fmt::format("events_{}", w).c_str(), sizeof(Event),
                                           kEventSlots, SOCKET_ID_ANY, kSpSc | RING_F_EXACT_SZ));
-    ok = ok && box.events != nullptr;
+    box.moves.reset(rte_ring_create_elem(fmt::format("moves_{}", w).c_str(), sizeof(Move),
+                                         kMoveSlots, SOCKET_ID_ANY, kSpSc | RING_F_EXACT_SZ));
+    ok = ok && box.events != nullptr && box.moves != nullptr;
     out->boxes_.push_back(std::move(box));
   }
   if (!ok) {
@@ -116,6 +119,10 @@ bool Mailboxes::reply(Parcel parcel) {
   const unsigned worker = parcel.meta().worker;
   parcel.meta().kind = ParcelKind::kReply;
   return give(worker, std::move(parcel));
+}
+
+bool Mailboxes::ask_to_move(unsigned owner, Move move) {
+  return rte_ring_sp_enqueue_elem(boxes_[owner].moves.get(), &move, sizeof move) == 0;
 }
 
 bool Mailboxes::send_frame(unsigned worker, uint32_t session, uint32_t generation, Bytes frame) {

@@ -26,7 +26,6 @@ enum class ParcelKind : uint8_t {
 };
 
 struct alignas(64) PacketMeta {
-  wire::PathHeader path;  // back to where the packet came from
   uint64_t sequence = 0;
   uint32_t session = 0;
   uint32_t generation = 0;
@@ -36,9 +35,18 @@ struct alignas(64) PacketMeta {
   uint8_t lane = 0;
   uint8_t worker = 0;  // the one that received it
   uint8_t tos = 0;
+  uint8_t port = 0;            // NIC port it came in on
+  bool v6 = false;             // its outer IP
   bool from_endpoint = false;  // it came from the session's own endpoint
   bool new_mac = false;        // but by another Ethernet neighbour
-  uint8_t reserved[34] = {};
+  bool header_seal = false;
+  bool passed_on = false;          // by a worker that owned the agent no more
+  bool payload_sum_known = false;  // payload_sum holds
+  uint8_t reserved0 = 0;
+  uint16_t payload_sum = 0;  // the payload's part of UDP's checksum, complemented and folded
+  uint8_t reserved[26] = {};
+  // Line 1: back to where the packet came from. Not filled between workers, who have the frame.
+  wire::PathHeader path;
 };
 static_assert(sizeof(PacketMeta) == 128);
 
@@ -77,12 +85,22 @@ inline constexpr unsigned kMailboxSlots =
 
 // What a worker tells control without a packet.
 struct Event {
-  enum class Kind : uint32_t { kConfirmed = 1 } kind;
-  uint32_t session;
-  uint32_t generation;
-  uint32_t worker;
+  enum class Kind : uint32_t {
+    kConfirmed = 1,  // subject: session, detail: its generation
+    kWantsMove = 2,  // subject: agent, detail: the worker through which its packets arrive
+  } kind;
+  uint32_t subject;
+  uint32_t detail;
+  uint32_t worker;  // that tells it
 };
 static_assert(sizeof(Event) == 16);
+
+// Control asks the owner of an agent to give it to another worker.
+struct Move {
+  uint32_t agent;
+  uint32_t to;
+};
+static_assert(sizeof(Move) == 8);
 
 struct RingDeleter {
   void operator()(rte_ring* r) const;
@@ -96,6 +114,7 @@ struct Mailbox {
   RingHandle hellos;  // to control, unauthenticated
   RingHandle events;  // to control, 16-byte elements
   RingHandle from_control;
+  RingHandle moves;     // from control, 8-byte elements
   RingHandle handover;  // from other workers; many producers
 };
 
@@ -117,6 +136,8 @@ class Mailboxes {
   bool reply(Parcel parcel);
   // A frame (header and all that follows) that `worker` seals for the session's endpoint.
   bool send_frame(unsigned worker, uint32_t session, uint32_t generation, Bytes frame);
+  // Asks `owner` to give the agent to `move.to`; it may own it no more, then nothing happens.
+  bool ask_to_move(unsigned owner, Move move);
 
  private:
   Mailboxes() = default;

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "crypto/aead.h"
 #include "fabric/counters.h"
+#include "fabric/rate.h"
 #include "fabric/replay_window.h"
 #include "wire/ip.h"
 
@@ -16,45 +17,43 @@ namespace sluice::fabric {
 
 inline constexpr uint32_t kNone = 0xffffffff;
 
-// Where a session's packets go: a path behind a sequence lock, written by the agent's owner worker
-// (by control before the session is published), read by every sealing worker.
+// Where a session's packets go: prebuilt headers behind a sequence lock, written by the agent's
+// owner worker (by control before the session is published), read by every sealing worker. One
+// line; its sequence stands in the session's line 0, which a sealing worker has loaded anyway.
 class alignas(64) Endpoint {
  public:
-  void write(const wire::PathHeader& path) noexcept {
+  void write(const wire::PathHeader& path, std::atomic<uint32_t>& sequence) noexcept {
     uint64_t words[8];
     std::memcpy(words, &path, sizeof words);
-    const uint32_t s = sequence_.load(std::memory_order_relaxed);
-    sequence_.store(s + 1, std::memory_order_relaxed);
+    const uint32_t s = sequence.load(std::memory_order_relaxed);
+    sequence.store(s + 1, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_release);
     for (int i = 0; i < 8; ++i) words_[i].store(words[i], std::memory_order_relaxed);
-    sequence_.store(s + 2, std::memory_order_release);
+    sequence.store(s + 2, std::memory_order_release);
   }
 
   // Bounded: a writer is never preempted inside on a worker, and readers give up after some tries.
-  bool read(wire::PathHeader& out) const noexcept {
+  bool read(wire::PathWords& out, const std::atomic<uint32_t>& sequence) const noexcept {
+    const auto word = [this](int i) { return words_[i].load(std::memory_order_relaxed); };
     for (int attempt = 0; attempt < 64; ++attempt) {
-      const uint32_t before = sequence_.load(std::memory_order_acquire);
-      uint64_t words[8];
-      for (int i = 0; i < 8; ++i) words[i] = words_[i].load(std::memory_order_relaxed);
+      const uint32_t before = sequence.load(std::memory_order_acquire);
+      out = {word(0), word(1), word(2), word(3), word(4), word(5), word(6), word(7)};
       std::atomic_thread_fence(std::memory_order_acquire);
-      if ((before & 1) == 0 && sequence_.load(std::memory_order_relaxed) == before) {
-        std::memcpy(static_cast<void*>(&out), words, sizeof words);
-        return true;
-      }
+      if ((before & 1) == 0 && sequence.load(std::memory_order_relaxed) == before) return true;
     }
     return false;
   }
 
  private:
   std::atomic<uint64_t> words_[8] = {};
-  std::atomic<uint32_t> sequence_{0};
 };
-static_assert(sizeof(Endpoint) == 128);
+static_assert(sizeof(Endpoint) == 64);
 
 enum class SessionState : uint32_t { kFree = 0, kUnconfirmed = 1, kConfirmed = 2 };
 
 struct Session {
-  // Line 0. Control writes; published by the store of `state`.
+  // Line 0. Control writes; published by the store of `state`. The last three fields belong to the
+  // endpoint and so to the agent's owner worker; they stand here because every packet needs them.
   std::atomic<uint32_t> state{0};  // SessionState
   uint32_t agent = kNone;          // index into agents
   uint32_t peer_index = 0;         // receiver index at the agent, goes into departing headers
@@ -63,22 +62,40 @@ struct Session {
   uint32_t generation = 0;  // counts the slot's tenants
   uint64_t expires = 0;     // ticks: neither side sends or is heard from then on
   uint8_t lanes_in = 0;     // lanes that the agent may send in
-  uint8_t reserved0[31] = {};
+  uint8_t reserved0[3] = {};
+  std::atomic<uint32_t> endpoint_sequence{0};
+  std::atomic<uint64_t> source_addresses{0};  // wire::SourceTag of the endpoint
+  std::atomic<uint64_t> source_mac_port{0};
+  std::atomic<uint64_t> source_nic{0};
 
   // Line 1. The agent's owner worker.
-  Counter packets_in;
-  Counter bytes_in;
   uint64_t last_ping = 0;  // ticks of the last ping answered
   uint64_t last_challenge = 0;
   uint32_t reported_generation = 0;  // confirmation reported to control
   uint32_t control_frames = 0;       // in the current window of control_since
   uint64_t control_since = 0;        // ticks
   uint64_t last_rekey = 0;           // ticks of the last HELLO given to the rekey ring
+  uint8_t reserved1[24] = {};
 
-  Endpoint endpoint;  // lines 2 and 3
+  Endpoint endpoint;  // line 2
+  uint8_t reserved2[64] = {};
 
   crypto::GcmKey key_in;  // 16 lines each; control
   crypto::GcmKey key_out;
+
+  bool read_endpoint(wire::PathHeader& out) const noexcept {
+    wire::PathWords words;
+    if (!endpoint.read(words, endpoint_sequence)) return false;
+    std::memcpy(static_cast<void*>(&out), &words, sizeof words);
+    return true;
+  }
+  void set_endpoint(const wire::PathHeader& path) noexcept {
+    endpoint.write(path, endpoint_sequence);
+    const wire::SourceTag tag = wire::source_of(path);
+    source_addresses.store(tag.addresses, std::memory_order_relaxed);
+    source_mac_port.store(tag.mac_port, std::memory_order_relaxed);
+    source_nic.store(tag.nic, std::memory_order_relaxed);
+  }
 };
 static_assert(sizeof(Session) == 64 + 64 + 128 + 2048);
 static_assert(alignof(Session) == 64);
@@ -92,13 +109,16 @@ struct alignas(64) Agent {
   std::atomic<uint32_t> owner{0};        // worker; changed by the old owner alone
   uint32_t tenant = 0;
   uint64_t address = 0;
-  uint32_t buckets = kNone;  // rate limits
-  uint32_t policy = 0;
+  uint32_t buckets = kNone;      // index into rates
+  uint32_t tenant_slot = kNone;  // its tenant's share on each worker; kNone: not limited
   uint8_t reserved0[32] = {};
-  // Line 1. Owner: packets and bytes that the agent sent.
+  // Line 1. Owner: packets and bytes that the agent sent, and through which worker they arrive.
   Counter packets;
   Counter bytes;
-  uint64_t reserved1[6] = {};
+  RateState rate;
+  uint32_t stray_worker = 0;  // where packets arrive that the owner did not receive itself
+  uint32_t stray_run = 0;     // how many of them since the last from the owner's own queues
+  uint64_t reserved1[3] = {};
   // Lines 2 to 7. Owner: the window over the agent's call counter and its limits' state.
   uint8_t reserved2[384] = {};
 };
@@ -119,14 +139,15 @@ struct alignas(64) Edge {
   SealPolicy seal = SealPolicy::kFull;
   uint8_t requires_calls = 0;
   uint32_t tenant = 0;
-  uint32_t buckets = kNone;
+  uint32_t buckets = kNone;  // index into rates
   uint32_t credential = kNone;
   std::atomic<uint64_t> window_until{~uint64_t{0}};  // ticks: the edge is closed from then on
   uint8_t reserved0[16] = {};
   // Line 1. The source agent's owner worker.
   Counter packets;
   Counter bytes;
-  uint64_t reserved1[6] = {};
+  RateState rate;
+  uint64_t reserved1[4] = {};
 };
 static_assert(sizeof(Edge) == 128);
 

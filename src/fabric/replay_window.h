@@ -22,6 +22,12 @@ class alignas(64) ReplayWindow {
     return (word >> (sequence & 63) & 1) != 0 ? ReplayVerdict::kReplay : ReplayVerdict::kFresh;
   }
 
+  // The lines that `check` and `commit` of this sequence will touch.
+  void prefetch(uint64_t sequence) const noexcept {
+    __builtin_prefetch(&next_);
+    __builtin_prefetch(&words_[block(sequence)]);
+  }
+
   // Test and set. `is_highest` tells whether this sequence is the lane's new maximum.
   ReplayVerdict commit(uint64_t sequence, bool& is_highest) noexcept {
     const uint64_t next = next_.load(std::memory_order_relaxed);

@@ -90,16 +90,17 @@ uint16_t PathHeader::remote_port() const noexcept {
   return load_be16(bytes + (size - kUdpSize) + 2);
 }
 
-PathHeader reply_path(const uint8_t* frame, const IpView& view, uint8_t port) noexcept {
+PathHeader reply_path(const uint8_t* frame, bool v6, uint8_t port) noexcept {
   PathHeader out{};
+  const size_t l4 = kEthSize + (v6 ? kIp6Size : kIp4Size);
   out.port = port;
-  out.size = static_cast<uint8_t>(view.l4_offset + kUdpSize);
+  out.size = static_cast<uint8_t>(l4 + kUdpSize);
   std::memcpy(out.bytes, frame + 6, 6);
   std::memcpy(out.bytes + 6, frame, 6);
   std::memcpy(out.bytes + 12, frame + 12, 2);
   uint8_t* ip = out.bytes + kEthSize;
   const uint8_t* in = frame + kEthSize;
-  if (view.v6) {
+  if (v6) {
     ip[0] = 0x60;
     ip[6] = kProtoUdp;
     ip[7] = kTtl;
@@ -112,27 +113,23 @@ PathHeader reply_path(const uint8_t* frame, const IpView& view, uint8_t port) no
     ip[9] = kProtoUdp;
     std::memcpy(ip + 12, in + 16, 4);
     std::memcpy(ip + 16, in + 12, 4);
+    store_le(out.bytes + kEthSize + kIp4Size + kUdpSize,
+             static_cast<uint16_t>(~checksum_fold(checksum_add({ip, kIp4Size}, 0))));
   }
-  std::memcpy(out.bytes + view.l4_offset, frame + view.l4_offset + 2, 2);
-  std::memcpy(out.bytes + view.l4_offset + 2, frame + view.l4_offset, 2);
+  std::memcpy(out.bytes + l4, frame + l4 + 2, 2);
+  std::memcpy(out.bytes + l4 + 2, frame + l4, 2);
   return out;
+}
+
+SourceTag source_of(const PathHeader& path) noexcept {
+  // A path is the frame that answers; the path back from that one is the frame itself.
+  const PathHeader frame = reply_path(path.bytes, path.v6(), path.port);
+  return source_of(frame.bytes, path.v6(), path.port);
 }
 
 void write_headers(uint8_t* at, const PathHeader& path, uint16_t payload_size,
                    uint8_t tos) noexcept {
-  std::memcpy(at, path.bytes, path.size);
-  uint8_t* ip = at + kEthSize;
-  const uint16_t udp_length = static_cast<uint16_t>(payload_size + kUdpSize);
-  if (path.v6()) {
-    store_be16(ip, static_cast<uint16_t>(0x6000 | tos << 4));
-    store_be16(ip + 4, udp_length);
-    store_be16(ip + kIp6Size + 4, udp_length);
-  } else {
-    ip[1] = tos;
-    store_be16(ip + 2, static_cast<uint16_t>(udp_length + kIp4Size));
-    store_le(ip + 10, checksum_fold(checksum_add({ip, kIp4Size}, 0)));
-    store_be16(ip + kIp4Size + 4, udp_length);
-  }
+  write_headers(at, words_of(path), payload_size, tos);
 }
 
 uint32_t checksum_add(Bytes data, uint32_t sum) noexcept {
@@ -178,12 +175,12 @@ void finish_udp_checksum(uint8_t* at, bool v6, uint16_t payload_size) noexcept {
   store_le(udp + 6, sum);
 }
 
-UdpChecksum check_udp(const uint8_t* frame, const IpView& view) noexcept {
-  const uint8_t* udp = frame + view.l4_offset;
-  const uint16_t size = static_cast<uint16_t>(view.payload_size + kUdpSize);
+UdpChecksum check_udp(const uint8_t* frame, bool v6, uint16_t payload_size) noexcept {
+  const uint8_t* udp = frame + kEthSize + (v6 ? kIp6Size : kIp4Size);
+  const uint16_t size = static_cast<uint16_t>(payload_size + kUdpSize);
   const uint16_t field = load_le<uint16_t>(udp + 6);
   if (field == 0) return UdpChecksum::kAbsent;
-  const uint32_t pseudo = pseudo_header_sum(frame + kEthSize, view.v6, kProtoUdp, size);
+  const uint32_t pseudo = pseudo_header_sum(frame + kEthSize, v6, kProtoUdp, size);
   if (checksum_fold(checksum_add({udp, size}, pseudo)) == 0) return UdpChecksum::kGood;
   return static_cast<uint16_t>(~checksum_fold(pseudo)) == field ? UdpChecksum::kUnfilled
                                                                 : UdpChecksum::kBad;

@@ -49,7 +49,8 @@ IpVerdict parse_ip(Bytes frame, uint16_t mtu, IpView& out) noexcept;
 
 // Headers of everything that goes back where a packet came from: Ethernet, IP and UDP with the
 // addresses swapped and zeros where length, checksum, TOS and ID go. It is also how a session's
-// endpoint is kept and compared. 64 bytes, one cache line.
+// endpoint is kept and compared. 64 bytes, one cache line. Over IPv4 the two bytes behind the
+// headers hold the sum of the IP header as it stands here, so that only what varies is added later.
 struct alignas(64) PathHeader {
   uint8_t bytes[62];
   uint8_t port;  // index of the port it came in on
@@ -65,6 +66,38 @@ struct alignas(64) PathHeader {
 };
 static_assert(sizeof(PathHeader) == 64);
 
+// Who sent a frame, in the words that a session keeps of its endpoint: comparing them costs a
+// worker no line of memory beyond the session's first. Exact on IPv4; on IPv6 `addresses` folds
+// both addresses, so equality there still has to be confirmed with same_remote.
+struct SourceTag {
+  uint64_t addresses = 0;
+  uint64_t mac_port = 0;  // MAC of the neighbour in the low 48 bits, UDP source port above
+  uint64_t nic = 0;       // port it came in on, and whether it is IPv6
+
+  bool same_remote(const SourceTag& o) const noexcept {
+    return ((addresses ^ o.addresses) | (mac_port ^ o.mac_port) >> 48 | (nic ^ o.nic)) == 0;
+  }
+};
+// Of a received UDP frame (Ethernet header first), and of the path back to its sender.
+inline SourceTag source_of(const uint8_t* frame, bool v6, uint8_t port) noexcept {
+  constexpr uint64_t mac = (uint64_t{1} << 48) - 1;
+  SourceTag out;
+  out.nic = port | (v6 ? 0x100u : 0u);
+  out.mac_port = load_le<uint64_t>(frame + 6) & mac;
+  if (v6) {
+    for (size_t i = 0; i < 4; ++i) {
+      const uint64_t word = load_le<uint64_t>(frame + kEthSize + 8 + 8 * i);
+      out.addresses = (out.addresses << 13 | out.addresses >> 51) ^ word;
+    }
+    out.mac_port |= uint64_t{load_le<uint16_t>(frame + kEthSize + kIp6Size)} << 48;
+  } else {
+    out.addresses = load_le<uint64_t>(frame + kEthSize + 12);
+    out.mac_port |= uint64_t{load_le<uint16_t>(frame + kEthSize + kIp4Size)} << 48;
+  }
+  return out;
+}
+SourceTag source_of(const PathHeader& path) noexcept;
+
 // The same address and port on both sides, over the same NIC port; the MACs may differ, as they do
 // when a gateway's twin takes over.
 inline bool same_remote(const PathHeader& a, const PathHeader& b) noexcept {
@@ -72,12 +105,56 @@ inline bool same_remote(const PathHeader& a, const PathHeader& b) noexcept {
   return std::memcmp(a.bytes + macs, b.bytes + macs, sizeof(PathHeader) - macs) == 0;
 }
 
-PathHeader reply_path(const uint8_t* frame, const IpView& view, uint8_t port) noexcept;
+PathHeader reply_path(const uint8_t* frame, bool v6, uint8_t port) noexcept;
+inline PathHeader reply_path(const uint8_t* frame, const IpView& view, uint8_t port) noexcept {
+  return reply_path(frame, view.v6, port);
+}
 
 // Writes the headers before a UDP payload of `payload_size` bytes at `at + path.size`. The UDP
 // checksum stays 0 (see finish_udp_checksum).
 void write_headers(uint8_t* at, const PathHeader& path, uint16_t payload_size,
                    uint8_t tos) noexcept;
+
+// A path's 64 bytes in registers.
+struct PathWords {
+  uint64_t w0, w1, w2, w3, w4, w5, w6, w7;
+
+  uint8_t port() const noexcept { return static_cast<uint8_t>(w7 >> 48); }
+  uint8_t size() const noexcept { return static_cast<uint8_t>(w7 >> 56); }
+};
+inline PathWords words_of(const PathHeader& path) noexcept {
+  return load_le<PathWords>(&path);
+}
+
+// The same from registers: what varies is put in there, so that nothing is read back from memory
+// just written.
+inline void write_headers(uint8_t* at, const PathWords& p, uint16_t payload_size,
+                          uint8_t tos) noexcept {
+  const uint16_t udp_length = static_cast<uint16_t>(payload_size + kUdpSize);
+  const uint64_t udp_be = __builtin_bswap16(udp_length);
+  store_le(at, p.w0);
+  if (p.size() == kEthSize + kIp6Size + kUdpSize) {
+    const uint64_t traffic_class = __builtin_bswap16(static_cast<uint16_t>(tos << 4));
+    store_le(at + 8, p.w1 | traffic_class << 48);
+    store_le(at + 16, p.w2 | udp_be << 16);
+    store_le(at + 24, p.w3);
+    store_le(at + 32, p.w4);
+    store_le(at + 40, p.w5);
+    store_le(at + 48, p.w6);
+    store_le(at + 56, static_cast<uint32_t>(p.w7 | udp_be << 16));
+    store_le(at + 60, static_cast<uint16_t>(p.w7 >> 32));
+    return;
+  }
+  const uint64_t total = __builtin_bswap16(static_cast<uint16_t>(udp_length + kIp4Size));
+  uint64_t sum = (p.w5 >> 16 & 0xffff) + total + (uint64_t{tos} << 8);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  store_le(at + 8, p.w1 | uint64_t{tos} << 56);
+  store_le(at + 16, p.w2 | total);
+  store_le(at + 24, p.w3 | (~sum & 0xffff));
+  store_le(at + 32, p.w4 | udp_be << 48);
+  store_le(at + 40, static_cast<uint16_t>(p.w5));
+}
 
 // One's-complement sum, not yet complemented or folded.
 uint32_t checksum_add(Bytes data, uint32_t sum) noexcept;
@@ -92,6 +169,9 @@ void finish_udp_checksum(uint8_t* at, bool v6, uint16_t payload_size) noexcept;
 enum class UdpChecksum : uint8_t { kGood, kAbsent, kUnfilled, kBad };
 // kUnfilled: the field holds just the pseudo header's sum, as a sender with checksum offload
 // leaves it on a virtual link.
-UdpChecksum check_udp(const uint8_t* frame, const IpView& view) noexcept;
+UdpChecksum check_udp(const uint8_t* frame, bool v6, uint16_t payload_size) noexcept;
+inline UdpChecksum check_udp(const uint8_t* frame, const IpView& view) noexcept {
+  return check_udp(frame, view.v6, view.payload_size);
+}
 
 }  // namespace sluice::wire

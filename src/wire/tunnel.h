@@ -39,7 +39,10 @@ inline OuterHeader read_outer(const uint8_t* p) noexcept {
   return load_le<OuterHeader>(p);
 }
 inline void write_outer(uint8_t* p, const OuterHeader& h) noexcept {
-  store_le(p, h);
+  // Two whole words: what reads the header next loads it as such.
+  store_le(p, uint64_t{h.type} | uint64_t{h.version} << 8 | uint64_t{h.sealed_length} << 16 |
+                  uint64_t{h.receiver} << 32);
+  store_le(p + 8, uint64_t{h.counter});
 }
 
 // --- HELLO: outer | sender index (4) | Noise message 1 (N) | mac1 | mac2 ------------------------
