@@ -21,8 +21,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr const char* kNames[] = {"rx",     "parse",     "lookup", "open",    "commit",
-                                  "challenge", "authorize", "seal",   "deliver"};
+constexpr const char* kNames[] = {"rx",     "parse",     "lookup", "open",
+                                  "commit", "authorize", "seal",   "deliver"};
 constexpr size_t kStages = std::size(kNames);
 
 struct Options {
@@ -40,8 +40,7 @@ struct Stamps {
   uint64_t ticks[kStages] = {};
 };
 
-void one_burst(dataplane::Context& c, dataplane::Burst& b, dataplane::Burst& challenges,
-               Stamps& out) {
+void one_burst(dataplane::Context& c, dataplane::Burst& b, Stamps& out) {
   uint64_t t[kStages + 1];
   t[0] = __builtin_ia32_rdtsc();
   c.now = c.clock.ticks();
@@ -58,14 +57,12 @@ void one_burst(dataplane::Context& c, dataplane::Burst& b, dataplane::Burst& cha
   t[4] = __builtin_ia32_rdtsc();
   commit(c, b);
   t[5] = __builtin_ia32_rdtsc();
-  challenge(c, b, challenges);
-  t[6] = __builtin_ia32_rdtsc();
   authorize(c, b);
-  t[7] = __builtin_ia32_rdtsc();
+  t[6] = __builtin_ia32_rdtsc();
   seal(c, b);
-  t[8] = __builtin_ia32_rdtsc();
+  t[7] = __builtin_ia32_rdtsc();
   deliver(c, b);
-  t[9] = __builtin_ia32_rdtsc();
+  t[8] = __builtin_ia32_rdtsc();
   for (size_t i = 0; i < kStages; ++i) out.ticks[i] += t[i + 1] - t[i];
 }
 
@@ -75,13 +72,12 @@ std::vector<double> measure(InMemoryRelay& relay, const Traffic& traffic, const 
   feeder.set(traffic);
   dataplane::Context& c = relay.plane().worker(0).context();
   auto burst = std::make_unique<dataplane::Burst>();
-  auto challenges = std::make_unique<dataplane::Burst>();
   std::vector<std::vector<double>> samples(kStages);
   for (unsigned i = 0; i < o.batches; ++i) {
     feeder.prepare();
     feeder.enqueue();
     Stamps s;
-    while (rte_ring_count(relay.rx(0)) != 0) one_burst(c, *burst, *challenges, s);
+    while (rte_ring_count(relay.rx(0)) != 0) one_burst(c, *burst, s);
     feeder.collect();
     for (size_t k = 0; k < kStages; ++k) {
       samples[k].push_back(1000 * relay.clock().us_from_ticks(s.ticks[k]) / kBatch);
@@ -107,7 +103,8 @@ int run(const Options& o) {
   Json cases = Json::array();
   for (const uint32_t n : o.sessions) {
     house.sessions = n;
-    if (const size_t need = InMemoryRelay::pages_needed(house); need > InMemoryRelay::pages_free()) {
+    if (const size_t need = InMemoryRelay::pages_needed(house);
+        need > InMemoryRelay::pages_free()) {
       fmt::print("{:>26}   skipped: needs {} pages\n", n, need);
       cases.push_back({{"sessions", n}, {"skipped", fmt::format("needs {} pages", need)}});
       continue;
@@ -161,10 +158,13 @@ int run(const Options& o) {
 int main(int argc, char** argv) {
   sluice::bench::Options o;
   CLI::App app{"Nanoseconds per packet of every stage of the pipeline, in memory"};
-  app.add_option("--payload", o.payloads, "end-to-end bytes after the frame header")->delimiter(',');
-  app.add_option("--sessions", o.sessions, "sessions in random order; even numbers")->delimiter(',');
+  app.add_option("--payload", o.payloads, "end-to-end bytes after the frame header")
+      ->delimiter(',');
+  app.add_option("--sessions", o.sessions, "sessions in random order; even numbers")
+      ->delimiter(',');
   app.add_option("--seal", o.seals, "full, header")->delimiter(',');
-  app.add_option("--burst", o.burst, "packets taken from a queue at once")->check(CLI::Range(1, 64));
+  app.add_option("--burst", o.burst, "packets taken from a queue at once")
+      ->check(CLI::Range(1, 64));
   app.add_option("--core", o.core, "of the worker");
   app.add_option("--batches", o.batches, "of 256 packets, whose median counts");
   app.add_flag("--no-huge", o.no_huge, "ordinary pages, as under callgrind");

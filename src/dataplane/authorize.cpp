@@ -1,6 +1,7 @@
 // The frame inside, and whether it may go on. Everything that forwards loads the state of the edge
 // and of both agents here, in the round that also seals and hands to the NIC: that load is the
 // authorisation that a revocation takes away (docs/architecture.md, Revocation).
+#include "base/prefetch.h"
 #include "dataplane/stages.h"
 
 namespace sluice::dataplane {
@@ -117,7 +118,7 @@ void check_edge(const Tables& t, uint64_t now, Slot& s) noexcept {
       now >= edge.window_until.load(std::memory_order_relaxed)) {
     return s.die(DropReason::kRevoked);
   }
-  __builtin_prefetch(&t.agents[edge.target]);
+  prefetch(&t.agents[edge.target]);
 }
 
 // Whether the peer stands, and on which session it is reached. Prefetches that.
@@ -133,9 +134,9 @@ void find_peer(const Tables& t, Slot& s) noexcept {
   s.out_index = target.session.load(std::memory_order_acquire);
   if (s.out_index == fabric::kNone) return s.die(DropReason::kPeerOffline);
   s.out = &t.sessions[s.out_index];
-  __builtin_prefetch(s.out);
-  __builtin_prefetch(&s.out->endpoint);
-  __builtin_prefetch(&t.lanes[s.out_index], 1);
+  prefetch(s.out);
+  prefetch(&s.out->endpoint);
+  prefetch(&t.lanes[s.out_index]);
 }
 
 // Edge, agent and tenant: what conforms to all three is charged to all three, else to none.

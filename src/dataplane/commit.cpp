@@ -1,5 +1,6 @@
 #include <rte_ring_elem.h>
 
+#include "base/prefetch.h"
 #include "crypto/hash.h"
 #include "dataplane/stages.h"
 
@@ -58,7 +59,8 @@ uint64_t challenge_value(const Context& c, uint32_t session, const wire::PathHea
   return crypto::siphash(take<16>(c.arena.relay().challenge_key), input);
 }
 
-void commit(Context& c, Burst& b) noexcept {
+bool commit(Context& c, Burst& b) noexcept {
+  bool challenges = false;
   const Tables t = c.tables;
   for (Slot& s : b) {
     if (!s.at(Next::kCommit)) continue;
@@ -83,16 +85,17 @@ void commit(Context& c, Burst& b) noexcept {
     // What `authorize` will load first.
     const uint32_t label = load_le<uint32_t>(s.outer + wire::kDataRegion + 4);
     if (const uint32_t slot = wire::label_slot(label); slot < t.edge_count) {
-      __builtin_prefetch(&t.edges[slot]);
-      __builtin_prefetch(&t.edges[slot].packets, 1);
+      prefetch(&t.edges[slot]);
+      prefetch(&t.edges[slot].packets);
     }
     if (!highest || s.lane != 0 || (s.from_endpoint && !s.new_mac)) continue;
     if (s.new_mac) session.set_endpoint(s.path());
     if (!s.from_endpoint && c.now - session.last_challenge >= c.clock.hz()) {
       session.last_challenge = c.now;
-      s.challenge = true;
+      s.challenge = challenges = true;
     }
   }
+  return challenges;
 }
 
 }  // namespace sluice::dataplane

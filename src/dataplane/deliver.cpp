@@ -43,12 +43,11 @@ void punt(Context& c, Slot& s) noexcept {
   }
   fill_meta(s, kind).path = s.path();
   if (rte_ring_sp_enqueue(ring, s.mbuf) != 0) return s.die(DropReason::kPuntFull);
-  s.mbuf = nullptr;
   c.counters.punted.add(1);
 }
 
-// All that goes to one other worker, in one go.
-void hand_over(Context& c, Burst& b, unsigned owner) noexcept {
+// All that goes to one other worker, in one go. True if something did not fit.
+bool hand_over(Context& c, Burst& b, unsigned owner) noexcept {
   void* mbufs[fabric::kMaxBurst];
   Slot* of[fabric::kMaxBurst];
   unsigned n = 0;
@@ -60,79 +59,88 @@ void hand_over(Context& c, Burst& b, unsigned owner) noexcept {
   }
   const unsigned taken =
       rte_ring_mp_enqueue_burst(c.mailboxes.of(owner).handover.get(), mbufs, n, nullptr);
-  for (unsigned i = 0; i < n; ++i) {
-    if (i < taken) {
-      of[i]->mbuf = nullptr;
-    } else {
-      of[i]->die(DropReason::kHandoverFull);
-    }
-  }
+  for (unsigned i = taken; i < n; ++i) of[i]->die(DropReason::kHandoverFull);
   c.counters.handed_out.add(taken);
+  return taken != n;
 }
 
-// What the NIC does not take dies here and now: a packet kept for later would outlive the
-// authorisation it was given in this round.
-void transmit(Context& c, Burst& b, uint8_t port) noexcept {
+// What leaves through one port, in order.
+struct Departing {
   rte_mbuf* mbufs[fabric::kMaxBurst];
-  Slot* of[fabric::kMaxBurst];
-  uint16_t n = 0;
-  uint64_t bytes = 0, forwarded = 0;
-  for (Slot& s : b) {
-    if (!s.at(Next::kTransmit) || s.port != port) continue;
-    mbufs[n] = s.mbuf;
-    bytes += s.mbuf->pkt_len;
+  Slot* slots[fabric::kMaxBurst];
+  uint16_t count = 0;
+  uint64_t bytes = 0;
+  uint64_t forwarded = 0;
+
+  void add(Slot& s) noexcept {
+    mbufs[count] = s.mbuf;
+    slots[count++] = &s;
+    bytes += s.mbuf->data_len;
     forwarded += s.agents_data ? 1 : 0;
-    of[n++] = &s;
   }
-  if (n == 0) return;
-  // Kept apart: a packet that the NIC has taken may be somebody else's already.
-  uint16_t lengths[fabric::kMaxBurst];
-  for (uint16_t i = 0; i < n; ++i) lengths[i] = mbufs[i]->data_len;
+};
+
+// What the NIC does not take dies here and now: a packet kept for later would outlive the
+// authorisation it was given in this round. True if that happened.
+bool transmit(Context& c, Departing& d, uint8_t port) noexcept {
   const uint16_t sent =
-      rte_eth_tx_burst(c.ports[port].dpdk_id, static_cast<uint16_t>(c.worker), mbufs, n);
-  for (uint16_t i = 0; i < sent; ++i) of[i]->mbuf = nullptr;
-  for (uint16_t i = sent; i < n; ++i) {
-    bytes -= lengths[i];
-    forwarded -= of[i]->agents_data ? 1 : 0;
-    of[i]->die(DropReason::kTxFull);
+      rte_eth_tx_burst(c.ports[port].dpdk_id, static_cast<uint16_t>(c.worker), d.mbufs, d.count);
+  for (uint16_t i = sent; i < d.count; ++i) {
+    Slot& s = *d.slots[i];
+    d.bytes -= s.mbuf->data_len;
+    d.forwarded -= s.agents_data ? 1 : 0;
+    s.die(DropReason::kTxFull);
   }
   c.counters.tx_packets.add(sent);
-  c.counters.tx_bytes.add(bytes);
-  c.counters.forwarded.add(forwarded);
+  c.counters.tx_bytes.add(d.bytes);
+  c.counters.forwarded.add(d.forwarded);
+  return sent != d.count;
 }
 
 }  // namespace
 
 void deliver(Context& c, Burst& b) noexcept {
-  uint32_t ports_used = 0;
-  uint64_t owners = 0;
   static_assert(fabric::kMaxPorts <= 32 && fabric::kMaxWorkers <= 64);
+  uint32_t more_ports = 0;
+  uint64_t owners = 0;
+  bool deaths = false;
+  uint8_t first_port = 0xff;
+  Departing departing;
   for (Slot& s : b) {
-    if (!s.alive()) continue;
-    switch (s.next) {
-      case Next::kTransmit:
-        ports_used |= 1u << s.port;
-        break;
-      case Next::kHandover:
-        s.out_index = c.arena.agents()[s.session->agent].owner.load(std::memory_order_acquire);
-        owners |= uint64_t{1} << s.out_index;
-        break;
-      default:
-        punt(c, s);
-        break;
+    if (s.at(Next::kTransmit)) {
+      if (first_port == 0xff) first_port = s.port;
+      if (s.port == first_port) {
+        departing.add(s);
+      } else {
+        more_ports |= 1u << s.port;
+      }
+    } else if (!s.alive()) {
+      deaths = true;
+    } else if (s.next == Next::kHandover) {
+      s.out_index = c.tables.agents[s.session->agent].owner.load(std::memory_order_acquire);
+      owners |= uint64_t{1} << s.out_index;
+    } else {
+      punt(c, s);
+      deaths = deaths || !s.alive();
     }
   }
   for (; owners != 0; owners &= owners - 1) {
-    hand_over(c, b, static_cast<unsigned>(__builtin_ctzll(owners)));
+    deaths = hand_over(c, b, static_cast<unsigned>(__builtin_ctzll(owners))) || deaths;
   }
-  for (; ports_used != 0; ports_used &= ports_used - 1) {
-    transmit(c, b, static_cast<uint8_t>(__builtin_ctz(ports_used)));
+  if (departing.count != 0) deaths = transmit(c, departing, first_port) || deaths;
+  for (; more_ports != 0; more_ports &= more_ports - 1) {
+    const auto port = static_cast<uint8_t>(__builtin_ctz(more_ports));
+    Departing other;
+    for (Slot& s : b) {
+      if (s.at(Next::kTransmit) && s.port == port) other.add(s);
+    }
+    deaths = transmit(c, other, port) || deaths;
   }
-  for (Slot& s : b) {
+  for (unsigned i = 0; deaths && i < b.count; ++i) {
+    Slot& s = b.slots[i];
     if (s.alive()) continue;
     c.counters.drops[static_cast<size_t>(s.dead)].add(1);
     rte_pktmbuf_free(s.mbuf);
-    s.mbuf = nullptr;
   }
   b.count = 0;
 }

@@ -1,6 +1,6 @@
 #include <rte_mbuf.h>
-#include <rte_prefetch.h>
 
+#include "base/prefetch.h"
 #include "dataplane/checksum.h"
 #include "dataplane/stages.h"
 
@@ -60,8 +60,8 @@ void lookup_one(const Tables& t, uint64_t now, Burst& b, Slot& s) noexcept {
   if (!s.from_endpoint && !roaming_allowed(b, s)) return s.die(DropReason::kRoamBudget);
   if (s.header_seal) keep_payload_sum(s);
   const fabric::Agent* agent = &t.agents[session.agent];
-  rte_prefetch0(agent);
-  rte_prefetch0(&agent->packets);
+  prefetch(agent);
+  prefetch(&agent->packets);
 }
 
 }  // namespace
@@ -78,12 +78,12 @@ void lookup(Context& c, Burst& b) noexcept {
     // Index 0 is never given out: in a HELLO it means "no session yet".
     if (receiver == 0 || receiver >= t.session_count) continue;
     s.session = &t.sessions[receiver];
-    rte_prefetch0(s.session);
+    prefetch(s.session);
     if (s.lane >= t.lanes_in) continue;
     t.window(receiver, s.lane).prefetch(s.sequence);
     // All that the header seal reads of a payload.
     if (load_le<uint16_t>(s.outer + 2) == sizeof(wire::FrameHeader)) {
-      rte_prefetch0(s.outer + s.size - 16);
+      prefetch(s.outer + s.size - 16);
     }
   }
   const uint64_t now = c.now;

@@ -172,8 +172,8 @@ void parse_other(Context& c, const PortView& view, Slot& s, unsigned& budget) no
 void parse(Context& c, Burst& b, uint8_t port) noexcept {
   for (Slot& s : b) rte_prefetch0(rte_pktmbuf_mtod(s.mbuf, void*));
   const PortView& view = c.ports[port];
-  const uint64_t address_and_port =
-      view.first_ip4 | uint64_t{__builtin_bswap16(c.options.udp_port)} << 48;
+  const uint64_t address_and_port = view.first_ip4 | uint64_t{__builtin_bswap16(c.options.udp_port)}
+                                                         << 48;
   constexpr uint16_t kData = uint16_t(wire::Type::kData) | wire::kProtocolVersion << 8;
   const auto worker = static_cast<uint8_t>(c.worker);
   unsigned budget = kHellosPerBurst;

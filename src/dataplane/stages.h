@@ -13,8 +13,9 @@ void parse(Context& c, Burst& b, uint8_t port) noexcept;
 void lookup(Context& c, Burst& b) noexcept;
 // AEAD over the burst. Packets of an agent that another worker owns leave for it.
 void open(Context& c, Burst& b) noexcept;
-// Replay window test-and-set, counters, confirmation, roaming. Owner worker only.
-void commit(Context& c, Burst& b) noexcept;
+// Replay window test-and-set, counters, confirmation, roaming. Owner worker only. True if a source
+// has to be challenged.
+bool commit(Context& c, Burst& b) noexcept;
 // A KEEPALIVE challenge, in a buffer of the worker's pool, to each path that has to prove itself.
 // `out` is a burst of its own, to be sealed and delivered.
 void challenge(Context& c, const Burst& b, Burst& out) noexcept;

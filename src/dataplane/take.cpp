@@ -4,6 +4,7 @@
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 
+#include "base/prefetch.h"
 #include "dataplane/stages.h"
 
 namespace sluice::dataplane {
@@ -103,16 +104,16 @@ unsigned take_handover(Context& c, Burst& b) noexcept {
   // Another core's cache has all of it: the buffer's head, its meta line, and the packet's start.
   for (unsigned i = 0; i < n; ++i) {
     auto* m = static_cast<rte_mbuf*>(items[i]);
-    __builtin_prefetch(m);
-    __builtin_prefetch(&fabric::meta_of(m));
+    prefetch(m);
+    prefetch(&fabric::meta_of(m));
   }
   for (unsigned i = 0; i < n; ++i) {
     auto* m = static_cast<rte_mbuf*>(items[i]);
     const PacketMeta& meta = fabric::meta_of(m);
     const uint8_t* outer = rte_pktmbuf_mtod_offset(m, uint8_t*, meta.payload_offset);
-    __builtin_prefetch(outer - wire::kEthSize, 1);
-    __builtin_prefetch(outer + wire::kDataRegion, 1);
-    __builtin_prefetch(&c.arena.sessions()[meta.session]);
+    prefetch(outer - wire::kEthSize);
+    prefetch(outer + wire::kDataRegion);
+    prefetch(&c.arena.sessions()[meta.session]);
     c.arena.window(meta.session, meta.lane).prefetch(meta.sequence);
   }
   for (unsigned i = 0; i < n; ++i) take_one(c, b.add(static_cast<rte_mbuf*>(items[i])));

@@ -20,8 +20,7 @@ Worker::Worker(Context context, std::vector<fabric::QueueRef> queues, fabric::Id
 
 void Worker::from_commit_on() noexcept {
   Context& c = context_;
-  commit(c, burst_);
-  challenge(c, burst_, challenges_);
+  if (commit(c, burst_)) challenge(c, burst_, challenges_);
   authorize(c, burst_);
   seal(c, burst_);
   deliver(c, burst_);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "base/bytes.h"
@@ -33,18 +34,42 @@ class alignas(64) Endpoint {
   }
 
   // Bounded: a writer is never preempted inside on a worker, and readers give up after some tries.
-  bool read(wire::PathWords& out, const std::atomic<uint32_t>& sequence) const noexcept {
-    const auto word = [this](int i) { return words_[i].load(std::memory_order_relaxed); };
-    for (int attempt = 0; attempt < 64; ++attempt) {
+  bool read(wire::PathHeader& out, const std::atomic<uint32_t>& sequence) const noexcept {
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      uint64_t words[8];
       const uint32_t before = sequence.load(std::memory_order_acquire);
-      out = {word(0), word(1), word(2), word(3), word(4), word(5), word(6), word(7)};
-      std::atomic_thread_fence(std::memory_order_acquire);
-      if ((before & 1) == 0 && sequence.load(std::memory_order_relaxed) == before) return true;
+      for (int i = 0; i < 8; ++i) words[i] = words_[i].load(std::memory_order_relaxed);
+      if (unchanged(before, sequence)) {
+        std::memcpy(static_cast<void*>(&out), words, sizeof words);
+        return true;
+      }
     }
     return false;
   }
 
+  // Headers for `payload_size` bytes of UDP payload, straight into the room before `end`; what a
+  // writer spoils is simply written again. Returns the path's last word (size and port in its top
+  // bytes), 0 if no attempt succeeded.
+  uint64_t write_headers_before(uint8_t* end, uint16_t payload_size, uint8_t tos,
+                                const std::atomic<uint32_t>& sequence) const noexcept {
+    const auto word = [this](int i) { return words_[i].load(std::memory_order_relaxed); };
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      const uint32_t before = sequence.load(std::memory_order_acquire);
+      const uint64_t last = wire::write_headers_before(end, word, payload_size, tos);
+      if (unchanged(before, sequence)) [[likely]] {
+        return last;
+      }
+    }
+    return 0;
+  }
+
  private:
+  static constexpr int kAttempts = 64;
+  static bool unchanged(uint32_t before, const std::atomic<uint32_t>& sequence) noexcept {
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return (before & 1) == 0 && sequence.load(std::memory_order_relaxed) == before;
+  }
+
   std::atomic<uint64_t> words_[8] = {};
 };
 static_assert(sizeof(Endpoint) == 64);
@@ -84,10 +109,7 @@ struct Session {
   crypto::GcmKey key_out;
 
   bool read_endpoint(wire::PathHeader& out) const noexcept {
-    wire::PathWords words;
-    if (!endpoint.read(words, endpoint_sequence)) return false;
-    std::memcpy(static_cast<void*>(&out), &words, sizeof words);
-    return true;
+    return endpoint.read(out, endpoint_sequence);
   }
   void set_endpoint(const wire::PathHeader& path) noexcept {
     endpoint.write(path, endpoint_sequence);
@@ -98,7 +120,8 @@ struct Session {
   }
 };
 static_assert(sizeof(Session) == 64 + 64 + 128 + 2048);
-static_assert(alignof(Session) == 64);
+static_assert(alignof(Session) == 64 && offsetof(Session, last_ping) == 64 &&
+              offsetof(Session, endpoint) == 128);
 
 enum class AgentState : uint32_t { kFree = 0, kActive = 1, kRevoked = 2 };
 
@@ -122,7 +145,7 @@ struct alignas(64) Agent {
   // Lines 2 to 7. Owner: the window over the agent's call counter and its limits' state.
   uint8_t reserved2[384] = {};
 };
-static_assert(sizeof(Agent) == 512);
+static_assert(sizeof(Agent) == 512 && offsetof(Agent, packets) == 64);
 
 enum class EdgeState : uint32_t { kFree = 0, kOpen = 1, kRevoked = 2 };
 
@@ -142,14 +165,14 @@ struct alignas(64) Edge {
   uint32_t buckets = kNone;  // index into rates
   uint32_t credential = kNone;
   std::atomic<uint64_t> window_until{~uint64_t{0}};  // ticks: the edge is closed from then on
-  uint8_t reserved0[16] = {};
+  uint8_t reserved0[24] = {};
   // Line 1. The source agent's owner worker.
   Counter packets;
   Counter bytes;
   RateState rate;
   uint64_t reserved1[4] = {};
 };
-static_assert(sizeof(Edge) == 128);
+static_assert(sizeof(Edge) == 128 && offsetof(Edge, packets) == 64);
 
 // Written by control, read by workers: the secrets and numbers of the running relay.
 struct alignas(64) RelayRecord {

@@ -6,6 +6,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/prefetch.h"
+
 namespace sluice::fabric {
 
 enum class ReplayVerdict : uint8_t { kFresh, kReplay, kTooOld };
@@ -24,8 +26,8 @@ class alignas(64) ReplayWindow {
 
   // The lines that `check` and `commit` of this sequence will touch.
   void prefetch(uint64_t sequence) const noexcept {
-    __builtin_prefetch(&next_);
-    __builtin_prefetch(&words_[block(sequence)]);
+    sluice::prefetch(&next_);
+    sluice::prefetch(&words_[block(sequence)]);
   }
 
   // Test and set. `is_highest` tells whether this sequence is the lane's new maximum.

@@ -129,7 +129,10 @@ SourceTag source_of(const PathHeader& path) noexcept {
 
 void write_headers(uint8_t* at, const PathHeader& path, uint16_t payload_size,
                    uint8_t tos) noexcept {
-  write_headers(at, words_of(path), payload_size, tos);
+  const auto word = [&path](int i) {
+    return load_le<uint64_t>(reinterpret_cast<const uint8_t*>(&path) + 8 * i);
+  };
+  write_headers_before(at + path.size, word, payload_size, tos);
 }
 
 uint32_t checksum_add(Bytes data, uint32_t sum) noexcept {

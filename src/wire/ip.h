@@ -115,45 +115,39 @@ inline PathHeader reply_path(const uint8_t* frame, const IpView& view, uint8_t p
 void write_headers(uint8_t* at, const PathHeader& path, uint16_t payload_size,
                    uint8_t tos) noexcept;
 
-// A path's 64 bytes in registers.
-struct PathWords {
-  uint64_t w0, w1, w2, w3, w4, w5, w6, w7;
-
-  uint8_t port() const noexcept { return static_cast<uint8_t>(w7 >> 48); }
-  uint8_t size() const noexcept { return static_cast<uint8_t>(w7 >> 56); }
-};
-inline PathWords words_of(const PathHeader& path) noexcept {
-  return load_le<PathWords>(&path);
-}
-
-// The same from registers: what varies is put in there, so that nothing is read back from memory
-// just written.
-inline void write_headers(uint8_t* at, const PathWords& p, uint16_t payload_size,
-                          uint8_t tos) noexcept {
+// The same, ending at `end`, from a path whose eight words `word(i)` delivers one by one, each read
+// once and stored at once. Returns the last word: size in its top byte, port in the one below.
+template <typename Word>
+inline uint64_t write_headers_before(uint8_t* end, Word&& word, uint16_t payload_size,
+                                     uint8_t tos) noexcept {
+  const uint64_t last = word(7);
   const uint16_t udp_length = static_cast<uint16_t>(payload_size + kUdpSize);
   const uint64_t udp_be = __builtin_bswap16(udp_length);
-  store_le(at, p.w0);
-  if (p.size() == kEthSize + kIp6Size + kUdpSize) {
+  uint8_t* at = end - (last >> 56);
+  store_le(at, uint64_t{word(0)});
+  if (last >> 56 == kEthSize + kIp6Size + kUdpSize) {
     const uint64_t traffic_class = __builtin_bswap16(static_cast<uint16_t>(tos << 4));
-    store_le(at + 8, p.w1 | traffic_class << 48);
-    store_le(at + 16, p.w2 | udp_be << 16);
-    store_le(at + 24, p.w3);
-    store_le(at + 32, p.w4);
-    store_le(at + 40, p.w5);
-    store_le(at + 48, p.w6);
-    store_le(at + 56, static_cast<uint32_t>(p.w7 | udp_be << 16));
-    store_le(at + 60, static_cast<uint16_t>(p.w7 >> 32));
-    return;
+    store_le(at + 8, word(1) | traffic_class << 48);
+    store_le(at + 16, word(2) | udp_be << 16);
+    store_le(at + 24, uint64_t{word(3)});
+    store_le(at + 32, uint64_t{word(4)});
+    store_le(at + 40, uint64_t{word(5)});
+    store_le(at + 48, uint64_t{word(6)});
+    store_le(at + 56, static_cast<uint32_t>(last | udp_be << 16));
+    store_le(at + 60, static_cast<uint16_t>(last >> 32));
+    return last;
   }
   const uint64_t total = __builtin_bswap16(static_cast<uint16_t>(udp_length + kIp4Size));
-  uint64_t sum = (p.w5 >> 16 & 0xffff) + total + (uint64_t{tos} << 8);
+  const uint64_t w5 = word(5);
+  uint64_t sum = (w5 >> 16 & 0xffff) + total + (uint64_t{tos} << 8);
   sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
-  store_le(at + 8, p.w1 | uint64_t{tos} << 56);
-  store_le(at + 16, p.w2 | total);
-  store_le(at + 24, p.w3 | (~sum & 0xffff));
-  store_le(at + 32, p.w4 | udp_be << 48);
-  store_le(at + 40, static_cast<uint16_t>(p.w5));
+  store_le(at + 8, word(1) | uint64_t{tos} << 56);
+  store_le(at + 16, word(2) | total);
+  store_le(at + 24, word(3) | (~sum & 0xffff));
+  store_le(at + 32, word(4) | udp_be << 48);
+  store_le(at + 40, static_cast<uint16_t>(w5));
+  return last;
 }
 
 // One's-complement sum, not yet complemented or folded.
