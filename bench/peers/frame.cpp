@@ -12,7 +12,7 @@ void write_ip_udp(uint8_t* at, uint32_t from, uint16_t from_port, uint32_t to, u
   at[9] = wire::kProtoUdp;
   store_be32(at + 12, from);
   store_be32(at + 16, to);
-  store_be16(at + 10, wire::checksum_fold(wire::checksum_add({at, wire::kIp4Size}, 0)));
+  store_le(at + 10, wire::checksum_fold(wire::checksum_add({at, wire::kIp4Size}, 0)));
   uint8_t* udp = at + wire::kIp4Size;
   store_be16(udp, from_port);
   store_be16(udp + 2, to_port);
