@@ -48,7 +48,6 @@ class Bed:
             softirq.offloads_off(lab.ns(name), "eth0")
             softirq.offloads_off(self.relay_ns, f"r{i}")
             softirq.steer(self.relay_ns, f"r{i}", self.relay_core)
-            softirq.steer(lab.ns(name), "eth0", self.source_core)
         self.macs = [softirq.mac_of(lab.ns(n), "eth0") for n in lab.names]
         self.relay_macs = [softirq.mac_of(self.relay_ns, f"r{i}") for i in range(len(lab.names))]
         for i, name in enumerate(lab.names):
