@@ -22,7 +22,8 @@ from source import Source, pin_self  # noqa: E402
 
 PAYLOADS = (64, 1350)
 SEARCH_SECONDS = 0.5
-STEP = 1.12  # between the rates that the search tries
+COARSE = 1.4  # from one rate to the next while the search goes up
+FINE = (0.8, 0.9, 1.1, 1.2)  # around the best of them
 FINAL_TRIALS = 3
 SATURATED = 0.97  # of the core's time
 LOSSY = 0.005
@@ -104,12 +105,15 @@ class Measurement:
         tried = [self.trial(0, SEARCH_SECONDS)]
         most = tried[0]["offered"]
         rate = max(10e3, 0.6 * tried[0]["pps"])
-        while rate < most and len(tried) < 24:
+        while rate < most:
             tried.append(self.trial(rate, SEARCH_SECONDS))
-            best = max(t["pps"] for t in tried[1:])
-            if len(tried) > 3 and max(t["pps"] for t in tried[-2:]) < 0.97 * best:
+            # Two in a row, since a single trial may have met with something else on the machine.
+            if len(tried) > 3 and max(t["pps"] for t in tried[-2:]) < 0.9 * max(t["pps"] for t in tried[1:]):
                 break
-            rate *= STEP
+            rate *= COARSE
+        best = max(tried, key=lambda t: t["pps"])
+        if best["rate"] > 0:
+            tried += [self.trial(best["rate"] * f, SEARCH_SECONDS) for f in FINE if best["rate"] * f < most]
         return max(tried, key=lambda t: t["pps"])["rate"]
 
     def run(self, seconds):
@@ -124,25 +128,24 @@ class Measurement:
                 "pps_spread": [round(trials[0]["pps"]), round(trials[-1]["pps"])]}
 
 
-def measure(bed, kind, payloads, seconds, say):
-    """Rows of one contender; it is stopped whatever happens."""
-    rows = []
+def measure(bed, kind, payload, seconds, say):
+    """A contender with one payload size, started for it and stopped whatever happens."""
     contender = kind(bed)
+    source = None
+    say(f"{contender.title}, {payload} bytes")
     try:
         contender.start()
-        for payload in payloads:
-            say(f"{contender.title}, {payload} bytes")
-            source = bed.source(contender, payload)
-            try:
-                bed.deafen(True)
-                rows.append({"name": contender.name, "title": contender.title,
-                             **Measurement(contender, source, payload, lambda text: say("   " + text)).run(seconds)})
-            finally:
-                bed.deafen(False)
-                source.close()
+        source = bed.source(contender, payload)
+        bed.deafen(True)
+        measurement = Measurement(contender, source, payload, lambda text: say("   " + text, trial=True))
+        row = {"name": contender.name, "title": contender.title, **measurement.run(seconds)}
+        say(f"   {row['pps']:,} packets/s, {row['ns_per_packet']:,.0f} ns of the core each")
+        return row
     finally:
+        bed.deafen(False)
+        if source is not None:
+            source.close()
         contender.stop()
-    return rows
 
 
 def best_sluice(rows, payload):
@@ -231,22 +234,24 @@ def main():
     pin_self(options.source_core)
     began = time.monotonic()
 
-    def say(text):
-        if options.verbose or not text.startswith("      "):
+    def say(text, trial=False):
+        """A line; a trial is a dot unless --verbose."""
+        if trial and not options.verbose:
+            print(".", end="", flush=True)
+        else:
             print(f"[{time.monotonic() - began:4.0f} s] {text}", flush=True)
 
     rows, failed, bed = [], {}, None
     try:
         bed = Bed(options)
         bed.build()
-        for kind in contenders.ALL:
-            if kind.name not in options.only:
-                continue
-            try:
-                rows += measure(bed, kind, options.payload, options.seconds, say)
-            except LabError as error:
-                failed[kind.name] = str(error)
-                say(f"{kind.title}: not measured: {error}")
+        for kind in (k for k in contenders.ALL if k.name in options.only):
+            for payload in options.payload:
+                try:
+                    rows.append(measure(bed, kind, payload, options.seconds, say))
+                except LabError as error:
+                    failed[f"{kind.name}, {payload} bytes"] = str(error)
+                    say(f"   not measured: {error}")
         report(options, rows, failed)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
