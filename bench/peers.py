@@ -238,10 +238,13 @@ def main():
         """A line; a trial is a dot unless --verbose."""
         if trial and not options.verbose:
             print(".", end="", flush=True)
+            dots.append(1)
         else:
+            print("\n" if dots else "", end="")
+            dots.clear()
             print(f"[{time.monotonic() - began:4.0f} s] {text}", flush=True)
 
-    rows, failed, bed = [], {}, None
+    rows, failed, bed, dots = [], {}, None, []
     try:
         bed = Bed(options)
         bed.build()
