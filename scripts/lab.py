@@ -53,7 +53,7 @@ class Lab:
     """Agents behind their own veth pair each, all ending in one relay's namespace."""
 
     def __init__(self, agents=("alpha", "beta"), build=None, pmd="af_packet", huge=None, pairs=None,
-                 handshake=None, workers=1, quiet_log=False):
+                 handshake=None, workers=1, quiet_log=False, cores=None, idle="backoff", device_options=""):
         self.names = list(agents)
         self.build = pathlib.Path(build or ROOT / "build")
         self.pmd = pmd
@@ -61,6 +61,10 @@ class Lab:
             (a, b) for i, a in enumerate(self.names) for b in self.names[i + 1:]]
         self.handshake = handshake or {}
         self.workers = workers
+        # Control's core first, then the workers', round and round.
+        self.cores = cores or sorted(os.sched_getaffinity(0))
+        self.idle = idle
+        self.device_options = device_options
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="sluice-lab-"))
         self.dir.chmod(0o755)
         self.tag = f"sl{os.getpid()}"
@@ -91,8 +95,8 @@ class Lab:
     def device(self, name):
         interface = f"r{self.names.index(name)}"
         if self.pmd == "af_xdp":
-            return f"net_af_xdp{self.names.index(name)},iface={interface},busy_budget=0"
-        return f"net_af_packet{self.names.index(name)},iface={interface}"
+            return f"net_af_xdp{self.names.index(name)},iface={interface},busy_budget=0{self.device_options}"
+        return f"net_af_packet{self.names.index(name)},iface={interface}{self.device_options}"
 
     def network(self):
         run("ip", "netns", "add", self.ns("relay"))
@@ -139,18 +143,17 @@ class Lab:
         return self.dir / "admin.sock"
 
     def write_config(self, agents, pairs):
-        cpus = sorted(os.sched_getaffinity(0))
         text = [f"eal: {{ mode: {'in_memory' if self.huge else 'no_huge'}, file_prefix: {self.tag} }}", "ports:"]
         for name in self.names:
             text.append(f"  - {{ name: to-{name}, device: \"{self.device(name)}\", "
                         f"addresses: [{self.address(name, 1)}/24] }}")
         text.append("cores:")
-        text.append(f"  control: {cpus[0]}")
+        text.append(f"  control: {self.cores[0]}")
         text.append("  workers:")
         for w in range(self.workers):
             queues = ", ".join(f"to-{n}/{w}" for n in self.names)
-            text.append(f"    - {{ core: {cpus[(w + 1) % len(cpus)]}, queues: [{queues}] }}")
-        text.append("worker: { idle: backoff }")
+            text.append(f"    - {{ core: {self.cores[(w + 1) % len(self.cores)]}, queues: [{queues}] }}")
+        text.append(f"worker: {{ idle: {self.idle} }}")
         text.append(f"relay: {{ state_dir: {self.state} }}")
         if self.handshake:
             text.append("handshake: { " + ", ".join(f"{k}: {v}" for k, v in self.handshake.items()) + " }")

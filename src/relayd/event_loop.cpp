@@ -25,6 +25,7 @@ struct EventLoop::Impl {
   std::unique_ptr<control::AdminApi> api;
   std::unique_ptr<http::UnixServer> server;
   bool stopping = false;
+  bool pausing = false;  // `pause` will fire
 };
 
 EventLoop::EventLoop() : impl_(std::make_unique<Impl>()) {}
@@ -95,8 +96,16 @@ void EventLoop::run(control::Control& control, const std::function<void()>& relo
     const unsigned pause_us = control.poll();
     if (pause_us == 0) continue;
     // A timer has timerfd's resolution; run_one_for() would round up to epoll's milliseconds.
-    loop.pause.expires_after(std::chrono::microseconds(pause_us));
-    loop.pause.async_wait([](const boost::system::error_code&) {});
+    // A wait that is still running is kept: setting it anew cancels it, the cancelled handler ends
+    // run_one() at once, and the loop would spin from the first request on.
+    const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(pause_us);
+    if (!loop.pausing || loop.pause.expiry() > until) {
+      loop.pause.expires_at(until);
+      loop.pausing = true;
+      loop.pause.async_wait([&loop](const boost::system::error_code& ec) {
+        if (!ec) loop.pausing = false;
+      });
+    }
     loop.io.run_one();
   }
   loop.signals.cancel();
