@@ -1,5 +1,6 @@
 #include "pktgen/console.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -9,6 +10,19 @@
 #include "pktgen/fleet.h"
 
 namespace sluice::pktgen {
+namespace {
+
+// Sessions are renewed meanwhile.
+void serve_until_line(Fleet& fleet) {
+  pollfd in{STDIN_FILENO, POLLIN, 0};
+  char c = 0;
+  while (!interrupted() && c != '\n') {
+    if (::poll(&in, 1, 0) > 0 && read(STDIN_FILENO, &c, 1) <= 0) return;
+    fleet.serve();
+  }
+}
+
+}  // namespace
 
 Console::Console(const Clock& clock)
     : clock_(clock), terminal_(isatty(STDERR_FILENO) != 0), begin_(clock.ticks()) {}
@@ -46,13 +60,17 @@ void say_marker(bool wanted, const char* what, const std::string& name) {
   std::fflush(stdout);
 }
 
-// The connector has nothing to do while this blocks: renewals come minutes later.
-void say_ready(bool wait) {
+void say_ready(Fleet& fleet, bool wait) {
   fmt::print("ready\n");
   std::fflush(stdout);
-  char c = 0;
-  while (wait && !interrupted() && read(STDIN_FILENO, &c, 1) == 1 && c != '\n') {
-  }
+  if (wait) serve_until_line(fleet);
+}
+
+void say_done(Fleet& fleet, bool hold) {
+  if (!hold) return;
+  fmt::print("done\n");
+  std::fflush(stdout);
+  serve_until_line(fleet);
 }
 
 }  // namespace sluice::pktgen

@@ -10,6 +10,8 @@
 
 namespace sluice::pktgen {
 
+class Fleet;
+
 class Console {
  public:
   explicit Console(const Clock& clock);
@@ -28,6 +30,8 @@ class Console {
 
 void say_marker(bool wanted, const char* what, const std::string& name);
 // `ready` on a line of its own; with `wait`, then a line from standard input, or its end.
-void say_ready(bool wait);
+void say_ready(Fleet& fleet, bool wait);
+// `done`, then the same: a peer on shared memory should not see its other side vanish.
+void say_done(Fleet& fleet, bool hold);
 
 }  // namespace sluice::pktgen

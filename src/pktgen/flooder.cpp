@@ -26,6 +26,7 @@ Flooder::Flooder(WorkerContext& context, Sender& sender, const Flood& flood, dou
       seal_(traffic.seal),
       random_(crypto::random_u64()),
       noise_(kNoise + kLongest) {
+  out_.set_dry(traffic.dry);
   crypto::random_bytes(noise_);
   if (kind_ == FloodKind::kHello || kind_ == FloodKind::kBadMac) make_hellos(relay_key);
 }

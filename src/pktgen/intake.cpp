@@ -7,6 +7,8 @@ namespace sluice::pktgen {
 namespace {
 
 constexpr unsigned kRoundsPerPoll = 4;
+// What a size means.
+constexpr uint8_t kNotTraffic = 0, kTraffic = 1, kProbe = 2;
 
 bool is_udp(const uint8_t* eth, bool v6) noexcept {
   return v6 ? load_be16(eth + 12) == wire::kEtherIp6 && eth[wire::kEthSize + 6] == wire::kProtoUdp
@@ -24,10 +26,12 @@ Intake::Intake(WorkerContext& context, Sender& sender)
 
 void Intake::begin(const Traffic& traffic) {
   std::fill(is_traffic_.begin(), is_traffic_.end(), 0);
-  for (uint16_t p : traffic.payloads) is_traffic_[kTunnelSize + p] = 1;
-  if (traffic.probe_every != 0) is_traffic_[kTunnelSize + kProbePayload] = 1;
+  for (uint16_t p : traffic.payloads) is_traffic_[kTunnelSize + p] = kTraffic;
+  // Probes are rare, and made to be opened.
+  auto& probe = is_traffic_[kTunnelSize + kProbePayload];
+  if (traffic.probe_every != 0 && probe == kNotTraffic) probe = kProbe;
   open_every_ = traffic.open_every;
-  until_open_ = 1;
+  until_open_ = traffic.open_every == 0 ? 0 : 1;
   counting_ = true;
 }
 
@@ -74,14 +78,11 @@ void Intake::take_data(rte_mbuf* m, uint8_t* outer, uint32_t size, uint64_t now)
     c_.stats.unknown.add();
     return rte_pktmbuf_free(m);
   }
-  const bool expected = counting_ && size < kSizes && is_traffic_[size] != 0;
-  if (expected && --until_open_ != 0) {
-    c_.stats.received.add();
-    return rte_pktmbuf_free(m);
-  }
-  if (expected) {
+  const uint8_t kind = counting_ && size < kSizes ? is_traffic_[size] : kNotTraffic;
+  if (kind != kNotTraffic) c_.stats.received.add();
+  if (kind == kTraffic) {
+    if (--until_open_ != 0) return rte_pktmbuf_free(m);
     until_open_ = open_every_;  // 0 wraps: the next is four billion packets away
-    c_.stats.received.add();
   }
   open(m, outer, size, now);
 }
@@ -89,7 +90,7 @@ void Intake::take_data(rte_mbuf* m, uint8_t* outer, uint32_t size, uint64_t now)
 void Intake::open(rte_mbuf* m, uint8_t* outer, uint32_t size, uint64_t now) noexcept {
   const auto head = wire::read_outer(outer);
   const auto seal = wire::seal_of(head.sealed_length, size);
-  const bool expected = counting_ && size < kSizes && is_traffic_[size] != 0;
+  const bool expected = counting_ && size < kSizes && is_traffic_[size] != kNotTraffic;
   bool good = seal != wire::Seal::kMalformed;
   if (good) {
     const ReceiveKey& key = c_.flows.receive_key(head.receiver);

@@ -70,6 +70,9 @@ void add_traffic(CLI::App& app, RawOptions& o) {
   g->add_option("--pcap", o.pcap, "Write what is sent to this file");
   g->add_option("--pcap-packets", o.pcap_packets, "Packets of each device to write (10000)");
   g->add_flag("--wait", o.wait, "After `ready`, wait for a line on standard input");
+  g->add_flag("--hold", o.hold,
+              "After the results, keep the devices until a line on standard input: stop a memif "
+              "relay first");
   g->add_flag("--markers", o.markers, "Print `begin NAME` and `end NAME` around measurements");
 }
 
@@ -80,6 +83,7 @@ void add_run(CLI::App& app, RawOptions& o) {
   g->add_flag("--imix", o.imix, "Or: 7:4:1 of 94, 594 and 1518");
   g->add_option("--rate", o.rate, "Packets a second of all agents, e.g. 250k, 1.5M, or max");
   g->add_option("--seconds", o.seconds, "How long (10)");
+  g->add_flag("--dry", o.dry, "Seal but do not send: what the generator itself can do");
   g->add_option("--presealed", o.presealed, "Send so many packets that were sealed before");
   g->add_option(
       "--probe", o.probe,

@@ -65,7 +65,9 @@ struct RawOptions {
   std::string json;
   std::string pcap;
   uint32_t pcap_packets = 10'000;
+  bool dry = false;
   bool wait = false;
+  bool hold = false;
   bool markers = false;
 };
 

@@ -85,6 +85,7 @@ void read_traffic(const RawOptions& raw, Traffic& out, Problems& problems) {
   if (raw.probe > 1'000'000'000) problems.add("--probe {} is too large", raw.probe);
   out.probe_every = raw.probe < 0 ? 0 : static_cast<uint32_t>(raw.probe);
   out.presealed = raw.presealed;
+  out.dry = raw.dry;
   if (raw.presealed > 4'000'000) {
     problems.add("--presealed {}: 4000000 are the most, they all stand in memory", raw.presealed);
   }

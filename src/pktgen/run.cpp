@@ -18,7 +18,7 @@ Result<void> run_traffic(const Options& options) {
   });
   console.finish_progress();
   if (!connected) return connected;
-  say_ready(options.raw.wait);
+  say_ready(fleet, options.raw.wait);
 
   Traffic traffic = options.traffic[0];
   // Where the frames carry no stamp, a few larger ones measure latency; chosen by default only.
@@ -30,8 +30,11 @@ Result<void> run_traffic(const Options& options) {
   say_marker(options.raw.markers, "end", traffic.label);
   console.finish_progress();
   fmt::print("{}", run_table(fleet, traffic, outcome));
-  if (options.raw.json.empty()) return {};
-  return write_json(options.raw.json, run_json(fleet, traffic, outcome));
+  if (!options.raw.json.empty()) {
+    if (auto r = write_json(options.raw.json, run_json(fleet, traffic, outcome)); !r) return r;
+  }
+  say_done(fleet, options.raw.hold);
+  return {};
 }
 
 }  // namespace sluice::pktgen

@@ -121,10 +121,12 @@ json Search::run() {
   double best = bisect();
   // A rate that does not hold a second time was luck: go down until one does.
   bool confirmed = false;
+  double step = raw_.resolution / 100;
   while (!interrupted() && best > 0 && !confirmed && trials_.size() < kMostTrials) {
     const Trial t = try_rate(best);
     confirmed = t.ok && !t.limited;
-    if (!confirmed) best *= 1 - raw_.resolution / 100;
+    if (!confirmed) best *= 1 - step;
+    step = std::min(2 * step, 0.2);
   }
   if (!confirmed) best = 0;
   console_.finish_progress();
@@ -171,7 +173,7 @@ Result<void> search_throughput(const Options& options) {
   });
   console.finish_progress();
   if (!connected) return connected;
-  say_ready(options.raw.wait);
+  say_ready(fleet, options.raw.wait);
 
   fmt::print("{:>6}  {:>12}  {:>9}\n", "frame", "zero loss", "frames");
   json results = json::array();
@@ -179,16 +181,20 @@ Result<void> search_throughput(const Options& options) {
     if (interrupted()) break;
     results.push_back(Search(options, fleet, t, console).run());
   }
-  if (options.raw.json.empty()) return {};
-  return write_json(options.raw.json, {{"mode", "search"},
-                                       {"sessions", options.fleet.population.agents},
-                                       {"seal", options.raw.seal},
-                                       {"trial_seconds", options.raw.trial_seconds},
-                                       {"resolution", options.raw.resolution},
-                                       {"loss_tolerance", options.raw.loss_tolerance},
-                                       {"interrupted", interrupted()},
-                                       {"results", results},
-                                       {"handshakes", handshakes_json(fleet.connector().stats())}});
+  if (!options.raw.json.empty()) {
+    const json all = {{"mode", "search"},
+                      {"sessions", options.fleet.population.agents},
+                      {"seal", options.raw.seal},
+                      {"trial_seconds", options.raw.trial_seconds},
+                      {"resolution", options.raw.resolution},
+                      {"loss_tolerance", options.raw.loss_tolerance},
+                      {"interrupted", interrupted()},
+                      {"results", results},
+                      {"handshakes", handshakes_json(fleet.connector().stats())}};
+    if (auto r = write_json(options.raw.json, all); !r) return r;
+  }
+  say_done(fleet, options.raw.hold);
+  return {};
 }
 
 }  // namespace sluice::pktgen

@@ -34,6 +34,7 @@ void Sender::make_order() {
 
 void Sender::begin(const Traffic& traffic, double pps) {
   traffic_ = &traffic;
+  out_.set_dry(traffic.dry);
   stray_below_ = static_cast<uint32_t>(traffic.stray * 4294967295.0);
   at_ = size_at_ = 0;
   until_probe_ = traffic.probe_every;

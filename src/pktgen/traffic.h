@@ -59,6 +59,7 @@ struct Traffic {
   uint32_t probe_every = 0;
   uint32_t presealed = 0;
   uint32_t open_every = 64;
+  bool dry = false;  // packets are made and sealed, then dropped instead of sent
   double stray = 0;  // share of packets that leave by another queue than their agent's
   std::vector<Flood> floods;
   double flood_from = 0;

@@ -6,6 +6,7 @@
 namespace sluice::pktgen {
 
 unsigned Transmitter::flush() noexcept {
+  if (dry_) return drop();
   unsigned sent = 0;
   for (uint16_t q = 0; q < boxes_.size(); ++q) {
     Box& b = boxes_[q];
@@ -25,7 +26,7 @@ unsigned Transmitter::flush() noexcept {
 unsigned Transmitter::drop() noexcept {
   const unsigned dropped = waiting_;
   for (Box& b : boxes_) {
-    for (; b.begin != b.end; ++b.begin) rte_pktmbuf_free(b.packets[b.begin]);
+    rte_pktmbuf_free_bulk(b.packets + b.begin, b.end - b.begin);
     b.begin = b.end = 0;
   }
   waiting_ = 0;

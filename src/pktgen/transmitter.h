@@ -21,6 +21,8 @@ class Transmitter {
   Transmitter& operator=(const Transmitter&) = delete;
 
   uint16_t queues() const { return static_cast<uint16_t>(boxes_.size()); }
+  // What is flushed is freed instead of sent.
+  void set_dry(bool dry) { dry_ = dry; }
   bool empty() const noexcept { return waiting_ == 0; }
   bool room() const noexcept { return waiting_ < kBurst; }
   // At most kBurst between two times that it is empty.
@@ -42,6 +44,7 @@ class Transmitter {
   std::vector<Box> boxes_;
   CaptureRing* capture_;
   unsigned waiting_ = 0;
+  bool dry_ = false;
 };
 
 }  // namespace sluice::pktgen
