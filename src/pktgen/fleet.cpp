@@ -86,6 +86,10 @@ Result<std::unique_ptr<Fleet>> Fleet::start(const FleetOptions& options) {
   for (size_t i = 0; i < options.devices.size(); ++i) {
     if (auto r = fleet->start_device(i); !r) return tl::unexpected(r.error());
   }
+  // All devices first: a relay over memif connects to every socket at its start, once.
+  for (size_t i = 0; i < options.devices.size(); ++i) {
+    if (auto r = fleet->prepare_flows(i); !r) return tl::unexpected(r.error());
+  }
   if (auto r = fleet->start_workers(); !r) return tl::unexpected(r.error());
   return fleet;
 }
@@ -105,19 +109,24 @@ Result<void> Fleet::start_device(size_t index) {
     if (!ring) return tl::unexpected(ring.error());
     d->capture = std::move(*ring);
   }
-  if (all_zero(d->options.relay_mac)) {
-    if (auto r = find_relay(*d); !r) return r;
+  devices_.push_back(std::move(d));
+  return {};
+}
+
+Result<void> Fleet::prepare_flows(size_t index) {
+  Device& d = *devices_[index];
+  if (all_zero(d.options.relay_mac)) {
+    if (auto r = find_relay(d); !r) return r;
   }
   const auto step = static_cast<uint32_t>(options_.devices.size());
   const uint32_t agents = options_.population.agents;
   const auto count = static_cast<uint32_t>((agents - index + step - 1) / step);
-  d->flows = std::make_unique<FlowTable>(count);
+  d.flows = std::make_unique<FlowTable>(count);
   for (uint32_t local = 0; local < count; ++local) {
-    Flow& f = d->flows->flows[local];
-    set_header(f, d->options, d->port->mac(), local * step + static_cast<uint32_t>(index));
+    Flow& f = d.flows->flows[local];
+    set_header(f, d.options, d.port->mac(), local * step + static_cast<uint32_t>(index));
     f.queue = static_cast<uint8_t>(local % options_.queues);
   }
-  devices_.push_back(std::move(d));
   return {};
 }
 

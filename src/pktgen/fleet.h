@@ -56,6 +56,7 @@ class Fleet {
 
   explicit Fleet(const FleetOptions& options) : options_(options) {}
   Result<void> start_device(size_t index);
+  Result<void> prepare_flows(size_t index);
   Result<void> find_relay(Device& d);
   Result<void> start_workers();
 
