@@ -187,5 +187,10 @@ int run(int argc, char** argv) {
 }  // namespace sluice::pktgen
 
 int main(int argc, char** argv) {
-  return sluice::pktgen::run(argc, argv);
+  try {
+    return sluice::pktgen::run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "sluice-pktgen: not enough memory: an agent takes 1.5 KB, lower --agents\n");
+    return sluice::info(sluice::ErrorCode::kResource).exit_code;
+  }
 }

@@ -54,6 +54,10 @@ void read_floods(const RawOptions& raw, Traffic& out, Problems& problems) {
                    "random, forged, forged-away, replay, unknown, hello, badmac");
       continue;
     }
+    const auto same = [&](const Flood& f) { return kind == name(f.kind); };
+    if (std::any_of(out.floods.begin(), out.floods.end(), same)) {
+      problems.add("--flood {} stands twice: add up their rates", kind);
+    }
     out.floods.push_back({static_cast<FloodKind>(found - std::begin(kFloodNames)),
                           read_rate(text.substr(colon + 1), "--flood", problems)});
   }
