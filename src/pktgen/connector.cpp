@@ -12,6 +12,9 @@ constexpr uint64_t kLongestPauseMs = 4000;
 constexpr uint64_t kHelloLifeMs = 4500;  // then a fresh one, as an agent does
 constexpr uint8_t kConfirmations = 4;
 constexpr uint8_t kCookiesTaken = 4;
+// At one time: each new one takes a third of a millisecond while answers wait, and a relay looks at
+// 16 of a burst, so repetitions in step would lose each other again and again.
+constexpr int kHellosPerPoll = 4;
 
 wire::FrameHeader frame_of(wire::FrameType type, uint16_t extension, uint64_t call) {
   return {uint8_t(type), 0, extension, 0, call};
@@ -59,8 +62,8 @@ bool Connector::poll() {
 }
 
 void Connector::start_greetings(uint64_t now_ms) {
-  // A few at a time: each is a third of a millisecond, and answers wait meanwhile.
-  for (int i = 0; i < 4 && !to_greet_.empty() && waiting_.size() < options_.window; ++i) {
+  for (int i = 0; i < kHellosPerPoll && !to_greet_.empty() && waiting_.size() < options_.window;
+       ++i) {
     const uint32_t agent = to_greet_.front();
     to_greet_.pop_front();
     greet(agent, now_ms);
@@ -170,11 +173,13 @@ void Connector::confirm(uint32_t agent, uint64_t now_ms) {
 }
 
 void Connector::check_timers(uint64_t now_ms) {
-  for (auto it = waiting_.begin(); it != waiting_.end();) {
+  int sent = 0;
+  for (auto it = waiting_.begin(); it != waiting_.end() && sent < kHellosPerPoll;) {
     const uint32_t agent = *it;
     AgentSession& s = sessions_[agent];
     ++it;
     if (now_ms < s.due_ms) continue;
+    ++sent;
     ++s.tries;
     if (s.greeting && now_ms < s.greeting->made_ms + kHelloLifeMs) {
       ++stats_.retries;
