@@ -1,4 +1,4 @@
-#include "feeder.h"
+#include "bench/feeder.h"
 
 #include <algorithm>
 #include <random>

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "in_memory.h"
+#include "bench/in_memory.h"
 #include "wire/tunnel.h"
 
 struct rte_mbuf;

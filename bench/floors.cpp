@@ -1,4 +1,4 @@
-#include "floors.h"
+#include "bench/floors.h"
 
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>

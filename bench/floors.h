@@ -2,7 +2,7 @@
 // opening and sealing the same packets, and receiving and sending them.
 #pragma once
 
-#include "feeder.h"
+#include "bench/feeder.h"
 
 namespace sluice::bench {
 

@@ -1,4 +1,4 @@
-#include "in_memory.h"
+#include "bench/in_memory.h"
 
 #include <fstream>
 

@@ -13,9 +13,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
-#include "feeder.h"
-#include "floors.h"
-#include "measure.h"
+#include "bench/feeder.h"
+#include "bench/floors.h"
+#include "bench/measure.h"
 
 namespace sluice::bench {
 namespace {

@@ -12,9 +12,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "bench/feeder.h"
+#include "bench/measure.h"
 #include "dataplane/stages.h"
-#include "feeder.h"
-#include "measure.h"
 
 namespace sluice::bench {
 namespace {

@@ -19,11 +19,15 @@ MAY_INCLUDE = {
     # The replay window is a header of fabric without DPDK: the agent keeps the same one.
     "agent": {"agent", "http", "base", "wire", "crypto", "fabric/replay_window.h"},
     "cli": {"cli", "http", "base"},
+    # Of the agent, what makes a session; of fabric, headers of plain values.
+    "pktgen": {"pktgen", "base", "wire", "crypto", "agent/handshake.h", "agent/session.h", "agent/edges.h",
+               "fabric/replay_window.h", "fabric/topology.h"},
 }
 LIBRARIES = [
-    (re.compile(r"^rte_"), {"src/dataplane", "src/fabric/rcu.h", "src/fabric/mailbox.cpp", "tests/packet", "bench"}, "DPDK"),
+    (re.compile(r"^rte_"), {"src/dataplane", "src/fabric/rcu.h", "src/fabric/mailbox.cpp", "src/pktgen", "tests/packet", "bench"}, "DPDK"),
     (re.compile(r"^intel-ipsec-mb"), {"src/crypto"}, "IPsec-MB"),
     (re.compile(r"^sodium"), {"src/crypto", "tests/reference", "tests/unit"}, "libsodium"),
+    (re.compile(r"^pcap"), {"src/pktgen"}, "libpcap"),
     (re.compile(r"^sqlite3"), {"src/control", "tests/unit"}, "SQLite"),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
