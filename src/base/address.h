@@ -1,6 +1,7 @@
 // A virtual address: 48 bits, 16-bit tenant and 32-bit node (wire.md §1).
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -16,7 +17,7 @@ struct VirtualAddress {
   static constexpr VirtualAddress from_u64(uint64_t v) {
     return {static_cast<uint16_t>(v >> 32), static_cast<uint32_t>(v)};
   }
-  friend constexpr bool operator==(const VirtualAddress&, const VirtualAddress&) = default;
+  friend constexpr auto operator<=>(const VirtualAddress&, const VirtualAddress&) = default;
 };
 
 // `7:0001.a3f0`: tenant in decimal without leading zeros, node as eight lower-case hex digits.

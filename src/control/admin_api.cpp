@@ -144,8 +144,8 @@ http::Response AdminApi::edges() {
                    {"from_did", crypto::to_did(from.identity)},
                    {"to", to.name},
                    {"to_did", crypto::to_did(to.identity)},
-                   {"right", name_of(e.right)},
-                   {"seal", "full"},
+                   {"right", name_of(e.terms.right)},
+                   {"seal", name_of(e.terms.seal)},
                    {"source", "config"},
                    {"packets", record.packets.get()},
                    {"bytes", record.bytes.get()}});

@@ -62,7 +62,7 @@ void Channel::sync_edges(uint32_t agent) {
     edge.set_peer(peer.identity.data(), peer.identity.size());
     edge.set_address(peer.address.to_u64());
     edge.set_name(peer.name);
-    edge.set_right(static_cast<pb::Right>(e.right));
+    edge.set_right(static_cast<pb::Right>(e.terms.right));
     edge.mutable_peer_enrol()->ParseFromArray(peer.enrol.data(),
                                               static_cast<int>(peer.enrol.size()));
     const size_t size = edge.ByteSizeLong() + 4;

@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "crypto/identity.h"
+#include "fabric/records.h"
 #include "fabric/topology.h"
 #include "wire/ip.h"
 
@@ -40,6 +41,8 @@ struct LimitsConfig {
   uint32_t agents = 4096;
   uint32_t edges = 65536;
   uint32_t sessions = 16384;
+  uint32_t rates = 256;         // different limits that agents and pairs name
+  uint32_t tenants = 64;        // tenants with a rate
   uint32_t packet_buffers = 0;  // 0: computed from ports, queues and workers
 };
 
@@ -50,6 +53,22 @@ struct AdminConfig {
 
 enum class ControlScheduling : uint8_t { kAuto, kFifo, kNormal };
 
+// A token bucket over packets, bytes (of the UDP payload), or both; 0: that measure is not limited.
+struct RateConfig {
+  uint64_t packets_per_s = 0;
+  uint64_t bytes_per_s = 0;
+  uint32_t burst_ms = 10;
+
+  bool limited() const { return packets_per_s != 0 || bytes_per_s != 0; }
+  friend auto operator<=>(const RateConfig&, const RateConfig&) = default;
+};
+
+struct TrustTenant {
+  int line = 0;
+  uint16_t id = 0;
+  RateConfig rate;  // of all its agents together
+};
+
 struct TrustAgent {
   int line = 0;
   std::string name;
@@ -57,6 +76,7 @@ struct TrustAgent {
   uint16_t tenant = 0;
   Buffer enrol;  // Signed Enrol statement, verified when loaded
   ByteArray<32> e2e_key{};
+  RateConfig rate;  // of all that it sends
 };
 
 enum class EdgeRight : uint8_t { kMaySend = 1, kMayOpen = 2, kReplyOnly = 3 };
@@ -67,9 +87,13 @@ struct TrustPair {
   std::string to;
   EdgeRight forward = EdgeRight::kMaySend;   // from -> to
   EdgeRight backward = EdgeRight::kMaySend;  // to -> from
+  fabric::SealPolicy seal = fabric::SealPolicy::kFull;
+  RateConfig forward_rate;
+  RateConfig backward_rate;
 };
 
 struct TrustConfig {
+  std::vector<TrustTenant> tenants;
   std::vector<TrustAgent> agents;
   std::vector<TrustPair> pairs;
 };
@@ -103,6 +127,7 @@ LoadedConfig load_config(const std::string& path);
 // As the YAML spells them.
 std::string_view name_of(fabric::EalMode mode);
 std::string_view name_of(EdgeRight right);
+std::string_view name_of(fabric::SealPolicy seal);
 
 // The effective configuration as YAML, defaults included.
 std::string print_config(const Config& config);

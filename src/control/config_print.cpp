@@ -87,17 +87,31 @@ std::string print_topology(const fabric::Topology& t) {
   return out + fmt::format("worker:\n  idle: {}\n  burst: {}\n", name_of(t.idle), t.burst);
 }
 
+std::string print_rate(std::string_view key, const RateConfig& r) {
+  if (!r.limited()) return {};
+  return fmt::format("      {}: {{ packets_per_s: {}, bytes_per_s: {}, burst_ms: {} }}\n", key,
+                     r.packets_per_s, r.bytes_per_s, r.burst_ms);
+}
+
 std::string print_trust(const TrustConfig& t) {
-  std::string out = fmt::format("trust:\n  agents:{}\n", t.agents.empty() ? " []" : "");
+  std::string out = fmt::format("trust:\n  tenants:{}\n", t.tenants.empty() ? " []" : "");
+  for (const auto& tenant : t.tenants) {
+    out += fmt::format("    - id: {}\n{}", tenant.id, print_rate("rate", tenant.rate));
+  }
+  out += fmt::format("  agents:{}\n", t.agents.empty() ? " []" : "");
   for (const auto& a : t.agents) {
     out += fmt::format("    - name: {}\n      did: {}\n      tenant: {}\n      enrol: {}\n",
                        quoted(a.name), quoted(crypto::to_did(a.identity)), a.tenant,
                        quoted(crypto::to_base64(a.enrol)));
+    out += print_rate("rate", a.rate);
   }
   out += fmt::format("  pairs:{}\n", t.pairs.empty() ? " []" : "");
   for (const auto& p : t.pairs) {
-    out += fmt::format("    - from: {}\n      to: {}\n      forward: {}\n      backward: {}\n",
-                       quoted(p.from), quoted(p.to), name_of(p.forward), name_of(p.backward));
+    out += fmt::format(
+        "    - from: {}\n      to: {}\n      forward: {}\n      backward: {}\n      seal: {}\n",
+        quoted(p.from), quoted(p.to), name_of(p.forward), name_of(p.backward), name_of(p.seal));
+    out += print_rate("forward_rate", p.forward_rate);
+    out += print_rate("backward_rate", p.backward_rate);
   }
   return out;
 }
@@ -128,6 +142,18 @@ std::string_view name_of(EdgeRight right) {
   return "";
 }
 
+std::string_view name_of(fabric::SealPolicy seal) {
+  switch (seal) {
+    case fabric::SealPolicy::kFull:
+      return "full";
+    case fabric::SealPolicy::kHeader:
+      return "header";
+    case fabric::SealPolicy::kAny:
+      return "any";
+  }
+  return "";
+}
+
 std::string print_config(const Config& c) {
   std::string out = fmt::format("log:\n  level: {}\n", quoted(c.log_level));
   out += print_topology(c.topology);
@@ -142,8 +168,11 @@ std::string print_config(const Config& c) {
       "  unconfirmed_s: {}\n  agent_lanes: {}\n",
       c.handshake.under_load_per_s, c.handshake.under_load_burst, c.handshake.session_life_s,
       c.handshake.unconfirmed_s, c.handshake.agent_lanes);
-  out += fmt::format("limits:\n  agents: {}\n  edges: {}\n  sessions: {}\n  packet_buffers: {}\n",
-                     c.limits.agents, c.limits.edges, c.limits.sessions, c.limits.packet_buffers);
+  out += fmt::format(
+      "limits:\n  agents: {}\n  edges: {}\n  sessions: {}\n  rates: {}\n  tenants: {}\n"
+      "  packet_buffers: {}\n",
+      c.limits.agents, c.limits.edges, c.limits.sessions, c.limits.rates, c.limits.tenants,
+      c.limits.packet_buffers);
   out += fmt::format("admin:\n  socket: {}\n  group: {}\n", quoted(c.admin.socket),
                      quoted(c.admin.group));
   return out + print_trust(c.trust);

@@ -68,17 +68,47 @@ std::string read_enrol(std::string_view text, const std::optional<ByteArray<32>>
   return {};
 }
 
+void read_rate(const Section& parent, std::string_view key, RateConfig& out) {
+  const Section s = parent.section(key, {"packets_per_s", "bytes_per_s", "burst_ms"});
+  s.number("packets_per_s", out.packets_per_s, 1, 1'000'000'000);
+  s.number("bytes_per_s", out.bytes_per_s, 1, 1'000'000'000'000);
+  s.number("burst_ms", out.burst_ms, 1, 10'000);
+  if (s.line() != 0 && !out.limited()) {
+    parent.problem(s.line(), key, "limits nothing; give packets_per_s, bytes_per_s or both");
+  }
+}
+
 // Reads the agents, then the pairs that name them.
 class TrustReader {
  public:
   TrustReader(Problems& problems, const std::optional<ByteArray<32>>& relay_key)
       : problems_(problems), relay_key_(relay_key) {}
 
+  TrustTenant read_tenant(const YamlNode& node, size_t index) {
+    const Section s(problems_, &node, fmt::format("trust.tenants[{}]", index + 1), {"id", "rate"});
+    TrustTenant tenant;
+    tenant.line = node.line;
+    if (s.require("id", "give the tenant's number, 1 to 65535") &&
+        s.number("id", tenant.id, 1, 65535)) {
+      const auto [at, fresh] = tenants_.emplace(tenant.id, node.line);
+      if (!fresh) {
+        s.problem(s.line_of("id"), "id",
+                  fmt::format("tenant {} is listed on line {} too; a tenant is listed once",
+                              tenant.id, at->second));
+      }
+    }
+    if (s.require("rate", "give what all its agents together may send")) {
+      read_rate(s, "rate", tenant.rate);
+    }
+    return tenant;
+  }
+
   TrustAgent read_agent(const YamlNode& node, size_t index) {
     const Section s(problems_, &node, item_place("trust.agents", node, index),
-                    {"name", "did", "tenant", "enrol"});
+                    {"name", "did", "tenant", "enrol", "rate"});
     TrustAgent agent;
     agent.line = node.line;
+    read_rate(s, "rate", agent.rate);
     const bool named = read_name(s, agent);
     const bool known = read_did(s, agent);
     const bool placed = s.require("tenant", "give the tenant's number, 1 to 65535") &&
@@ -99,7 +129,7 @@ class TrustReader {
 
   TrustPair read_pair(const YamlNode& node, size_t index) {
     const Section s(problems_, &node, fmt::format("trust.pairs[{}]", index + 1),
-                    {"from", "to", "forward", "backward"});
+                    {"from", "to", "forward", "backward", "seal", "forward_rate", "backward_rate"});
     TrustPair pair;
     pair.line = node.line;
     const auto from = read_member(s, "from", pair.from);
@@ -109,6 +139,12 @@ class TrustReader {
                                        {"reply_only", EdgeRight::kReplyOnly}};
     s.choice("forward", pair.forward, rights);
     s.choice("backward", pair.backward, rights);
+    s.choice<fabric::SealPolicy>("seal", pair.seal,
+                                 {{"full", fabric::SealPolicy::kFull},
+                                  {"header", fabric::SealPolicy::kHeader},
+                                  {"any", fabric::SealPolicy::kAny}});
+    read_rate(s, "forward_rate", pair.forward_rate);
+    read_rate(s, "backward_rate", pair.backward_rate);
     if (from && to) check_pair(s, pair, *from, *to);
     return pair;
   }
@@ -208,6 +244,7 @@ class TrustReader {
 
   Problems& problems_;
   const std::optional<ByteArray<32>>& relay_key_;
+  std::map<uint16_t, int> tenants_;                           // line of the first
   std::map<std::string, int> names_;                          // line of the first
   std::map<crypto::PublicKey, int> identities_;               // line of the first
   std::map<std::string, uint16_t> agents_;                    // tenant, 0 if unreadable
@@ -218,8 +255,17 @@ class TrustReader {
 
 void read_trust(const Section& root, const std::optional<ByteArray<32>>& relay_key,
                 const LimitsConfig& limits, TrustConfig& out) {
-  const Section s = root.section("trust", {"agents", "pairs"});
+  const Section s = root.section("trust", {"tenants", "agents", "pairs"});
   TrustReader reader(root.problems(), relay_key);
+  const auto tenants = s.list("tenants");
+  for (size_t i = 0; i < tenants.size(); ++i) {
+    out.tenants.push_back(reader.read_tenant(tenants[i], i));
+  }
+  if (tenants.size() > limits.tenants) {
+    s.problem(tenants[limits.tenants].line, "tenants",
+              fmt::format("{} tenants are listed, but limits.tenants is {}; raise it",
+                          tenants.size(), limits.tenants));
+  }
   const auto agents = s.list("agents");
   for (size_t i = 0; i < agents.size(); ++i) out.agents.push_back(reader.read_agent(agents[i], i));
   if (agents.size() > limits.agents) {

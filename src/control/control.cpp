@@ -31,7 +31,9 @@ fabric::ArenaSizes arena_sizes(const Config& config) {
           .edges = config.limits.edges,
           .sessions = config.limits.sessions,
           .lanes_in = config.handshake.agent_lanes,
-          .workers = static_cast<uint32_t>(config.topology.workers.size())};
+          .workers = static_cast<uint32_t>(config.topology.workers.size()),
+          .rates = config.limits.rates,
+          .tenants = config.limits.tenants};
 }
 
 Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> store,
@@ -101,6 +103,7 @@ unsigned Control::poll() {
   busy = handshakes_.poll() || busy;
   busy = channel_.poll() || busy;
   sessions_.poll();
+  trust_.rates().poll();
   busy = revocations_.poll() || busy;
   if (handshakes_.backlog()) return 0;
   return busy ? kBusyUs : kIdleUs;

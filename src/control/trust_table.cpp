@@ -29,6 +29,7 @@ Result<uint32_t> TrustTable::add_agent(const AgentRow& row) {
   entry.identity = row.identity;
   entry.name = row.name;
   entry.address = {row.tenant, row.node};
+  addresses_.insert(entry.address);
   fabric::Agent& record = arena_.agents()[index];
   record.tenant = row.tenant;
   record.address = entry.address.to_u64();
@@ -61,10 +62,7 @@ std::vector<uint32_t> TrustTable::reconcile(const Snapshot& snapshot) {
 VirtualAddress TrustTable::fresh_address(uint16_t tenant) const {
   for (;;) {
     const VirtualAddress address{tenant, static_cast<uint32_t>(crypto::random_u64())};
-    const bool taken =
-        address.node == 0 || std::any_of(agents_.begin(), agents_.end(),
-                                         [&](const auto& a) { return a.address == address; });
-    if (!taken) return address;
+    if (address.node != 0 && !addresses_.contains(address)) return address;
   }
 }
 
@@ -95,6 +93,8 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
                             arena_.sizes().edges, trust.pairs.size()));
   }
 
+  if (auto r = rates_.apply(trust); !r) return tl::unexpected(r.error());
+
   TrustChange change;
   std::set<uint32_t> touched;
   std::map<std::string, uint32_t> index_of;
@@ -118,6 +118,9 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
     entry->name = a.name;
     entry->enrol = a.enrol;
     entry->configured = true;
+    fabric::Agent& record = arena_.agents()[entry->index];
+    record.buckets.store(rates_.index_of(a.rate), std::memory_order_release);
+    record.tenant_slot.store(rates_.slot_of_tenant(a.tenant), std::memory_order_release);
     configured.insert(entry->index);
     index_of[a.name] = entry->index;
   }
@@ -129,12 +132,12 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
     change.removed.push_back(entry.index);
   }
 
-  std::map<std::pair<uint32_t, uint32_t>, EdgeRight> wanted;
+  std::map<std::pair<uint32_t, uint32_t>, EdgeTerms> wanted;
   for (const auto& p : trust.pairs) {
     const uint32_t a = index_of.at(p.from), b = index_of.at(p.to);
     if (agents_[a].revoked || agents_[b].revoked) continue;
-    wanted[{a, b}] = p.forward;
-    wanted[{b, a}] = p.backward;
+    wanted[{a, b}] = {p.forward, p.seal, p.forward_rate};
+    wanted[{b, a}] = {p.backward, p.seal, p.backward_rate};
     ++change.pairs;
   }
   std::vector<uint32_t> stale;
@@ -142,20 +145,18 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
     const auto w = wanted.find({e.from, e.to});
     const auto back = wanted.find({e.to, e.from});
     const auto other = slot_of_pair_.find({e.to, e.from});
-    // Rights never change in place: workers read them without synchronisation. A pair with another
-    // right is a new pair.
-    const bool same = w != wanted.end() && back != wanted.end() && w->second == e.right &&
+    const bool same = w != wanted.end() && back != wanted.end() && w->second == e.terms &&
                       other != slot_of_pair_.end() &&
-                      edges_.at(other->second).right == back->second;
+                      edges_.at(other->second).terms == back->second;
     if (!same) stale.push_back(slot);
   }
   for (const uint32_t slot : stale) {
     touched.insert(edges_[slot].from);
     close_slot(slot, fabric::EdgeState::kRevoked);
   }
-  for (const auto& [pair, right] : wanted) {
+  for (const auto& [pair, terms] : wanted) {
     if (pair.first > pair.second || slot_of_pair_.contains(pair)) continue;
-    if (!open_pair(pair.first, pair.second, right, wanted[{pair.second, pair.first}])) {
+    if (!open_pair(pair.first, pair.second, terms, wanted[{pair.second, pair.first}])) {
       ++change.waiting;
       continue;
     }
@@ -237,7 +238,7 @@ uint32_t TrustTable::take_slot() {
   return next_slot_ < arena_.edges().size() ? next_slot_++ : fabric::kNone;
 }
 
-bool TrustTable::open_pair(uint32_t a, uint32_t b, EdgeRight ab, EdgeRight ba) {
+bool TrustTable::open_pair(uint32_t a, uint32_t b, const EdgeTerms& ab, const EdgeTerms& ba) {
   const uint32_t slots[2] = {take_slot(), take_slot()};
   if (slots[0] == fabric::kNone || slots[1] == fabric::kNone) {
     // Only while slots rest: the next reload finds them free.
@@ -258,11 +259,15 @@ bool TrustTable::open_pair(uint32_t a, uint32_t b, EdgeRight ab, EdgeRight ba) {
     e.source = i == 0 ? a : b;
     e.target = i == 0 ? b : a;
     e.opposite_label = labels[1 - i];
-    e.right = static_cast<uint8_t>(i == 0 ? ab : ba);
+    const EdgeTerms& terms = i == 0 ? ab : ba;
+    e.right = static_cast<uint8_t>(terms.right);
+    e.seal = terms.seal;
+    e.buckets = rates_.index_of(terms.rate);
+    e.rate = {};
     e.packets.set(0);
     e.bytes.set(0);
     e.tenant = agents_[e.source].address.tenant;
-    const EdgeEntry entry{slots[i], e.source, e.target, i == 0 ? ab : ba, labels[i]};
+    const EdgeEntry entry{slots[i], e.source, e.target, terms, labels[i]};
     edges_[slots[i]] = entry;
     slot_of_pair_[{entry.from, entry.to}] = slots[i];
     e.state.store(uint32_t(fabric::EdgeState::kOpen), std::memory_order_release);

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "control/config.h"
+#include "control/rates.h"
 #include "control/store_rows.h"
 #include "crypto/identity.h"
 #include "fabric/arena.h"
@@ -33,11 +35,21 @@ struct AgentEntry {
   uint64_t last_hello_ms = 0;  // highest time of an accepted HELLO, in memory only
 };
 
+// What one direction of a pair may do. Workers read an edge's terms without synchronisation, so
+// they never change in place: a pair on other terms is a new pair.
+struct EdgeTerms {
+  EdgeRight right = EdgeRight::kMaySend;
+  fabric::SealPolicy seal = fabric::SealPolicy::kFull;
+  RateConfig rate;
+
+  friend bool operator==(const EdgeTerms&, const EdgeTerms&) = default;
+};
+
 struct EdgeEntry {
   uint32_t slot = fabric::kNone;
   uint32_t from = fabric::kNone;  // agent indices
   uint32_t to = fabric::kNone;
-  EdgeRight right = EdgeRight::kMaySend;
+  EdgeTerms terms;
   uint32_t label = 0;
 };
 
@@ -51,7 +63,8 @@ struct TrustChange {
 
 class TrustTable {
  public:
-  TrustTable(fabric::Arena& arena, const Clock& clock) : arena_(arena), clock_(clock) {}
+  TrustTable(fabric::Arena& arena, const Clock& clock)
+      : arena_(arena), clock_(clock), rates_(arena, clock) {}
 
   // What the store knows, at start: addresses, names and revocations, none of them configured yet.
   void restore(const Snapshot& snapshot);
@@ -74,6 +87,7 @@ class TrustTable {
   const std::vector<AgentEntry>& agents() const { return agents_; }
   std::vector<EdgeEntry> edges_of(uint32_t agent) const;
   const std::map<uint32_t, EdgeEntry>& edges() const { return edges_; }
+  Rates& rates() { return rates_; }
 
   // Step 1 of a revocation: one atomic store, then the table catches up.
   void mark_revoked(AgentEntry& agent, const std::string& reason, uint64_t at_ms);
@@ -83,12 +97,14 @@ class TrustTable {
  private:
   Result<uint32_t> add_agent(const AgentRow& row);
   VirtualAddress fresh_address(uint16_t tenant) const;
-  bool open_pair(uint32_t a, uint32_t b, EdgeRight ab, EdgeRight ba);
+  bool open_pair(uint32_t a, uint32_t b, const EdgeTerms& ab, const EdgeTerms& ba);
   uint32_t take_slot();
   void close_slot(uint32_t slot, fabric::EdgeState state);
 
   fabric::Arena& arena_;
   const Clock& clock_;
+  Rates rates_;
+  std::set<VirtualAddress> addresses_;  // of all agents ever
   std::vector<AgentEntry> agents_;
   std::map<crypto::PublicKey, uint32_t> by_identity_;
   std::map<crypto::PublicKey, RevocationRow> revocations_;  // also of identities without a row

@@ -144,8 +144,10 @@ DropReason charge(const Tables& t, uint64_t now, fabric::Edge& edge, fabric::Age
                   uint32_t bytes) noexcept {
   fabric::RateState edge_next, agent_next, tenant_next;
   fabric::TenantShare* share = nullptr;
-  if (agent.tenant_slot != fabric::kNone) {
-    share = &t.shares[agent.tenant_slot];
+  const uint32_t buckets = agent.buckets.load(std::memory_order_acquire);
+  if (const uint32_t slot = agent.tenant_slot.load(std::memory_order_acquire);
+      slot != fabric::kNone) {
+    share = &t.shares[slot];
     share->offered_packets.add(1);
     share->offered_bytes.add(bytes);
   }
@@ -153,15 +155,14 @@ DropReason charge(const Tables& t, uint64_t now, fabric::Edge& edge, fabric::Age
       !conforms(t.rates[edge.buckets], edge.rate, now, bytes, edge_next)) {
     return DropReason::kEdgeRate;
   }
-  if (agent.buckets != fabric::kNone &&
-      !conforms(t.rates[agent.buckets], agent.rate, now, bytes, agent_next)) {
+  if (buckets != fabric::kNone && !conforms(t.rates[buckets], agent.rate, now, bytes, agent_next)) {
     return DropReason::kAgentRate;
   }
   if (share != nullptr && !conforms(share->limit(), share->state, now, bytes, tenant_next)) {
     return DropReason::kTenantRate;
   }
   if (edge.buckets != fabric::kNone) edge.rate = edge_next;
-  if (agent.buckets != fabric::kNone) agent.rate = agent_next;
+  if (buckets != fabric::kNone) agent.rate = agent_next;
   if (share != nullptr) share->state = tenant_next;
   return DropReason::kNone;
 }

@@ -132,8 +132,9 @@ struct alignas(64) Agent {
   std::atomic<uint32_t> owner{0};        // worker; changed by the old owner alone
   uint32_t tenant = 0;
   uint64_t address = 0;
-  uint32_t buckets = kNone;      // index into rates
-  uint32_t tenant_slot = kNone;  // its tenant's share on each worker; kNone: not limited
+  std::atomic<uint32_t> buckets{kNone};  // index into rates
+  std::atomic<uint32_t> tenant_slot{
+      kNone};  // its tenant's share on each worker; kNone: not limited
   uint8_t reserved0[32] = {};
   // Line 1. Owner: packets and bytes that the agent sent, and through which worker they arrive.
   Counter packets;
