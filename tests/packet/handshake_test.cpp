@@ -53,7 +53,7 @@ TEST_F(Handshake, WelcomeSaysWhatTheProtocolSays) {
   EXPECT_EQ(w->relay_epoch, r.control->epoch());
   EXPECT_EQ(w->mtu, 1500);
   EXPECT_EQ(w->send_lanes, 1);
-  EXPECT_EQ(w->receive_lanes, 1);
+  EXPECT_EQ(w->receive_lanes, 2) << "one for each worker that seals";
   EXPECT_NEAR(double(w->relay_time_ms), double(r.clock.unix_ms()), 2000);
 }
 

@@ -12,6 +12,7 @@
 #include <rte_ring.h>
 
 #include "control.pb.h"
+#include "packet/guard.h"
 
 namespace rig {
 
@@ -113,9 +114,11 @@ Rig::~Rig() {
   posted.clear();
   // Whatever the test did, every buffer is back once the rings are empty and rings' leftovers sent.
   for (int i = 0; i < 40; ++i) {
-    for (unsigned w = 0; w < setup_.workers; ++w) plane->worker(w).poll_once();
+    poll_workers();
     drain_all();
   }
+  EXPECT_EQ(take_trespasses(), "");
+  EXPECT_TRUE(strayed_ == 0 || counters().at("handed_out") > 0);
   for (auto take : {&fabric::Mailboxes::take_rekey, &fabric::Mailboxes::take_frame,
                     &fabric::Mailboxes::take_hello}) {
     while ((plane->mailboxes().*take)()) {
@@ -227,6 +230,7 @@ void Rig::inject(unsigned port, const Buf& frame, unsigned queue) {
   }
   std::memcpy(rte_pktmbuf_append(m, static_cast<uint16_t>(frame.size())), frame.data(),
               frame.size());
+  m->ol_flags |= rx_flags;
   ASSERT_EQ(rte_ring_enqueue(ports_[port]->rx[queue], m), 0);
 }
 
@@ -253,20 +257,36 @@ std::vector<Buf> Rig::drain_all() {
 }
 
 void Rig::poll_workers() {
-  for (unsigned w = 0; w < setup_.workers; ++w) plane->worker(w).poll_once();
+  uint64_t waiting = 0;
+  for (unsigned w = 0; w < setup_.workers; ++w) poll_worker(w);
+  for (unsigned w = 0; w < setup_.workers; ++w) {
+    waiting += arena->counters(w).handed_out.get() - arena->counters(w).handed_in.get();
+  }
+  if (waiting != 0) {
+    for (unsigned w = 0; w < setup_.workers; ++w) poll_worker(w);
+  }
+}
+
+unsigned Rig::poll_worker(unsigned w) {
+  const WorkerGuard guard;
+  return plane->worker(w).poll_once();
 }
 
 void Rig::poll(unsigned rounds) {
   for (unsigned i = 0; i < rounds; ++i) {
     poll_workers();
-    if (control) control->poll();
-    std::deque<std::function<void()>> ready;
-    {
-      const std::lock_guard lock(posted_mutex);
-      ready.swap(posted);
-    }
-    for (auto& f : ready) f();
+    poll_control();
   }
+}
+
+void Rig::poll_control() {
+  if (control) control->poll();
+  std::deque<std::function<void()>> ready;
+  {
+    const std::lock_guard lock(posted_mutex);
+    ready.swap(posted);
+  }
+  for (auto& f : ready) f();
 }
 
 bool Rig::poll_until(const std::function<bool()>& done, std::chrono::seconds limit) {
@@ -287,7 +307,12 @@ Buf Rig::hello_frame(Agent& a, oracle::HelloOptions options) {
 }
 
 void Rig::send(Agent& a, const Buf& payload) {
-  inject(a.port, oracle::udp_frame(a.flow, payload), a.queue);
+  unsigned queue = a.queue;
+  if (setup_.workers > 1 && ++a.sent % 10 == 0) {
+    queue = (queue + 1 + a.sent / 10 % (setup_.workers - 1)) % setup_.workers;
+    ++strayed_;
+  }
+  inject(a.port, oracle::udp_frame(a.flow, payload), queue);
 }
 
 bool Rig::connect(Agent& a, oracle::HelloOptions options) {

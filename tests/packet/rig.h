@@ -25,7 +25,7 @@ namespace rig {
 using oracle::Buf;
 
 struct Setup {
-  unsigned workers = 1;
+  unsigned workers = 2;
   unsigned ports = 2;
   unsigned tx_ring = 1024;
   uint16_t mtu = 1500;
@@ -45,6 +45,7 @@ struct Agent {
   unsigned port = 0;
   unsigned queue = 0;
   uint64_t last_time = 0;
+  unsigned sent = 0;  // by send
   oracle::Welcome welcome{};
   std::map<std::string, uint32_t> labels;  // by peer name, from EdgeSync
   std::map<std::string, int> rights;
@@ -71,7 +72,10 @@ class Rig {
 
   // One round of every worker, then control.
   void poll(unsigned rounds = 1);
+  // Every worker; those with packets in their handover ring a second time.
   void poll_workers();
+  unsigned poll_worker(unsigned w);  // guarded against allocations and system calls
+  void poll_control();               // its thread's part alone, while threads play the workers
   // Until the predicate holds; false after `limit`.
   bool poll_until(const std::function<bool()>& done,
                   std::chrono::seconds limit = std::chrono::seconds(30));
@@ -79,6 +83,7 @@ class Rig {
   // Handshake, confirmation, CONTROL messages acknowledged.
   bool connect(Agent& a, oracle::HelloOptions options = {});
   Buf hello_frame(Agent& a, oracle::HelloOptions options = {});
+  // Every tenth packet on a queue that is not the agent's, where there is more than one.
   void send(Agent& a, const Buf& udp_payload);
   Buf datagram(Agent& from, const std::string& to, const Buf& message, oracle::SealOptions o = {});
   // DATA that arrived for the agent on its port, opened; CONTROL is acknowledged on the way.
@@ -90,6 +95,7 @@ class Rig {
   void check_balance();
   size_t buffers_in_use() const;
 
+  uint64_t rx_flags = 0;  // of injected frames' mbufs, as a NIC would set them
   sluice::Clock clock;
   std::unique_ptr<sluice::fabric::Arena> arena;
   std::unique_ptr<sluice::dataplane::Plane> plane;
@@ -106,6 +112,7 @@ class Rig {
   void make_ports();
 
   Setup setup_;
+  unsigned strayed_ = 0;
   std::string folder_;
   std::vector<std::unique_ptr<Port>> ports_;
   sluice::dataplane::MemoryNeed need_;

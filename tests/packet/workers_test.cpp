@@ -64,9 +64,9 @@ TEST(Workers, RingToTheOwnerFull) {
   const auto before = f.r.counters();
   for (int i = 0; i < 1100; ++i) {
     f.r.inject(0, oracle::udp_frame(f.alpha.flow, f.r.datagram(f.alpha, "beta", Buf(20, 1))), 0);
-    if (i % 32 == 31) f.r.plane->worker(0).poll_once();
+    if (i % 32 == 31) f.r.poll_worker(0);
   }
-  for (int i = 0; i < 3; ++i) f.r.plane->worker(0).poll_once();
+  for (int i = 0; i < 3; ++i) f.r.poll_worker(0);
   auto diff = moved(before, f.r.counters());
   EXPECT_EQ(diff.at("handed_out"), 1024u);
   EXPECT_EQ(diff.at("drop.handover_full"), 76u);
@@ -84,7 +84,7 @@ TEST(Workers, RingToTheOwnerFull) {
 TEST(Workers, WhatWaitedInAHandoverRingIsAuthorisedAgain) {
   Four f;
   f.r.inject(0, oracle::udp_frame(f.alpha.flow, f.r.datagram(f.alpha, "beta", Buf(50, 9))), 0);
-  f.r.plane->worker(0).poll_once();  // now in the ring to worker 1
+  f.r.poll_worker(0);  // now in the ring to worker 1
   bool answered = false;
   f.r.control->revocations().revoke(
       *f.r.control->trust().resolve("beta"), "cut",
