@@ -89,8 +89,10 @@ std::string print_topology(const fabric::Topology& t) {
 
 std::string print_rate(std::string_view key, const RateConfig& r) {
   if (!r.limited()) return {};
-  return fmt::format("      {}: {{ packets_per_s: {}, bytes_per_s: {}, burst_ms: {} }}\n", key,
-                     r.packets_per_s, r.bytes_per_s, r.burst_ms);
+  std::string out = fmt::format("      {}: {{ ", key);
+  if (r.packets_per_s != 0) out += fmt::format("packets_per_s: {}, ", r.packets_per_s);
+  if (r.bytes_per_s != 0) out += fmt::format("bytes_per_s: {}, ", r.bytes_per_s);
+  return out + fmt::format("burst_ms: {} }}\n", r.burst_ms);
 }
 
 std::string print_trust(const TrustConfig& t) {

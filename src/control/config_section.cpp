@@ -159,6 +159,15 @@ bool Section::require(std::string_view key, std::string_view remedy) const {
   return false;
 }
 
+void Section::require_any(std::initializer_list<std::string_view> keys,
+                          std::string_view remedy) const {
+  if (node_ == nullptr || (node_->kind != Kind::kMap && node_->kind != Kind::kNull)) return;
+  for (const auto key : keys) {
+    if (find(key) != nullptr) return;
+  }
+  problems_.add(line(), fmt::format("{}: {}", place_, remedy));
+}
+
 std::optional<TextValue> Section::text(std::string_view key) const {
   const YamlNode* n = find(key);
   if (n == nullptr) return std::nullopt;

@@ -49,6 +49,8 @@ class Section {
   std::span<const YamlNode> required_list(std::string_view key, std::string_view remedy) const;
   // Reports a key that is not there, with what it should hold.
   bool require(std::string_view key, std::string_view remedy) const;
+  // Reports a section that is there without any of these keys.
+  void require_any(std::initializer_list<std::string_view> keys, std::string_view remedy) const;
   // Line of the key, or of the section where it is absent.
   int line_of(std::string_view key) const;
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -73,9 +74,8 @@ void read_rate(const Section& parent, std::string_view key, RateConfig& out) {
   s.number("packets_per_s", out.packets_per_s, 1, 1'000'000'000);
   s.number("bytes_per_s", out.bytes_per_s, 1, 1'000'000'000'000);
   s.number("burst_ms", out.burst_ms, 1, 10'000);
-  if (s.line() != 0 && !out.limited()) {
-    parent.problem(s.line(), key, "limits nothing; give packets_per_s, bytes_per_s or both");
-  }
+  s.require_any({"packets_per_s", "bytes_per_s"},
+                "limits nothing; give packets_per_s, bytes_per_s or both");
 }
 
 // Reads the agents, then the pairs that name them.
@@ -251,6 +251,24 @@ class TrustReader {
   std::map<std::pair<std::string, std::string>, int> pairs_;  // line of the first
 };
 
+void check_rates(const Section& s, const LimitsConfig& limits, const TrustConfig& trust) {
+  std::set<RateConfig> different;
+  int line = 0;  // of the first that is one too many
+  const auto count = [&](const RateConfig& rate, int at) {
+    if (!rate.limited() || !different.insert(rate).second) return;
+    if (different.size() == size_t{limits.rates} + 1) line = at;
+  };
+  for (const auto& a : trust.agents) count(a.rate, a.line);
+  for (const auto& p : trust.pairs) {
+    count(p.forward_rate, p.line);
+    count(p.backward_rate, p.line);
+  }
+  if (line == 0) return;
+  s.problem(line, "agents and pairs",
+            fmt::format("name {} different rates, but limits.rates is {}; raise it",
+                        different.size(), limits.rates));
+}
+
 }  // namespace
 
 void read_trust(const Section& root, const std::optional<ByteArray<32>>& relay_key,
@@ -282,6 +300,7 @@ void read_trust(const Section& root, const std::optional<ByteArray<32>>& relay_k
                     "it",
                     pairs.size(), 2 * pairs.size(), limits.edges));
   }
+  check_rates(s, limits, out);
 }
 
 }  // namespace sluice::control
