@@ -1,9 +1,22 @@
 #!/usr/bin/python3
 """The relay dies with -9 and comes back: agents return by themselves, the revoked stay out, addresses
 stay. SIGHUP takes a new trust section and refuses a broken one. SIGTERM drains and exits 0."""
+import os
+import pathlib
 import signal
+import time
 
 from common import check, main, ping_ok, wait_until
+
+
+def busy_share(pid, seconds=1.0):
+    """The part of `seconds` that the process's main thread, control's, spent on a core."""
+    def ticks():
+        fields = pathlib.Path(f"/proc/{pid}/task/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+    before = ticks()
+    time.sleep(seconds)  # a measured time, not a wait
+    return (ticks() - before) / os.sysconf("SC_CLK_TCK") / seconds
 
 
 def test(lab):
@@ -14,6 +27,8 @@ def test(lab):
     check(ping_ok(lab, "alpha", "beta"), "alpha reaches beta")
     addresses = {a["name"]: a["address"] for a in lab.ctl("agents")["agents"]}
     epoch = lab.ctl("status")["epoch"]
+    share = busy_share(lab.relay.pid)
+    check(share < 0.4, f"after requests, too, control rests between its rounds: busy for {share:.0%}")
 
     lab.ctl("revoke", "gamma")
     lab.end(lab.relay, signal.SIGKILL)
