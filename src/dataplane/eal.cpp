@@ -17,7 +17,6 @@
 namespace sluice::dataplane {
 namespace {
 
-constexpr unsigned kPoolCache = 256;
 constexpr size_t kRingsPerWorker = 256u << 10;
 constexpr size_t kEalOwn = 32u << 20;  // its memzones, device data, telemetry
 
@@ -135,23 +134,6 @@ Result<std::unique_ptr<Eal>> Eal::start(const fabric::Topology& t, const MemoryN
 
 Eal::~Eal() {
   rte_eal_cleanup();
-}
-
-void PoolDeleter::operator()(rte_mempool* p) const {
-  rte_mempool_free(p);
-}
-
-Result<PoolHandle> create_pool(const char* name, const MemoryNeed& need) {
-  static_assert(sizeof(fabric::PacketMeta) % RTE_MBUF_PRIV_ALIGN == 0);
-  PoolHandle pool(rte_pktmbuf_pool_create(name, need.buffers, kPoolCache,
-                                          sizeof(fabric::PacketMeta),
-                                          static_cast<uint16_t>(need.buffer_size), SOCKET_ID_ANY));
-  if (!pool) {
-    return fail(ErrorCode::kResource,
-                fmt::format("cannot create {} packet buffers ({} MiB): {}", need.buffers,
-                            need.pool >> 20, rte_strerror(rte_errno)));
-  }
-  return pool;
 }
 
 }  // namespace sluice::dataplane

@@ -24,8 +24,9 @@ uint64_t flow_hash_fields(uint64_t offered) {
 
 }  // namespace
 
-Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint16_t rx_queues,
-                                          uint16_t tx_queues, rte_mempool* pool) {
+Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint16_t index,
+                                          uint16_t rx_queues, uint16_t tx_queues,
+                                          const Pools& pools) {
   std::unique_ptr<Port> port(new Port);
   port->config_ = config;
   port->rx_queues_ = rx_queues;
@@ -68,8 +69,9 @@ Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf.rx_adv_conf.rss_conf.rss_hf = flow_hash_fields(info.flow_type_rss_offloads);
   }
-  const uint64_t wanted = RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
-  conf.txmode.offloads = info.tx_offload_capa & wanted;
+  // Fast free gives all buffers of a queue back to the pool of the first.
+  const uint64_t fast_free = pools.single() ? RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE : 0;
+  conf.txmode.offloads = info.tx_offload_capa & (RTE_ETH_TX_OFFLOAD_UDP_CKSUM | fast_free);
   // What the device finds good need not be added up again under the header seal.
   conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
   view.tx_udp_checksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
@@ -92,7 +94,9 @@ Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint
   }
   const unsigned socket = static_cast<unsigned>(rte_eth_dev_socket_id(id));
   for (uint16_t q = 0; q < rx_queues; ++q) {
-    if (int rc = rte_eth_rx_queue_setup(id, q, rx_descriptors, socket, nullptr, pool); rc != 0) {
+    if (int rc = rte_eth_rx_queue_setup(id, q, rx_descriptors, socket, nullptr,
+                                        pools.of_queue({index, q}));
+        rc != 0) {
       return port_error(config, fmt::format("receive queue {} fails", q), rc);
     }
   }

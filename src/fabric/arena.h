@@ -49,7 +49,9 @@ class Arena {
   static size_t needed(const ArenaSizes& sizes);
 
   // kHuge fails with kResource where there are not enough free huge pages.
-  static Result<std::unique_ptr<Arena>> create(const ArenaSizes& sizes, PageKind pages);
+  // `worker_nodes`: the NUMA node of each worker (numa.h); none: as the kernel likes.
+  static Result<std::unique_ptr<Arena>> create(const ArenaSizes& sizes, PageKind pages,
+                                               std::span<const unsigned> worker_nodes = {});
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
