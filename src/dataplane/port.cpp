@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/af_packet.h"
+
 namespace sluice::dataplane {
 namespace {
 
@@ -54,17 +56,15 @@ Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint
                     config.name, config.device, info.max_rx_queues, info.max_tx_queues, rx_queues,
                     tx_queues));
   }
-  // af_packet's fan-out spreads over all its queues, so each needs a worker.
-  if (std::strcmp(info.driver_name, "net_af_packet") == 0 && info.max_rx_queues != rx_queues) {
-    return fail(
-        ErrorCode::kConfig,
-        fmt::format("port {} ({}) spreads packets over {} queues but the core map polls {}: "
-                    "give every worker one of its queues",
-                    config.name, config.device, info.max_rx_queues, rx_queues));
+  if (is_af_packet(config)) {
+    if (auto r = check_af_packet(config, info.max_rx_queues, rx_queues); !r) {
+      return tl::unexpected(r.error());
+    }
   }
 
   rte_eth_conf conf{};
-  conf.rxmode.mtu = config.mtu;
+  // net_af_packet carries what its ring frames hold, and tells ethdev that it is 1,500.
+  conf.rxmode.mtu = is_af_packet(config) ? std::min<uint16_t>(config.mtu, 1500) : config.mtu;
   if (rx_queues > 1 && flow_hash_fields(info.flow_type_rss_offloads) != 0) {
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf.rx_adv_conf.rss_conf.rss_hf = flow_hash_fields(info.flow_type_rss_offloads);
@@ -77,8 +77,7 @@ Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint
   view.tx_udp_checksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
   if (info.max_mtu != 0 && config.mtu > info.max_mtu) {
     return fail(ErrorCode::kConfig,
-                fmt::format("port {} ({}) carries an MTU of at most {}, not {}: lower mtu: "
-                            "(af_packet: or raise framesz= in device:)",
+                fmt::format("port {} ({}) carries an MTU of at most {}, not {}: lower mtu:",
                             config.name, config.device, info.max_mtu, config.mtu));
   }
   if (int rc = rte_eth_dev_configure(id, rx_queues, tx_queues, &conf); rc != 0) {
