@@ -19,6 +19,8 @@ constexpr uint32_t kBuffers = 16383;
 constexpr uint16_t kUdpPort = 7600;
 constexpr uint32_t kAgentNet = 0x0a010000;  // 10.1.0.0 and up
 constexpr uint8_t kRelayIp[4] = {10, 0, 0, 1};
+// Every bucket is charged, and none is ever empty.
+constexpr control::RateConfig kRate{.packets_per_s = 100'000'000, .bytes_per_s = 100'000'000'000};
 
 fabric::Topology topology_of(const House& house) {
   fabric::Topology t;
@@ -157,14 +159,17 @@ Result<void> InMemoryRelay::make_sessions() {
     a.name = fmt::format("g{}", i);
     store_le(a.identity.data(), uint64_t{i} + 1);
     a.tenant = 1;
+    a.rate = kRate;
     config.agents.push_back(std::move(a));
   }
   for (uint32_t i = 0; i + 1 < n; i += 2) {
     control::TrustPair p;
     p.from = config.agents[i].name;
     p.to = config.agents[i + 1].name;
+    p.forward_rate = p.backward_rate = kRate;
     config.pairs.push_back(std::move(p));
   }
+  config.tenants.push_back({.line = 0, .id = 1, .rate = kRate});
   auto change = trust_->apply(config);
   if (!change) return tl::unexpected(change.error());
   trust_->mark_durable(change->new_agents);
@@ -216,7 +221,7 @@ void InMemoryRelay::set_owner(uint32_t agent, unsigned worker) {
 }
 
 void InMemoryRelay::set_seal(fabric::SealPolicy policy) {
-  for (auto& e : arena_->edges()) e.seal = policy;
+  for (auto& e : arena_->edges()) e.seals = fabric::seals_of(policy);
 }
 
 uint64_t InMemoryRelay::counter(fabric::Counter fabric::WorkerCounters::*member) const {

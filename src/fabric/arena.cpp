@@ -59,7 +59,6 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
   h.windows_at = place(uint64_t{sizes.sessions} * sizes.lanes_in * sizeof(ReplayWindow));
   h.lanes_at = place(uint64_t{sizes.sessions} * sizes.workers * sizeof(uint64_t));
   h.counters_at = place(uint64_t{sizes.workers} * sizeof(WorkerCounters));
-  h.rates_at = place(uint64_t{sizes.rates} * sizeof(RateLimit));
   h.shares_at = place(uint64_t{sizes.workers} * sizes.tenants * sizeof(TenantShare));
   h.total = round_up(at, kHugePage);
   std::strncpy(h.ipsec_mb_version, crypto::Aead::library_version(), sizeof h.ipsec_mb_version - 1);
@@ -106,7 +105,6 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
       construct<ReplayWindow>(base, h.windows_at, size_t{sizes.sessions} * sizes.lanes_in);
   arena->lanes_ = construct<uint64_t>(base, h.lanes_at, size_t{sizes.sessions} * sizes.workers);
   arena->counters_ = construct<WorkerCounters>(base, h.counters_at, sizes.workers);
-  arena->rates_ = construct<RateLimit>(base, h.rates_at, sizes.rates);
   arena->shares_ = construct<TenantShare>(base, h.shares_at, size_t{sizes.workers} * sizes.tenants);
   return arena;
 }
