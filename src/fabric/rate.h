@@ -12,19 +12,22 @@
 
 namespace sluice::fabric {
 
+// Of an unlimited bucket: no tick is so far ahead.
+inline constexpr uint64_t kAnyBurst = uint64_t{1} << 62;
+
 // 0: this measure is not limited. Whole ticks a packet: at 10 million packets a second a limit is
 // rounded down by at most 0.4 %.
 struct RateLimit {
   uint64_t ticks_per_packet = 0;
   uint64_t ticks_per_byte_q16 = 0;  // 2^-16 ticks
-  uint64_t burst_ticks = 0;
+  uint64_t burst_ticks = kAnyBurst;
 };
 
 // Of a limit of 0 packets or bytes a second there is no limit of that measure.
 inline RateLimit make_limit(double packets_per_s, double bytes_per_s, double burst_s,
                             uint64_t hz) noexcept {
   RateLimit out;
-  if (packets_per_s <= 0 && bytes_per_s <= 0) return out;
+  if (packets_per_s <= 0 && bytes_per_s <= 0) return out;  // unlimited
   if (packets_per_s > 0) {
     out.ticks_per_packet =
         std::max<uint64_t>(1, static_cast<uint64_t>(double(hz) / packets_per_s + 0.999));
@@ -33,7 +36,7 @@ inline RateLimit make_limit(double packets_per_s, double bytes_per_s, double bur
     out.ticks_per_byte_q16 =
         std::max<uint64_t>(1, static_cast<uint64_t>(65536 * double(hz) / bytes_per_s + 0.999));
   }
-  out.burst_ticks = std::max<uint64_t>(1, static_cast<uint64_t>(burst_s * double(hz)));
+  out.burst_ticks = static_cast<uint64_t>(burst_s * double(hz));
   return out;
 }
 
@@ -56,20 +59,19 @@ class Bucket {
 
   bool conforms(uint64_t now) const noexcept {
     const uint64_t burst = burst_ticks_.load(std::memory_order_relaxed);
-    return std::max(packets_at_, bytes_at_) <= now + burst || burst == 0;
+    return std::max(packets_at_, bytes_at_) <= now + burst;
   }
   void charge(uint64_t now, uint32_t bytes) noexcept {
-    if (burst_ticks_.load(std::memory_order_relaxed) == 0) return;
     packets_at_ = std::max(packets_at_, now) + ticks_per_packet_.load(std::memory_order_relaxed);
     bytes_at_ = std::max(bytes_at_, now) +
                 (bytes * ticks_per_byte_q16_.load(std::memory_order_relaxed) >> 16);
   }
 
  private:
-  // Control. All 0: no limit.
+  // Control.
   std::atomic<uint64_t> ticks_per_packet_{0};
   std::atomic<uint64_t> ticks_per_byte_q16_{0};
-  std::atomic<uint64_t> burst_ticks_{0};
+  std::atomic<uint64_t> burst_ticks_{kAnyBurst};
   // The worker: ticks at which it would be full again, by either measure.
   uint64_t packets_at_ = 0;
   uint64_t bytes_at_ = 0;
