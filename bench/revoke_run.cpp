@@ -213,11 +213,10 @@ void RevokeRun::run() {
         },
         &launches[w], w + 1);
   }
-  if (shared_core_) {
-    // As the relay does where control shares a core with a worker.
-    const sched_param fifo{.sched_priority = 1};
-    if (sched_setscheduler(0, SCHED_FIFO, &fifo) != 0) fail("no SCHED_FIFO: run as root");
-  }
+  // As the relay does where control shares a core with somebody: here at least with the store's
+  // thread, which a revocation wakes before its proof.
+  const sched_param fifo{.sched_priority = 1};
+  if (sched_setscheduler(0, SCHED_FIFO, &fifo) != 0) fail("no SCHED_FIFO for control: run as root");
   prctl(PR_SET_TIMERSLACK, 1ul);  // the event loop's timer has none
   last_progress_ = relay_.clock().ticks();
   const uint64_t since = last_progress_;
@@ -236,7 +235,7 @@ void RevokeRun::run() {
       double(busy) / double(watches_.size()) / double(relay_.clock().ticks() - since);
   stop = true;
   const sched_param normal{.sched_priority = 0};
-  if (shared_core_) sched_setscheduler(0, SCHED_OTHER, &normal);
+  sched_setscheduler(0, SCHED_OTHER, &normal);
   rte_eal_mp_wait_lcore();
   departures_.collect();
   add_up();
