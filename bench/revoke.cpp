@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "bench/percentiles.h"
+#include "bench/progress.h"
 #include "bench/revoke_run.h"
 #include "bench/scratch.h"
 
@@ -29,6 +30,7 @@ void catch_signals() {
 }
 
 int report(const std::string& message) {
+  clear_note();
   fmt::print(stderr, "bench revoke: {}\n", message);
   return 1;
 }
@@ -101,10 +103,10 @@ int run(const RevokeOptions& o) {
   if (!scratch) return report(scratch.error().message);
   House house = wanted;
   house.state_dir = scratch->path();
-  fmt::print(stderr, "  {} agents are set up\n", house.sessions);
+  note(fmt::format("setting up {} agents", house.sessions));
   auto relay = InMemoryRelay::create(house);
   if (!relay) return report(relay.error().message);
-
+  clear_note();
   fmt::print("{} revocations, {} worker{}, {} other agents, payload {} bytes; store on {}{}\n\n",
              o.revocations, o.workers, o.workers == 1 ? "" : "s", o.others, o.payload,
              scratch->file_system(),
@@ -112,6 +114,7 @@ int run(const RevokeOptions& o) {
   std::fflush(stdout);
   RevokeRun bench(**relay, o, interrupted);
   bench.run();
+  clear_note();
   const RevokeTotals& t = bench.totals();
   Json out = {{"revocations", t.done},
               {"packets_after_ack", t.behind},

@@ -5,12 +5,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cstdio>
-
 #include <rte_launch.h>
 #include <rte_ring.h>
 
 #include <fmt/format.h>
+
+#include "bench/progress.h"
 
 namespace sluice::bench {
 namespace {
@@ -180,7 +180,7 @@ void RevokeRun::progress(unsigned done) {
   const uint64_t now = relay_.clock().ticks();
   if (now - last_progress_ < relay_.clock().ticks_from_ms(kProgressMs)) return;
   last_progress_ = now;
-  fmt::print(stderr, "  {} of {} revoked\n", done, o_.revocations);
+  note(fmt::format("{} of {} revoked", done, o_.revocations));
 }
 
 // The peers' last acknowledgements; without them the answer would have told too much.
