@@ -19,6 +19,8 @@ constexpr uint32_t kLifeS = 86'400;
 constexpr uint16_t kUdpPort = 7600;
 constexpr uint32_t kAgentNet = 0x0a010000;  // 10.1.0.0 and up
 constexpr uint8_t kRelayIp[4] = {10, 0, 0, 1};
+// Every bucket is charged, and none is ever empty.
+constexpr control::RateConfig kRate{.packets_per_s = 100'000'000, .bytes_per_s = 100'000'000'000};
 
 fabric::Topology topology_of(const House& house) {
   fabric::Topology t;
@@ -154,6 +156,7 @@ control::TrustConfig InMemoryRelay::trust_config() const {
     a.name = fmt::format("g{}", i);
     store_le(a.identity.data(), uint64_t{i} + 1);
     a.tenant = 1;
+    a.rate = kRate;
     config.agents.push_back(std::move(a));
   }
   for (uint32_t i = 0; i < house_.sessions; ++i) {
@@ -162,9 +165,11 @@ control::TrustConfig InMemoryRelay::trust_config() const {
       control::TrustPair p;
       p.from = config.agents[i].name;
       p.to = config.agents[i ^ bits].name;
+      p.forward_rate = p.backward_rate = kRate;
       config.pairs.push_back(std::move(p));
     }
   }
+  config.tenants.push_back({.line = 0, .id = 1, .rate = kRate});
   return config;
 }
 
@@ -272,7 +277,7 @@ void InMemoryRelay::set_owner(uint32_t agent, unsigned worker) {
 }
 
 void InMemoryRelay::set_seal(fabric::SealPolicy policy) {
-  for (auto& e : arena_->edges()) e.seal = policy;
+  for (auto& e : arena_->edges()) e.seals = fabric::seals_of(policy);
 }
 
 uint64_t InMemoryRelay::counter(fabric::Counter fabric::WorkerCounters::*member) const {

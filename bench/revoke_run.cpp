@@ -16,6 +16,7 @@ namespace sluice::bench {
 namespace {
 
 constexpr uint64_t kPatienceMs = 5000;
+constexpr uint64_t kPatienceWithDiskMs = 60'000;
 constexpr uint64_t kProgressMs = 2000;
 constexpr unsigned kBetween = 32;        // packets given between two looks at control
 constexpr long kPauseNs = 20'000;        // as the relay's event loop while something is under way
@@ -59,8 +60,8 @@ bool RevokeRun::fail(std::string problem) {
   return false;
 }
 
-bool RevokeRun::late(uint64_t since) const {
-  return relay_.clock().ticks() - since > relay_.clock().ticks_from_ms(kPatienceMs);
+bool RevokeRun::late(uint64_t since, uint64_t patience_ms) const {
+  return relay_.clock().ticks() - since > relay_.clock().ticks_from_ms(patience_ms);
 }
 
 uint64_t RevokeRun::idle_rounds() const {
@@ -88,7 +89,8 @@ bool RevokeRun::wait_for_cut() {
   while (!cut_ && !answer_) {
     relay_.poll_control();
     if (shared_core_) rest();
-    if (late(began_)) return fail("no cut within 5 s of a revocation: a worker stands still");
+    if (late(began_, kPatienceMs))
+      return fail("no cut within 5 s of a revocation: a worker stands still");
   }
   return true;
 }
@@ -100,7 +102,9 @@ bool RevokeRun::wait_for_answer() {
     departures_.collect();
     relay_.poll_control();
     rest();
-    if (late(began_)) return fail("no answer within 5 s of a revocation: the store stands still");
+    if (late(began_, kPatienceWithDiskMs)) {
+      return fail("no answer within 60 s of a revocation: the store stands still; try --state");
+    }
   }
   if (answer_->state == control::CutState::kCut) return true;
   return fail(fmt::format("the answer is not `cut`: {}", answer_->problem));
@@ -122,7 +126,8 @@ bool RevokeRun::settle() {
     departures_.collect();
     relay_.poll_control();
     rest();
-    if (late(since)) return fail("a worker's marker does not come: the proof has a gap");
+    if (late(since, kPatienceMs))
+      return fail("a worker's marker does not come: the proof has a gap");
     if (waiting() != 0 || (token != 0 && !qsbr.passed(token))) continue;
     if (token != 0) ++rounds;
     token = qsbr.start();
@@ -144,7 +149,7 @@ bool RevokeRun::one(uint32_t agent) {
     while (full > left &&
            full - rte_ring_count(relay_.rx(w)) < kBurstsUnderWay * relay_.house().burst) {
       if (shared_core_) rest();
-      if (late(since)) return fail("a worker takes no packets from its ring");
+      if (late(since, kPatienceMs)) return fail("a worker takes no packets from its ring");
     }
   }
 
@@ -187,7 +192,7 @@ void RevokeRun::progress(unsigned done) {
 void RevokeRun::collect_acknowledgements() {
   const uint64_t since = relay_.clock().ticks();
   const auto& counts = relay_.control().channel().counts();
-  while (counts.acknowledged < counts.sent && !late(since)) {
+  while (counts.acknowledged < counts.sent && !late(since, kPatienceMs)) {
     departures_.collect();
     relay_.poll_control();
     rest();

@@ -67,7 +67,7 @@ class RevokeRun {
   void collect_acknowledgements();
   void add_up();
   uint64_t idle_rounds() const;
-  bool late(uint64_t since) const;
+  bool late(uint64_t since, uint64_t patience_ms) const;
 
   InMemoryRelay& relay_;
   const RevokeOptions& o_;

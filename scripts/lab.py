@@ -53,7 +53,8 @@ class Lab:
     """Agents behind their own veth pair each, all ending in one relay's namespace."""
 
     def __init__(self, agents=("alpha", "beta"), build=None, pmd="af_packet", huge=None, pairs=None,
-                 handshake=None, workers=1, quiet_log=False, cores=None, idle="backoff", device_options=""):
+                 handshake=None, workers=1, quiet_log=False, cores=None, idle="backoff", device_options="",
+                 mtu=1500, seals=None):
         self.names = list(agents)
         self.build = pathlib.Path(build or ROOT / "build")
         self.pmd = pmd
@@ -65,6 +66,8 @@ class Lab:
         self.cores = cores or sorted(os.sched_getaffinity(0))
         self.idle = idle
         self.device_options = device_options
+        self.mtu = mtu
+        self.seals = seals or {}  # by pair: full, header, any
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="sluice-lab-"))
         self.dir.chmod(0o755)
         self.tag = f"sl{os.getpid()}"
@@ -106,6 +109,9 @@ class Lab:
             run("ip", "netns", "add", self.ns(name))
             run("ip", "link", "add", "eth0", "netns", self.ns(name), "type", "veth", "peer", "name",
                 f"r{i}", "netns", self.ns("relay"))
+            if self.mtu != 1500:
+                run("ip", "-n", self.ns(name), "link", "set", "eth0", "mtu", str(self.mtu))
+                run("ip", "-n", self.ns("relay"), "link", "set", f"r{i}", "mtu", str(self.mtu))
             run("ip", "-n", self.ns(name), "addr", "add", f"{self.address(name, 2)}/24", "dev", "eth0")
             run("ip", "-n", self.ns(name), "link", "set", "lo", "up")
             run("ip", "-n", self.ns(name), "link", "set", "eth0", "up")
@@ -146,7 +152,7 @@ class Lab:
         text = [f"eal: {{ mode: {'in_memory' if self.huge else 'no_huge'}, file_prefix: {self.tag} }}", "ports:"]
         for name in self.names:
             text.append(f"  - {{ name: to-{name}, device: \"{self.device(name)}\", "
-                        f"addresses: [{self.address(name, 1)}/24] }}")
+                        f"addresses: [{self.address(name, 1)}/24], mtu: {self.mtu} }}")
         text.append("cores:")
         text.append(f"  control: {self.cores[0]}")
         text.append("  workers:")
@@ -168,7 +174,8 @@ class Lab:
             if pairs:
                 text.append("  pairs:")
                 for a, b in pairs:
-                    text.append(f"    - {{ from: {a}, to: {b} }}")
+                    seal = f", seal: {self.seals[a, b]}" if (a, b) in self.seals else ""
+                    text.append(f"    - {{ from: {a}, to: {b}{seal} }}")
         self.config.write_text("\n".join(text) + "\n")
 
     def start_relay(self):

@@ -132,10 +132,12 @@ void Agent::make_session(Peer& peer) {
                         peer.edge.e2e_key, name, config_.random},
       PeerSessionHooks{
           [this, p](Bytes message) {
+            const auto seal =
+                p->edge.seal == SealPolicy::kHeader ? wire::Seal::kHeader : wire::Seal::kFull;
             const bool sent =
                 p->labelled &&
                 tunnel_.send_frame({uint8_t(wire::FrameType::kDatagram), 0, 0, p->edge.label, 0},
-                                   message, now_);
+                                   message, now_, seal);
             if (!sent) ++counters_.dropped_offline;
           },
           [this, p](Bytes data) {

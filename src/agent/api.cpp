@@ -142,11 +142,9 @@ void Api::ping(const http::Request& request, http::Respond respond, Instant at) 
 http::Response Api::peers(Instant at) const {
   json list = json::array();
   for (const PeerEdge* e : agent_.edges()) {
-    json row = {{"did", crypto::to_did(e->identity)},
-                {"name", e->name},
-                {"address", to_string(e->address)},
-                {"right", to_string(e->right)},
-                {"state", e->usable() ? "ok" : "refused"}};
+    json row = {{"did", crypto::to_did(e->identity)}, {"name", e->name},
+                {"address", to_string(e->address)},   {"right", to_string(e->right)},
+                {"seal", to_string(e->seal)},         {"state", e->usable() ? "ok" : "refused"}};
     if (!e->usable()) row["reason"] = e->refused;
     if (const PeerSession* s = agent_.session(e->identity)) {
       const PeerCounters& c = s->counters();

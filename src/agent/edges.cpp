@@ -45,6 +45,20 @@ const char* to_string(Right right) {
   return "unknown";
 }
 
+const char* to_string(SealPolicy seal) {
+  switch (seal) {
+    case SealPolicy::kFull:
+      return "full";
+    case SealPolicy::kHeader:
+      return "header";
+    case SealPolicy::kAny:
+      return "any";
+    case SealPolicy::kUnknown:
+      break;
+  }
+  return "unknown";
+}
+
 Result<void> verify_signed(const pb::Signed& signed_statement, const ByteArray<32>& relay_key,
                            const std::optional<crypto::PublicKey>& signer_key, pb::Statement& out) {
   pb::Signed strict;
@@ -76,6 +90,12 @@ std::optional<PeerEdge> verify_edge(const pb::Edge& edge, const ByteArray<32>& r
   out.name = edge.name();
   const int right = edge.right();
   out.right = right >= 1 && right <= 3 ? static_cast<Right>(right) : Right::kUnknown;
+  const int seal = edge.seal();
+  out.seal = seal >= 0 && seal <= 2 ? static_cast<SealPolicy>(seal) : SealPolicy::kUnknown;
+  if (out.seal == SealPolicy::kUnknown) {
+    out.refused = "the relay asks for a seal that this version does not know: update sluice-agent";
+    return out;
+  }
 
   const auto enrol = verify_enrol(edge, out.identity, relay_key, out.name);
   if (!enrol) {

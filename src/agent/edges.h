@@ -23,12 +23,18 @@ namespace sluice::agent {
 enum class Right : uint8_t { kUnknown = 0, kMaySend = 1, kMayOpen = 2, kReplyOnly = 3 };
 const char* to_string(Right right);
 
+// Which seals the relay takes on an edge. Where it takes any, the agent seals fully: packets cannot
+// be matched by their content on both sides of the relay.
+enum class SealPolicy : uint8_t { kFull = 0, kHeader = 1, kAny = 2, kUnknown = 255 };
+const char* to_string(SealPolicy seal);
+
 struct PeerEdge {
   crypto::PublicKey identity{};
   uint32_t label = 0;
   VirtualAddress address;
   std::string name;
   Right right = Right::kUnknown;
+  SealPolicy seal = SealPolicy::kFull;
   ByteArray<32> e2e_key{};
   std::string refused;  // why the edge is not used; empty when it is
 

@@ -50,9 +50,10 @@ Session::~Session() {
   crypto::wipe(keys_.get(), sizeof(Keys));
 }
 
-void Session::seal(const wire::FrameHeader& frame, Bytes payload, Buffer& out) {
-  const size_t region = sizeof frame + payload.size();
-  out.resize(wire::kDataRegion + region);
+void Session::seal(const wire::FrameHeader& frame, Bytes payload, Buffer& out, wire::Seal seal) {
+  const bool header = seal == wire::Seal::kHeader;
+  const size_t region = sizeof frame + (header ? 0 : payload.size());
+  out.resize(wire::kDataMin + payload.size());
   wire::write_outer(out.data(),
                     {uint8_t(wire::Type::kData), wire::kProtocolVersion,
                      static_cast<uint16_t>(region), relay_index_, wire::make_counter(0, sent_++)});
@@ -61,6 +62,12 @@ void Session::seal(const wire::FrameHeader& frame, Bytes payload, Buffer& out) {
     std::memcpy(out.data() + wire::kDataRegion + sizeof frame, payload.data(), payload.size());
   }
   auto op = operation(keys_->send, send_salt_, out.data(), static_cast<uint32_t>(region));
+  ByteArray<34> aad;
+  if (header) {
+    aad = header_seal_aad(out);
+    op.aad = aad.data();
+    op.aad_size = aad.size();
+  }
   crypto::aead().seal({&op, 1});
 }
 

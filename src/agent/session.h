@@ -9,6 +9,7 @@
 #include "crypto/aead.h"
 #include "fabric/replay_window.h"
 #include "wire/frame.h"
+#include "wire/tunnel.h"
 
 namespace sluice::agent {
 
@@ -42,8 +43,10 @@ class Session {
   // Something authentic has arrived on it: the relay knows that it is confirmed.
   bool answered() const { return received_ > 0; }
 
-  // A whole DATA packet, fully sealed, into `out`. Only while may_send().
-  void seal(const wire::FrameHeader& frame, Bytes payload, Buffer& out);
+  // A whole DATA packet into `out`. Only while may_send(). Under the header seal `payload` has to
+  // end with the 16-byte tag of an end-to-end message.
+  void seal(const wire::FrameHeader& frame, Bytes payload, Buffer& out,
+            wire::Seal seal = wire::Seal::kFull);
 
   // Opens in place. `payload` is what follows the frame header: extension, then rest.
   OpenVerdict open(MutBytes packet, wire::FrameHeader& frame, MutBytes& payload);

@@ -94,10 +94,10 @@ void Tunnel::begin_session(const wire::WelcomePayload& payload, SessionKeys keys
   if (hooks_.up) hooks_.up({payload, rekey, new_epoch}, now);
 }
 
-bool Tunnel::send_frame(const wire::FrameHeader& frame, Bytes payload, Now now) {
+bool Tunnel::send_frame(const wire::FrameHeader& frame, Bytes payload, Now now, wire::Seal seal) {
   Session* s = sending_session(now);
   if (s == nullptr) return false;
-  s->seal(frame, payload, out_);
+  s->seal(frame, payload, out_, seal);
   last_sent_ms_ = now.mono_ms;
   ++counters_.sent;
   hooks_.send(out_);

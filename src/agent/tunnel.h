@@ -63,7 +63,8 @@ class Tunnel {
   // A session exists and the relay has not stopped answering.
   bool up(Now now) const { return alive_ && sending_session(now) != nullptr; }
   // False when there is no session to send in; the frame is dropped then.
-  bool send_frame(const wire::FrameHeader& frame, Bytes payload, Now now);
+  bool send_frame(const wire::FrameHeader& frame, Bytes payload, Now now,
+                  wire::Seal seal = wire::Seal::kFull);
 
   // Unix milliseconds as the relay counts them.
   uint64_t relay_time(Now now) const { return now.unix_ms + uint64_t(clock_offset_ms_); }

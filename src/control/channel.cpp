@@ -63,6 +63,7 @@ void Channel::sync_edges(uint32_t agent) {
     edge.set_address(peer.address.to_u64());
     edge.set_name(peer.name);
     edge.set_right(static_cast<pb::Right>(e.terms.right));
+    edge.set_seal(static_cast<pb::SealPolicy>(e.terms.seal));
     edge.mutable_peer_enrol()->ParseFromArray(peer.enrol.data(),
                                               static_cast<int>(peer.enrol.size()));
     const size_t size = edge.ByteSizeLong() + 4;

@@ -41,7 +41,6 @@ struct LimitsConfig {
   uint32_t agents = 4096;
   uint32_t edges = 65536;
   uint32_t sessions = 16384;
-  uint32_t rates = 256;         // different limits that agents and pairs name
   uint32_t tenants = 64;        // tenants with a rate
   uint32_t packet_buffers = 0;  // 0: computed from ports, queues and workers
 };

@@ -171,9 +171,9 @@ std::string print_config(const Config& c) {
       c.handshake.under_load_per_s, c.handshake.under_load_burst, c.handshake.session_life_s,
       c.handshake.unconfirmed_s, c.handshake.agent_lanes);
   out += fmt::format(
-      "limits:\n  agents: {}\n  edges: {}\n  sessions: {}\n  rates: {}\n  tenants: {}\n"
+      "limits:\n  agents: {}\n  edges: {}\n  sessions: {}\n  tenants: {}\n"
       "  packet_buffers: {}\n",
-      c.limits.agents, c.limits.edges, c.limits.sessions, c.limits.rates, c.limits.tenants,
+      c.limits.agents, c.limits.edges, c.limits.sessions, c.limits.tenants,
       c.limits.packet_buffers);
   out += fmt::format("admin:\n  socket: {}\n  group: {}\n", quoted(c.admin.socket),
                      quoted(c.admin.group));

@@ -47,7 +47,6 @@ void read_limits(const Section& s, LimitsConfig& out) {
   s.number("agents", out.agents, 1, 1'000'000);
   s.number("edges", out.edges, 2, 16'000'000);
   s.number("sessions", out.sessions, 2, 4'000'000);
-  s.number("rates", out.rates, 1, 65'536);
   s.number("tenants", out.tenants, 1, 65'535);
   constexpr uint32_t kFewestBuffers = 1024;
   uint32_t buffers = 0;
@@ -128,9 +127,8 @@ void read_services(const Section& root, Config& out) {
   hs.number("unconfirmed_s", out.handshake.unconfirmed_s, 1, 30);
   hs.number("agent_lanes", out.handshake.agent_lanes, 1, 8);
 
-  read_limits(
-      root.section("limits", {"agents", "edges", "sessions", "rates", "tenants", "packet_buffers"}),
-      out.limits);
+  read_limits(root.section("limits", {"agents", "edges", "sessions", "tenants", "packet_buffers"}),
+              out.limits);
   read_admin(root.section("admin", {"socket", "group"}), out.admin);
 }
 

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include <fmt/format.h>
 
@@ -251,24 +250,6 @@ class TrustReader {
   std::map<std::pair<std::string, std::string>, int> pairs_;  // line of the first
 };
 
-void check_rates(const Section& s, const LimitsConfig& limits, const TrustConfig& trust) {
-  std::set<RateConfig> different;
-  int line = 0;  // of the first that is one too many
-  const auto count = [&](const RateConfig& rate, int at) {
-    if (!rate.limited() || !different.insert(rate).second) return;
-    if (different.size() == size_t{limits.rates} + 1) line = at;
-  };
-  for (const auto& a : trust.agents) count(a.rate, a.line);
-  for (const auto& p : trust.pairs) {
-    count(p.forward_rate, p.line);
-    count(p.backward_rate, p.line);
-  }
-  if (line == 0) return;
-  s.problem(line, "agents and pairs",
-            fmt::format("name {} different rates, but limits.rates is {}; raise it",
-                        different.size(), limits.rates));
-}
-
 }  // namespace
 
 void read_trust(const Section& root, const std::optional<ByteArray<32>>& relay_key,
@@ -300,7 +281,6 @@ void read_trust(const Section& root, const std::optional<ByteArray<32>>& relay_k
                     "it",
                     pairs.size(), 2 * pairs.size(), limits.edges));
   }
-  check_rates(s, limits, out);
 }
 
 }  // namespace sluice::control

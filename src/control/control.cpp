@@ -32,7 +32,6 @@ fabric::ArenaSizes arena_sizes(const Config& config) {
           .sessions = config.limits.sessions,
           .lanes_in = config.handshake.agent_lanes,
           .workers = static_cast<uint32_t>(config.topology.workers.size()),
-          .rates = config.limits.rates,
           .tenants = config.limits.tenants};
 }
 

@@ -93,7 +93,7 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
                             arena_.sizes().edges, trust.pairs.size()));
   }
 
-  if (auto r = rates_.apply(trust); !r) return tl::unexpected(r.error());
+  if (auto r = rates_.apply(trust.tenants); !r) return tl::unexpected(r.error());
 
   TrustChange change;
   std::set<uint32_t> touched;
@@ -119,8 +119,8 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
     entry->enrol = a.enrol;
     entry->configured = true;
     fabric::Agent& record = arena_.agents()[entry->index];
-    record.buckets.store(rates_.index_of(a.rate), std::memory_order_release);
-    record.tenant_slot.store(rates_.slot_of_tenant(a.tenant), std::memory_order_release);
+    record.bucket.set(limit_of(a.rate, clock_));
+    record.tenant_slot.store(rates_.slot_of(a.tenant), std::memory_order_release);
     configured.insert(entry->index);
     index_of[a.name] = entry->index;
   }
@@ -263,9 +263,9 @@ bool TrustTable::open_pair(uint32_t a, uint32_t b, const EdgeTerms& ab, const Ed
     e.opposite_label = labels[1 - i];
     const EdgeTerms& terms = i == 0 ? ab : ba;
     e.right = static_cast<uint8_t>(terms.right);
-    e.seal = terms.seal;
-    e.buckets = rates_.index_of(terms.rate);
-    e.rate = {};
+    e.seals = fabric::seals_of(terms.seal);
+    e.bucket.set(limit_of(terms.rate, clock_));
+    e.bucket.reset();
     e.packets.set(0);
     e.bytes.set(0);
     e.tenant = agents_[e.source].address.tenant;

@@ -14,8 +14,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "control/config.h"
-#include "control/rates.h"
 #include "control/store_rows.h"
+#include "control/tenant_rates.h"
 #include "crypto/identity.h"
 #include "fabric/arena.h"
 
@@ -87,7 +87,7 @@ class TrustTable {
   const std::vector<AgentEntry>& agents() const { return agents_; }
   std::vector<EdgeEntry> edges_of(uint32_t agent) const;
   const std::map<uint32_t, EdgeEntry>& edges() const { return edges_; }
-  Rates& rates() { return rates_; }
+  TenantRates& rates() { return rates_; }
 
   // Step 1 of a revocation: one atomic store, then the table catches up.
   void mark_revoked(AgentEntry& agent, const std::string& reason, uint64_t at_ms);
@@ -103,7 +103,7 @@ class TrustTable {
 
   fabric::Arena& arena_;
   const Clock& clock_;
-  Rates rates_;
+  TenantRates rates_;
   std::set<VirtualAddress> addresses_;  // of all agents ever
   std::vector<AgentEntry> agents_;
   std::map<crypto::PublicKey, uint32_t> by_identity_;

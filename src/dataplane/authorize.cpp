@@ -10,7 +10,6 @@ namespace {
 using fabric::AgentState;
 using fabric::DropReason;
 using fabric::EdgeState;
-using fabric::SealPolicy;
 using wire::FrameHeader;
 using wire::FrameType;
 
@@ -73,10 +72,6 @@ bool may_be_header_sealed(uint8_t type) noexcept {
   return type == uint8_t(FrameType::kDatagram) || type == uint8_t(FrameType::kCallData);
 }
 
-bool seal_allowed(SealPolicy policy, bool header) noexcept {
-  return policy == SealPolicy::kAny || (policy == SealPolicy::kHeader) == header;
-}
-
 // What does not go over an edge is dealt with here, and what is malformed.
 void read_other(Context& c, Slot& s, const FrameHeader& f) noexcept {
   switch (wire::check_agent_frame(f, s.size - wire::kDataMin)) {
@@ -130,7 +125,7 @@ void find_peer(const Tables& t, Slot& s) noexcept {
     return s.die(DropReason::kNoCall);
   }
   if (edge.right == kReplyOnly) return s.die(DropReason::kRight);
-  if (!seal_allowed(edge.seal, s.header_seal)) return s.die(DropReason::kSealNotAllowed);
+  if ((edge.seals >> s.header_seal & 1) == 0) return s.die(DropReason::kSealNotAllowed);
   s.out_index = target.session.load(std::memory_order_acquire);
   if (s.out_index == fabric::kNone) return s.die(DropReason::kPeerOffline);
   s.out = &t.sessions[s.out_index];
@@ -142,28 +137,20 @@ void find_peer(const Tables& t, Slot& s) noexcept {
 // Edge, agent and tenant: what conforms to all three is charged to all three, else to none.
 DropReason charge(const Tables& t, uint64_t now, fabric::Edge& edge, fabric::Agent& agent,
                   uint32_t bytes) noexcept {
-  fabric::RateState edge_next, agent_next, tenant_next;
-  fabric::TenantShare* share = nullptr;
-  const uint32_t buckets = agent.buckets.load(std::memory_order_acquire);
-  if (const uint32_t slot = agent.tenant_slot.load(std::memory_order_acquire);
-      slot != fabric::kNone) {
-    share = &t.shares[slot];
+  const uint32_t slot = agent.tenant_slot.load(std::memory_order_acquire);
+  fabric::TenantShare* share = slot == fabric::kNone ? nullptr : &t.shares[slot];
+  if (share != nullptr) {
     share->offered_packets.add(1);
     share->offered_bytes.add(bytes);
   }
-  if (edge.buckets != fabric::kNone &&
-      !conforms(t.rates[edge.buckets], edge.rate, now, bytes, edge_next)) {
-    return DropReason::kEdgeRate;
+  if (!edge.bucket.conforms(now)) return DropReason::kEdgeRate;
+  if (!agent.bucket.conforms(now)) return DropReason::kAgentRate;
+  if (share != nullptr) {
+    if (!share->bucket.conforms(now)) return DropReason::kTenantRate;
+    share->bucket.charge(now, bytes);
   }
-  if (buckets != fabric::kNone && !conforms(t.rates[buckets], agent.rate, now, bytes, agent_next)) {
-    return DropReason::kAgentRate;
-  }
-  if (share != nullptr && !conforms(share->limit(), share->state, now, bytes, tenant_next)) {
-    return DropReason::kTenantRate;
-  }
-  if (edge.buckets != fabric::kNone) edge.rate = edge_next;
-  if (buckets != fabric::kNone) agent.rate = agent_next;
-  if (share != nullptr) share->state = tenant_next;
+  edge.bucket.charge(now, bytes);
+  agent.bucket.charge(now, bytes);
   return DropReason::kNone;
 }
 
@@ -178,7 +165,6 @@ void grant(const Tables& t, uint64_t now, Slot& s) noexcept {
       r != DropReason::kNone) {
     return s.die(r);
   }
-  s.agents_data = true;
   s.next = Next::kForward;
 }
 

@@ -37,7 +37,7 @@ struct alignas(64) Slot {
   uint64_t sequence = 0;
   uint32_t session_index = 0;
   uint32_t out_index = 0;
-  uint32_t edge = 0;  // 0: over none (slot 0 is never given out)
+  uint32_t edge = 0;  // 0: over none (slot 0 is never given out); else it counts as forwarded
   uint16_t size = 0;  // of the UDP payload
   fabric::DropReason dead = fabric::DropReason::kNone;
   Next next = Next::kOpen;
@@ -45,12 +45,12 @@ struct alignas(64) Slot {
   uint8_t tos = 0;
   uint8_t received_by = 0;  // worker whose queue it came from
   uint8_t port = 0;         // it came in on; from kTransmit on, where it leaves
-  bool v6 : 1 = false;
-  bool from_endpoint : 1 = false;
-  bool new_mac : 1 = false;      // from the endpoint's address, by another Ethernet neighbour
-  bool challenge : 1 = false;    // its source has to prove itself before the endpoint moves
-  bool agents_data : 1 = false;  // counts as forwarded when the NIC took it
-  bool header_seal : 1 = false;
+  // What every packet sets has a byte of its own: a bit would be read to be written.
+  bool v6 = false;
+  bool from_endpoint = false;
+  bool header_seal = false;
+  bool new_mac : 1 = false;       // from the endpoint's address, by another Ethernet neighbour
+  bool challenge : 1 = false;     // its source has to prove itself before the endpoint moves
   bool passed_on : 1 = false;     // a former owner's ring sent it here
   bool to_meta_path : 1 = false;  // leaves along its PacketMeta's path, not to the endpoint
 

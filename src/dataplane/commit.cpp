@@ -62,9 +62,15 @@ uint64_t challenge_value(const Context& c, uint32_t session, const wire::PathHea
 bool commit(Context& c, Burst& b) noexcept {
   bool challenges = false;
   const Tables t = c.tables;
+  const unsigned worker = c.worker;
   for (Slot& s : b) {
     if (!s.at(Next::kCommit)) continue;
     fabric::Session& session = *s.session;
+    fabric::Agent& agent = t.agents[session.agent];
+    if (agent.owner.load(std::memory_order_acquire) != worker) {
+      s.next = Next::kHandover;
+      continue;
+    }
     bool highest = false;
     switch (t.window(s.session_index, s.lane).commit(s.sequence, highest)) {
       case ReplayVerdict::kFresh:
@@ -76,7 +82,6 @@ bool commit(Context& c, Burst& b) noexcept {
         s.die(DropReason::kTooOld);
         continue;
     }
-    fabric::Agent& agent = t.agents[session.agent];
     agent.packets.add(1);
     agent.bytes.add(s.size);
     note_arrival(c, agent, session.agent, s.received_by);

@@ -58,7 +58,7 @@ struct Tables {
   fabric::ReplayWindow* windows = nullptr;
   uint64_t* lanes = nullptr;              // this worker's
   fabric::TenantShare* shares = nullptr;  // this worker's
-  const fabric::RateLimit* rates = nullptr;
+  uint16_t mtus[fabric::kMaxPorts] = {};
   uint32_t session_count = 0;
   uint32_t edge_count = 0;
   uint32_t lanes_in = 0;
@@ -67,18 +67,19 @@ struct Tables {
   uint64_t lane_limit = 0;
 
   Tables() = default;
-  Tables(const fabric::Arena& a, unsigned worker)
+  Tables(const fabric::Arena& a, unsigned worker, const std::vector<PortView>& ports)
       : sessions(a.sessions().data()),
         agents(a.agents().data()),
         edges(a.edges().data()),
         windows(&a.window(0, 0)),
         lanes(&a.lane_counter(worker, 0)),
         shares(&a.tenant_share(worker, 0)),
-        rates(a.rates().data()),
         session_count(a.sizes().sessions),
         edge_count(a.sizes().edges),
         lanes_in(a.sizes().lanes_in),
-        lane_limit((uint64_t{1} << 34) / a.sizes().workers) {}
+        lane_limit((uint64_t{1} << 34) / a.sizes().workers) {
+    for (size_t p = 0; p < ports.size(); ++p) mtus[p] = ports[p].mtu;
+  }
 
   fabric::ReplayWindow& window(uint32_t session, uint32_t lane) const noexcept {
     return windows[size_t{session} * lanes_in + lane];
@@ -96,7 +97,7 @@ struct Context {
   rte_mempool* pool = nullptr;
   const std::vector<PortView>& ports;
   fabric::WorkerCounters& counters;
-  const Tables tables{arena, worker};
+  const Tables tables{arena, worker, ports};
 
   uint64_t now = 0;  // ticks at the start of this round
   Budget responder{2000, 200, 0, 0};

@@ -76,7 +76,7 @@ struct Departing {
     mbufs[count] = s.mbuf;
     slots[count++] = &s;
     bytes += s.mbuf->data_len;
-    forwarded += s.agents_data ? 1 : 0;
+    forwarded += s.edge != 0 ? 1 : 0;
   }
 };
 
@@ -88,7 +88,7 @@ bool transmit(Context& c, Departing& d, uint8_t port) noexcept {
   for (uint16_t i = sent; i < d.count; ++i) {
     Slot& s = *d.slots[i];
     d.bytes -= s.mbuf->data_len;
-    d.forwarded -= s.agents_data ? 1 : 0;
+    d.forwarded -= s.edge != 0 ? 1 : 0;
     s.die(DropReason::kTxFull);
   }
   c.counters.tx_packets.add(sent);

@@ -12,12 +12,12 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/af_packet.h"
 #include "fabric/mailbox.h"
 
 namespace sluice::dataplane {
 namespace {
 
-constexpr unsigned kPoolCache = 256;
 constexpr size_t kRingsPerWorker = 256u << 10;
 constexpr size_t kEalOwn = 32u << 20;  // its memzones, device data, telemetry
 
@@ -26,13 +26,10 @@ bool is_vdev(const std::string& device) {
 }
 
 // One TX queue per worker on every port; af_packet has as many queues as it is told.
-std::string with_queue_pairs(const fabric::Topology& t, uint16_t port) {
-  const std::string& device = t.ports[port].device;
-  if (!device.starts_with("net_af_packet") || device.find("qpairs=") != std::string::npos) {
-    return device;
-  }
+std::string vdev_of(const fabric::Topology& t, uint16_t port) {
+  if (!is_af_packet(t.ports[port])) return t.ports[port].device;
   const size_t pairs = std::max<size_t>(t.rx_queues(port), t.workers.size());
-  return pairs > 1 ? fmt::format("{},qpairs={}", device, pairs) : device;
+  return af_packet_device(t.ports[port], static_cast<unsigned>(pairs));
 }
 
 Result<void> check_core(unsigned core, const char* role) {
@@ -53,18 +50,19 @@ MemoryNeed memory_need(const fabric::Topology& t, uint32_t packet_buffers, size_
   MemoryNeed need;
   // What full rings to and from control and between workers hold, and control's own queues.
   size_t buffers = t.workers.size() * fabric::kMailboxSlots + 2048;
-  uint16_t largest_mtu = 1500;
+  uint32_t largest = 1500;  // what a buffer must hold
   for (uint16_t p = 0; p < t.ports.size(); ++p) {
     const auto& port = t.ports[p];
     buffers +=
         size_t{t.rx_queues(p)} * port.rx_descriptors + t.workers.size() * port.tx_descriptors;
-    largest_mtu = std::max(largest_mtu, port.mtu);
+    largest = std::max<uint32_t>(largest, port.mtu);
+    if (is_af_packet(port)) largest = std::max(largest, af_packet_frame(port) - 128);
   }
   buffers += t.workers.size() * (kPoolCache * 2 + 4 * fabric::kMaxBurst);
   need.buffers = packet_buffers != 0 ? packet_buffers : static_cast<uint32_t>(buffers);
   // A packet is one mbuf from RX to TX, jumbo included: the seal works in place on one piece.
   // 128 bytes above the MTU: Ethernet, a VLAN tag, and room that drivers round away.
-  const uint32_t data = std::max<uint32_t>(2048, (largest_mtu + 128u + 63u) / 64u * 64u);
+  const uint32_t data = std::max<uint32_t>(2048, (largest + 128u + 63u) / 64u * 64u);
   need.buffer_size = RTE_PKTMBUF_HEADROOM + data;
   const size_t each = need.buffer_size + sizeof(rte_mbuf) + sizeof(fabric::PacketMeta) + 192;
   need.pool = need.buffers * each;
@@ -111,7 +109,7 @@ Result<std::unique_ptr<Eal>> Eal::start(const fabric::Topology& t, const MemoryN
   for (uint16_t p = 0; p < t.ports.size(); ++p) {
     const std::string& device = t.ports[p].device;
     if (is_vdev(device)) {
-      args.insert(args.end(), {"--vdev", with_queue_pairs(t, p)});
+      args.insert(args.end(), {"--vdev", vdev_of(t, p)});
     } else {
       pci = true;
       args.insert(args.end(), {"-a", device});
@@ -135,23 +133,6 @@ Result<std::unique_ptr<Eal>> Eal::start(const fabric::Topology& t, const MemoryN
 
 Eal::~Eal() {
   rte_eal_cleanup();
-}
-
-void PoolDeleter::operator()(rte_mempool* p) const {
-  rte_mempool_free(p);
-}
-
-Result<PoolHandle> create_pool(const char* name, const MemoryNeed& need) {
-  static_assert(sizeof(fabric::PacketMeta) % RTE_MBUF_PRIV_ALIGN == 0);
-  PoolHandle pool(rte_pktmbuf_pool_create(name, need.buffers, kPoolCache,
-                                          sizeof(fabric::PacketMeta),
-                                          static_cast<uint16_t>(need.buffer_size), SOCKET_ID_ANY));
-  if (!pool) {
-    return fail(ErrorCode::kResource,
-                fmt::format("cannot create {} packet buffers ({} MiB): {}", need.buffers,
-                            need.pool >> 20, rte_strerror(rte_errno)));
-  }
-  return pool;
 }
 
 }  // namespace sluice::dataplane

@@ -7,9 +7,10 @@
 #include "base/error.h"
 #include "fabric/topology.h"
 
-struct rte_mempool;
-
 namespace sluice::dataplane {
+
+// Buffers that a worker's core keeps of its pool.
+inline constexpr unsigned kPoolCache = 256;
 
 // Memory of a topology, computed before EAL starts. Bytes.
 struct MemoryNeed {
@@ -37,12 +38,5 @@ class Eal {
  private:
   Eal() = default;
 };
-
-struct PoolDeleter {
-  void operator()(rte_mempool* p) const;
-};
-using PoolHandle = std::unique_ptr<rte_mempool, PoolDeleter>;
-
-Result<PoolHandle> create_pool(const char* name, const MemoryNeed& need);
 
 }  // namespace sluice::dataplane

@@ -28,6 +28,12 @@ void compare_source(const fabric::Session& session, Slot& s) noexcept {
   const wire::SourceTag known{session.source_addresses.load(std::memory_order_relaxed),
                               session.source_mac_port.load(std::memory_order_relaxed),
                               session.source_nic.load(std::memory_order_relaxed)};
+  // One after the other: nearly always all are equal.
+  if (from.addresses == known.addresses && from.mac_port == known.mac_port &&
+      from.nic == known.nic && !s.v6) [[likely]] {
+    s.from_endpoint = true;
+    return;
+  }
   s.from_endpoint = from.same_remote(known);
   if (s.from_endpoint && s.v6) {
     wire::PathHeader endpoint;

@@ -1,3 +1,5 @@
+#include <smmintrin.h>
+
 #include <rte_mbuf.h>
 
 #include "crypto/hash.h"
@@ -109,32 +111,52 @@ bool to_our_mac(const uint8_t* eth, const wire::Mac& mac) noexcept {
 }
 
 // The shape of nearly every packet: IPv4 and UDP to the port's first address, without options. All
-// that the general path checks, on whole words; whatever differs goes the general way, which finds
-// the reason. `ports` is the UDP port where it stands in a word that begins with the address.
-bool is_plain(const PortView& view, uint64_t address_and_port, const uint8_t* eth,
-              size_t length) noexcept {
-  constexpr size_t headers = wire::kEthSize + wire::kIp4Size + wire::kUdpSize;
-  constexpr uint64_t kMac = (uint64_t{1} << 48) - 1;
-  constexpr uint64_t kNotSourcePort = 0xffff'0000'ffff'ffff;
-  if (length < headers) return false;
-  const uint8_t* ip = eth + wire::kEthSize;
-  if ((load_le<uint64_t>(eth) & kMac) != view.mac48) return false;
-  if ((load_le<uint32_t>(eth + 12) & 0xffffff) != 0x450008) return false;
-  if ((load_le<uint32_t>(ip + 6) & 0xff00ff3f) != uint32_t{wire::kProtoUdp} << 24) return false;
-  if ((load_le<uint64_t>(ip + 16) & kNotSourcePort) != address_and_port) return false;
-  const uint32_t total = load_be16(ip + 2);
-  const uint32_t udp_length = load_be16(ip + wire::kIp4Size + 4);
-  if (udp_length + wire::kIp4Size != total || udp_length < wire::kUdpSize || total > view.mtu ||
-      length < wire::kEthSize + total) {
-    return false;
+// that the general path checks, on whole vectors; whatever differs goes the general way, which
+// finds the reason.
+class Plain {
+ public:
+  Plain(const PortView& view, uint16_t udp_port) noexcept
+      : at_0_(_mm_set_epi64x(int64_t{0x450008} << 32, int64_t(view.mac48))),
+        at_16_(_mm_set_epi64x(0, int64_t{wire::kProtoUdp} << 56)),
+        at_26_(_mm_set_epi64x(int64_t{__builtin_bswap16(udp_port)} << 16,
+                              int64_t(uint64_t{view.first_ip4} << 32))),
+        // A port without an IPv4 address has no plain packets: nothing is as long.
+        mtu_(view.first_ip4 != 0 ? view.mtu : 0) {}
+
+  bool operator()(const uint8_t* eth, uint32_t length) const noexcept {
+    constexpr uint32_t headers = wire::kIp4Size + wire::kUdpSize;
+    // MAC, EtherType, version and header length; fragment bits and protocol; address and UDP port.
+    const __m128i mask_0 = _mm_set_epi64x(0x00ffffff'00000000, 0x0000ffff'ffffffff);
+    const __m128i mask_16 = _mm_set_epi64x(0, int64_t(0xff00ff3f'00000000));
+    const __m128i mask_26 = _mm_set_epi64x(0xffff0000, int64_t(0xffffffff'00000000));
+    if (length < wire::kEthSize + headers) return false;
+    const __m128i differs =
+        _mm_or_si128(_mm_or_si128(_mm_and_si128(_mm_xor_si128(load(eth), at_0_), mask_0),
+                                  _mm_and_si128(_mm_xor_si128(load(eth + 16), at_16_), mask_16)),
+                     _mm_and_si128(_mm_xor_si128(load(eth + 26), at_26_), mask_26));
+    if (_mm_testz_si128(differs, differs) == 0) return false;
+    const uint8_t* ip = eth + wire::kEthSize;
+    const uint32_t total = load_be16(ip + 2);
+    if (total + wire::kEthSize != length || total > mtu_ ||
+        load_be16(ip + wire::kIp4Size + 4) + wire::kIp4Size != total) {
+      return false;
+    }
+    // 2^16 is 1 modulo 0xffff: the header's one's-complement sum is right if its words, of whatever
+    // size and byte order, add up to a multiple.
+    const uint64_t sum = uint64_t{load_le<uint32_t>(ip)} + load_le<uint32_t>(ip + 4) +
+                         load_le<uint32_t>(ip + 8) + load_le<uint32_t>(ip + 12) +
+                         load_le<uint32_t>(ip + 16);
+    return sum % 0xffff == 0;
   }
-  uint64_t sum = uint64_t{load_le<uint32_t>(ip)} + load_le<uint32_t>(ip + 4) +
-                 load_le<uint32_t>(ip + 8) + load_le<uint32_t>(ip + 12) +
-                 load_le<uint32_t>(ip + 16);
-  sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return sum == 0xffff || sum == 0x1fffe;
-}
+
+ private:
+  static __m128i load(const uint8_t* p) noexcept {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  }
+
+  __m128i at_0_, at_16_, at_26_;
+  uint32_t mtu_;
+};
 
 // Everything but plain DATA.
 void parse_other(Context& c, const PortView& view, Slot& s, unsigned& budget) noexcept {
@@ -172,8 +194,7 @@ void parse_other(Context& c, const PortView& view, Slot& s, unsigned& budget) no
 void parse(Context& c, Burst& b, uint8_t port) noexcept {
   for (Slot& s : b) rte_prefetch0(rte_pktmbuf_mtod(s.mbuf, void*));
   const PortView& view = c.ports[port];
-  const uint64_t address_and_port = view.first_ip4 | uint64_t{__builtin_bswap16(c.options.udp_port)}
-                                                         << 48;
+  const Plain is_plain(view, c.options.udp_port);
   constexpr uint16_t kData = uint16_t(wire::Type::kData) | wire::kProtocolVersion << 8;
   const auto worker = static_cast<uint8_t>(c.worker);
   unsigned budget = kHellosPerBurst;
@@ -182,7 +203,7 @@ void parse(Context& c, Burst& b, uint8_t port) noexcept {
     s.received_by = worker;
     const rte_mbuf* m = s.mbuf;
     uint8_t* eth = rte_pktmbuf_mtod(m, uint8_t*);
-    if (m->nb_segs != 1 || !is_plain(view, address_and_port, eth, m->data_len)) {
+    if (m->nb_segs != 1 || !is_plain(eth, m->data_len)) {
       parse_other(c, view, s, budget);
       continue;
     }

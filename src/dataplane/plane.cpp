@@ -1,5 +1,7 @@
 #include "dataplane/plane.h"
 
+#include <set>
+
 #include <rte_errno.h>
 #include <rte_launch.h>
 #include <rte_lcore.h>
@@ -12,19 +14,21 @@ Result<std::unique_ptr<Plane>> Plane::create(const fabric::Topology& topology,
                                              const WorkerOptions& options, const MemoryNeed& need,
                                              const Clock& clock, fabric::Arena& arena) {
   std::unique_ptr<Plane> plane(new Plane);
-  auto pool = create_pool("packets", need);
-  if (!pool) return tl::unexpected(pool.error());
-  plane->pool_ = std::move(*pool);
+  plane->topology_ = topology;
+  auto pools = Pools::create(topology, need);
+  if (!pools) return tl::unexpected(pools.error());
+  plane->pools_ = std::make_unique<Pools>(std::move(*pools));
+  const Pools& buffers = *plane->pools_;
 
   const auto workers = static_cast<uint16_t>(topology.workers.size());
   for (uint16_t p = 0; p < topology.ports.size(); ++p) {
-    auto port = Port::start(topology.ports[p], topology.rx_queues(p), workers, plane->pool_.get());
+    auto port = Port::start(topology.ports[p], p, topology.rx_queues(p), workers, buffers);
     if (!port) return tl::unexpected(port.error());
     plane->views_.push_back((*port)->view());
     plane->ports_.push_back(std::move(*port));
   }
   plane->qsbr_ = std::make_unique<fabric::Qsbr>(workers);
-  auto mailboxes = fabric::Mailboxes::create(workers, plane->pool_.get());
+  auto mailboxes = fabric::Mailboxes::create(workers, buffers.of_worker(0));
   if (!mailboxes) return tl::unexpected(mailboxes.error());
   plane->mailboxes_ = std::move(*mailboxes);
 
@@ -36,7 +40,7 @@ Result<std::unique_ptr<Plane>> Plane::create(const fabric::Topology& topology,
                     .arena = arena,
                     .mailboxes = *plane->mailboxes_,
                     .qsbr = *plane->qsbr_,
-                    .pool = plane->pool_.get(),
+                    .pool = buffers.of_worker(w),
                     .ports = plane->views_,
                     .counters = arena.counters(w)};
     plane->workers_.push_back(
@@ -85,6 +89,23 @@ void Plane::stop() {
 std::vector<fabric::PortStatus> Plane::port_status() const {
   std::vector<fabric::PortStatus> out;
   for (const auto& p : ports_) out.push_back(p->status());
+  return out;
+}
+
+std::vector<std::string> Plane::advice() const {
+  std::vector<std::string> out;
+  for (unsigned w = 0; w < topology_.workers.size(); ++w) {
+    const auto node = static_cast<int>(rte_lcore_to_socket_id(w + 1));
+    std::set<uint16_t> told;
+    for (const auto& q : topology_.workers[w].queues) {
+      const int of_port = ports_[q.port]->status().socket;
+      if (of_port < 0 || of_port == node || !told.insert(q.port).second) continue;
+      out.push_back(fmt::format(
+          "port {} is on NUMA node {}, worker {} (core {}) on node {}: every packet crosses "
+          "between them; give its queues to a core of node {}",
+          topology_.ports[q.port].name, of_port, w, topology_.workers[w].core, node, of_port));
+    }
+  }
   return out;
 }
 

@@ -1,10 +1,11 @@
-// The dataplane as a whole: pool, ports, rings and workers, in an order in which each outlives what
-// uses it. Created and destroyed by the main thread, after EAL and before it ends.
+// The dataplane as a whole: pools, ports, rings and workers, in an order in which each outlives
+// what uses it. Created and destroyed by the main thread, after EAL and before it ends.
 #pragma once
 
 #include <memory>
+#include <string>
 
-#include "dataplane/eal.h"
+#include "dataplane/pools.h"
 #include "dataplane/port.h"
 #include "dataplane/worker.h"
 
@@ -19,8 +20,10 @@ class Plane {
 
   fabric::Mailboxes& mailboxes() { return *mailboxes_; }
   fabric::Qsbr& qsbr() { return *qsbr_; }
-  rte_mempool* pool() { return pool_.get(); }
+  rte_mempool* pool(unsigned worker = 0) { return pools_->of_worker(worker); }
   std::vector<fabric::PortStatus> port_status() const;
+  // What works, but slower than this hardware could; a sentence each. Empty on one NUMA node.
+  std::vector<std::string> advice() const;
 
   Result<void> start();  // launches every worker on its lcore
   void stop();           // asks them to end and waits
@@ -31,7 +34,8 @@ class Plane {
  private:
   Plane() = default;
 
-  PoolHandle pool_;
+  std::unique_ptr<Pools> pools_;
+  fabric::Topology topology_;
   std::vector<std::unique_ptr<Port>> ports_;
   std::vector<PortView> views_;
   std::unique_ptr<fabric::Qsbr> qsbr_;

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/af_packet.h"
+
 namespace sluice::dataplane {
 namespace {
 
@@ -24,8 +26,9 @@ uint64_t flow_hash_fields(uint64_t offered) {
 
 }  // namespace
 
-Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint16_t rx_queues,
-                                          uint16_t tx_queues, rte_mempool* pool) {
+Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint16_t index,
+                                          uint16_t rx_queues, uint16_t tx_queues,
+                                          const Pools& pools) {
   std::unique_ptr<Port> port(new Port);
   port->config_ = config;
   port->rx_queues_ = rx_queues;
@@ -53,30 +56,28 @@ Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint
                     config.name, config.device, info.max_rx_queues, info.max_tx_queues, rx_queues,
                     tx_queues));
   }
-  // af_packet's fan-out spreads over all its queues, so each needs a worker.
-  if (std::strcmp(info.driver_name, "net_af_packet") == 0 && info.max_rx_queues != rx_queues) {
-    return fail(
-        ErrorCode::kConfig,
-        fmt::format("port {} ({}) spreads packets over {} queues but the core map polls {}: "
-                    "give every worker one of its queues",
-                    config.name, config.device, info.max_rx_queues, rx_queues));
+  if (is_af_packet(config)) {
+    if (auto r = check_af_packet(config, info.max_rx_queues, rx_queues); !r) {
+      return tl::unexpected(r.error());
+    }
   }
 
   rte_eth_conf conf{};
-  conf.rxmode.mtu = config.mtu;
+  // net_af_packet carries what its ring frames hold, and tells ethdev that it is 1,500.
+  conf.rxmode.mtu = is_af_packet(config) ? std::min<uint16_t>(config.mtu, 1500) : config.mtu;
   if (rx_queues > 1 && flow_hash_fields(info.flow_type_rss_offloads) != 0) {
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf.rx_adv_conf.rss_conf.rss_hf = flow_hash_fields(info.flow_type_rss_offloads);
   }
-  const uint64_t wanted = RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
-  conf.txmode.offloads = info.tx_offload_capa & wanted;
+  // Fast free gives all buffers of a queue back to the pool of the first.
+  const uint64_t fast_free = pools.single() ? RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE : 0;
+  conf.txmode.offloads = info.tx_offload_capa & (RTE_ETH_TX_OFFLOAD_UDP_CKSUM | fast_free);
   // What the device finds good need not be added up again under the header seal.
   conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
   view.tx_udp_checksum = (conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
   if (info.max_mtu != 0 && config.mtu > info.max_mtu) {
     return fail(ErrorCode::kConfig,
-                fmt::format("port {} ({}) carries an MTU of at most {}, not {}: lower mtu: "
-                            "(af_packet: or raise framesz= in device:)",
+                fmt::format("port {} ({}) carries an MTU of at most {}, not {}: lower mtu:",
                             config.name, config.device, info.max_mtu, config.mtu));
   }
   if (int rc = rte_eth_dev_configure(id, rx_queues, tx_queues, &conf); rc != 0) {
@@ -92,7 +93,9 @@ Result<std::unique_ptr<Port>> Port::start(const fabric::PortConfig& config, uint
   }
   const unsigned socket = static_cast<unsigned>(rte_eth_dev_socket_id(id));
   for (uint16_t q = 0; q < rx_queues; ++q) {
-    if (int rc = rte_eth_rx_queue_setup(id, q, rx_descriptors, socket, nullptr, pool); rc != 0) {
+    if (int rc = rte_eth_rx_queue_setup(id, q, rx_descriptors, socket, nullptr,
+                                        pools.of_queue({index, q}));
+        rc != 0) {
       return port_error(config, fmt::format("receive queue {} fails", q), rc);
     }
   }

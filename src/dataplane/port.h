@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "dataplane/context.h"
+#include "dataplane/pools.h"
 #include "fabric/port_status.h"
 
 namespace sluice::dataplane {
@@ -12,8 +13,10 @@ namespace sluice::dataplane {
 class Port {
  public:
   // Finds the device that EAL probed, gives it `rx_queues` and `tx_queues`, starts it.
-  static Result<std::unique_ptr<Port>> start(const fabric::PortConfig& config, uint16_t rx_queues,
-                                             uint16_t tx_queues, rte_mempool* pool);
+  // `index`: its number in the topology, by which `pools` knows its queues.
+  static Result<std::unique_ptr<Port>> start(const fabric::PortConfig& config, uint16_t index,
+                                             uint16_t rx_queues, uint16_t tx_queues,
+                                             const Pools& pools);
   ~Port();
   Port(const Port&) = delete;
   Port& operator=(const Port&) = delete;

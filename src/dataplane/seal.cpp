@@ -11,7 +11,7 @@ using fabric::DropReason;
 
 // Headers of the path, prebuilt, into the room before the tunnel's header. They and the tunnel's
 // header are final before the AEAD; only a UDP checksum may follow it.
-bool address(const PortView* ports, uint8_t dscp, Slot& s) noexcept {
+bool address(const Tables& t, uint8_t dscp, Slot& s) noexcept {
   const uint8_t tos = static_cast<uint8_t>(dscp << 2 | (s.tos & 3));  // ECN stays
   rte_mbuf* m = s.mbuf;
   size_t size = 0;
@@ -30,7 +30,7 @@ bool address(const PortView* ports, uint8_t dscp, Slot& s) noexcept {
     s.port = path.port;
     wire::write_headers(s.outer - size, path, s.size, tos);
   }
-  if (s.size + size - wire::kEthSize > ports[s.port].mtu) {
+  if (s.size + size - wire::kEthSize > t.mtus[s.port]) {
     s.die(DropReason::kMtu);
     return false;
   }
@@ -41,15 +41,14 @@ bool address(const PortView* ports, uint8_t dscp, Slot& s) noexcept {
   return true;
 }
 
-bool prepare(const Tables& t, const PortView* ports, unsigned worker, uint8_t dscp,
-             Slot& s) noexcept {
+bool prepare(const Tables& t, unsigned worker, uint8_t dscp, Slot& s) noexcept {
   fabric::Session& out = *s.out;
   uint64_t& lane = t.lanes[s.out_index];
   if (lane >= t.lane_limit) {
     s.die(DropReason::kNonceExhausted);
     return false;
   }
-  if (!address(ports, dscp, s)) return false;
+  if (!address(t, dscp, s)) return false;
   if (s.edge != 0) {
     fabric::Edge& edge = t.edges[s.edge];
     store_le(s.outer + wire::kDataRegion + 4, edge.opposite_label);
@@ -67,14 +66,13 @@ bool prepare(const Tables& t, const PortView* ports, unsigned worker, uint8_t ds
 
 void seal(Context& c, Burst& b) noexcept {
   const Tables t = c.tables;
-  const PortView* ports = c.ports.data();
   const unsigned worker = c.worker;
   const uint8_t dscp = c.options.dscp;
   const bool ipv4_checksum = c.options.ipv4_udp_checksum;
   bool any_checksum = false;
   SealWork work;
   for (Slot& s : b) {
-    if (!s.at(Next::kForward) || !prepare(t, ports, worker, dscp, s)) continue;
+    if (!s.at(Next::kForward) || !prepare(t, worker, dscp, s)) continue;
     work.add(s, s.out->key_out, s.out->salt_out);
     s.next = Next::kTransmit;
     if (s.v6 || ipv4_checksum) {
@@ -88,7 +86,7 @@ void seal(Context& c, Burst& b) noexcept {
   for (unsigned i = 0; i < work.count; ++i) {
     Slot& s = *work.slots[i];
     if (s.v6 || ipv4_checksum) {
-      finish_checksum(c, ports[s.port], s, rte_pktmbuf_mtod(s.mbuf, uint8_t*), s.v6);
+      finish_checksum(c, c.ports[s.port], s, rte_pktmbuf_mtod(s.mbuf, uint8_t*), s.v6);
     }
   }
 }

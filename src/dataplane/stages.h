@@ -11,10 +11,10 @@ namespace sluice::dataplane {
 void parse(Context& c, Burst& b, uint8_t port) noexcept;
 // Receiver index to session; expiry, lane, replay window (read only), source against the endpoint.
 void lookup(Context& c, Burst& b) noexcept;
-// AEAD over the burst. Packets of an agent that another worker owns leave for it.
+// AEAD over the burst.
 void open(Context& c, Burst& b) noexcept;
-// Replay window test-and-set, counters, confirmation, roaming. Owner worker only. True if a source
-// has to be challenged.
+// Packets of an agent that another worker owns leave for it. Of the others: replay window
+// test-and-set, counters, confirmation, roaming. True if a source has to be challenged.
 bool commit(Context& c, Burst& b) noexcept;
 // A KEEPALIVE challenge, in a buffer of the worker's pool, to each path that has to prove itself.
 // `out` is a burst of its own, to be sealed and delivered.

@@ -11,10 +11,13 @@
 
 #include <fmt/format.h>
 
+#include "fabric/numa.h"
+
 namespace sluice::fabric {
 namespace {
 
 constexpr size_t kHugePage = 2u << 20;
+constexpr size_t kSmallPage = 4096;
 constexpr size_t kHeaderSize = 512;
 
 constexpr size_t round_up(size_t n, size_t unit) {
@@ -56,7 +59,6 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
   h.windows_at = place(uint64_t{sizes.sessions} * sizes.lanes_in * sizeof(ReplayWindow));
   h.lanes_at = place(uint64_t{sizes.sessions} * sizes.workers * sizeof(uint64_t));
   h.counters_at = place(uint64_t{sizes.workers} * sizeof(WorkerCounters));
-  h.rates_at = place(uint64_t{sizes.rates} * sizeof(RateLimit));
   h.shares_at = place(uint64_t{sizes.workers} * sizes.tenants * sizeof(TenantShare));
   h.total = round_up(at, kHugePage);
   std::strncpy(h.ipsec_mb_version, crypto::Aead::library_version(), sizeof h.ipsec_mb_version - 1);
@@ -68,7 +70,8 @@ size_t Arena::needed(const ArenaSizes& sizes) {
   return layout(sizes).total;
 }
 
-Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind pages) {
+Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind pages,
+                                             std::span<const unsigned> worker_nodes) {
   const ArenaHeader h = layout(sizes);
   std::unique_ptr<Arena> arena(new Arena);
   const bool huge = pages == PageKind::kHuge;
@@ -78,18 +81,20 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
     return fail(ErrorCode::kResource, fmt::format("cannot create the table segment of {} MiB: {}",
                                                   h.total >> 20, std::strerror(errno)));
   }
-  // MAP_POPULATE: a huge page that is missing is an error here, not a SIGBUS on a worker.
-  void* p = mmap(nullptr, h.total, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-                 arena->fd_.get(), 0);
-  if (p == MAP_FAILED) {
+  void* p = mmap(nullptr, h.total, PROT_READ | PROT_WRITE, MAP_SHARED, arena->fd_.get(), 0);
+  if (p != MAP_FAILED) {
+    arena->base_ = static_cast<uint8_t*>(p);
+    arena->size_ = h.total;
+    for (const Stretch& s : spread(h, worker_nodes, huge ? kHugePage : kSmallPage)) prefer(p, s);
+  }
+  // A page that is missing is an error here, not a SIGBUS on a worker.
+  if (p == MAP_FAILED || madvise(p, h.total, MADV_POPULATE_WRITE) != 0) {
     return fail(ErrorCode::kResource,
                 fmt::format("cannot map {} MiB of {} pages for the tables: {}; free memory, lower "
                             "limits:, reserve huge pages or set eal.mode: no_huge",
                             h.total >> 20, huge ? "huge" : "ordinary", std::strerror(errno)));
   }
   madvise(p, h.total, MADV_DONTDUMP);
-  arena->base_ = static_cast<uint8_t*>(p);
-  arena->size_ = h.total;
   arena->header_ = new (p) ArenaHeader(h);
   uint8_t* base = arena->base_;
   arena->relay_ = construct<RelayRecord>(base, h.relay_at, 1);
@@ -100,7 +105,6 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
       construct<ReplayWindow>(base, h.windows_at, size_t{sizes.sessions} * sizes.lanes_in);
   arena->lanes_ = construct<uint64_t>(base, h.lanes_at, size_t{sizes.sessions} * sizes.workers);
   arena->counters_ = construct<WorkerCounters>(base, h.counters_at, sizes.workers);
-  arena->rates_ = construct<RateLimit>(base, h.rates_at, sizes.rates);
   arena->shares_ = construct<TenantShare>(base, h.shares_at, size_t{sizes.workers} * sizes.tenants);
   return arena;
 }
@@ -108,8 +112,10 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
 Arena::~Arena() {
   if (base_ == nullptr) return;
   // Keys do not outlive the process in a page that somebody else gets.
-  crypto::wipe(relay_, sizeof(RelayRecord));
-  crypto::wipe(sessions_, sizes().sessions * sizeof(Session));
+  if (header_ != nullptr) {
+    crypto::wipe(relay_, sizeof(RelayRecord));
+    crypto::wipe(sessions_, sizes().sessions * sizeof(Session));
+  }
   munmap(base_, size_);
 }
 

@@ -19,7 +19,6 @@ struct ArenaSizes {
   uint32_t sessions = 0;
   uint32_t lanes_in = 1;  // receive windows per session
   uint32_t workers = 1;   // send lanes: each worker's own array of counters
-  uint32_t rates = 1;     // different limits that agents and edges name
   uint32_t tenants = 1;   // tenants with a limit
 };
 
@@ -32,7 +31,7 @@ struct ArenaHeader {
   uint32_t session_size, agent_size, edge_size, window_size, counters_size, share_size;
   uint64_t total;
   uint64_t relay_at, agents_at, edges_at, sessions_at, windows_at, lanes_at, counters_at;
-  uint64_t rates_at, shares_at;
+  uint64_t shares_at;
   char ipsec_mb_version[32];
   char ipsec_mb_path[16];  // key schedules differ between the library's paths
 };
@@ -49,7 +48,9 @@ class Arena {
   static size_t needed(const ArenaSizes& sizes);
 
   // kHuge fails with kResource where there are not enough free huge pages.
-  static Result<std::unique_ptr<Arena>> create(const ArenaSizes& sizes, PageKind pages);
+  // `worker_nodes`: the NUMA node of each worker (numa.h); none: as the kernel likes.
+  static Result<std::unique_ptr<Arena>> create(const ArenaSizes& sizes, PageKind pages,
+                                               std::span<const unsigned> worker_nodes = {});
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -71,7 +72,6 @@ class Arena {
     return lanes_[size_t{worker} * header_->sizes.sessions + session];
   }
   WorkerCounters& counters(uint32_t worker) const { return counters_[worker]; }
-  std::span<RateLimit> rates() const { return {rates_, sizes().rates}; }
   TenantShare& tenant_share(uint32_t worker, uint32_t slot) const {
     return shares_[size_t{worker} * header_->sizes.tenants + slot];
   }
@@ -91,7 +91,6 @@ class Arena {
   ReplayWindow* windows_ = nullptr;
   uint64_t* lanes_ = nullptr;
   WorkerCounters* counters_ = nullptr;
-  RateLimit* rates_ = nullptr;
   TenantShare* shares_ = nullptr;
 };
 

@@ -132,18 +132,17 @@ struct alignas(64) Agent {
   std::atomic<uint32_t> owner{0};        // worker; changed by the old owner alone
   uint32_t tenant = 0;
   uint64_t address = 0;
-  std::atomic<uint32_t> buckets{kNone};  // index into rates
-  std::atomic<uint32_t> tenant_slot{
-      kNone};  // its tenant's share on each worker; kNone: not limited
+  // Its tenant's share on each worker; kNone: not limited.
+  std::atomic<uint32_t> tenant_slot{kNone};
+  uint32_t reserved00 = 0;
   uint8_t reserved0[32] = {};
   // Line 1. Owner: packets and bytes that the agent sent, and through which worker they arrive.
   Counter packets;
   Counter bytes;
-  RateState rate;
+  Bucket bucket;              // its limit: control
   uint32_t stray_worker = 0;  // where packets arrive that the owner did not receive itself
   uint32_t stray_run = 0;     // how many of them since the last from the owner's own queues
-  uint64_t reserved1[3] = {};
-  // Lines 2 to 7. Owner: the window over the agent's call counter and its limits' state.
+  // Lines 2 to 7. Owner: the window over the agent's call counter.
   uint8_t reserved2[384] = {};
 };
 static_assert(sizeof(Agent) == 512 && offsetof(Agent, packets) == 64);
@@ -151,6 +150,10 @@ static_assert(sizeof(Agent) == 512 && offsetof(Agent, packets) == 64);
 enum class EdgeState : uint32_t { kFree = 0, kOpen = 1, kRevoked = 2 };
 
 enum class SealPolicy : uint8_t { kFull = 0, kHeader = 1, kAny = 2 };
+
+constexpr uint8_t seals_of(SealPolicy policy) noexcept {
+  return policy == SealPolicy::kFull ? 1 : policy == SealPolicy::kHeader ? 2 : 3;
+}
 
 struct alignas(64) Edge {
   // Line 0. Control.
@@ -160,18 +163,18 @@ struct alignas(64) Edge {
   uint32_t opposite_label = 0;  // what the target calls the way back
   uint8_t generation = 0;
   uint8_t right = 0;  // 1 may_send, 2 may_open, 3 reply_only
-  SealPolicy seal = SealPolicy::kFull;
+  uint8_t seals = 1;  // taken: bit 0 the full seal, bit 1 the header seal
   uint8_t requires_calls = 0;
   uint32_t tenant = 0;
-  uint32_t buckets = kNone;  // index into rates
   uint32_t credential = kNone;
+  uint32_t reserved00 = 0;
   std::atomic<uint64_t> window_until{~uint64_t{0}};  // ticks: the edge is closed from then on
   uint8_t reserved0[24] = {};
   // Line 1. The source agent's owner worker.
   Counter packets;
   Counter bytes;
-  RateState rate;
-  uint64_t reserved1[4] = {};
+  Bucket bucket;  // its limit: control
+  uint64_t reserved1 = 0;
 };
 static_assert(sizeof(Edge) == 128 && offsetof(Edge, packets) == 64);
 

@@ -14,6 +14,7 @@
 #include "control/control.h"
 #include "crypto/text.h"
 #include "dataplane/plane.h"
+#include "fabric/numa.h"
 #include "relayd/event_loop.h"
 
 namespace sluice::relayd {
@@ -67,8 +68,10 @@ Result<void> serve(const control::Config& config, const std::string& path) {
                                            fabric::Arena::needed(sizes));
   if (auto r = dataplane::check_memory(need, config.topology.mode); !r) return r;
   const bool huge = config.topology.mode != fabric::EalMode::kNoHuge;
-  auto arena =
-      fabric::Arena::create(sizes, huge ? fabric::PageKind::kHuge : fabric::PageKind::kSmall);
+  std::vector<unsigned> nodes;
+  for (const auto& w : config.topology.workers) nodes.push_back(fabric::node_of_core(w.core));
+  auto arena = fabric::Arena::create(
+      sizes, huge ? fabric::PageKind::kHuge : fabric::PageKind::kSmall, nodes);
   if (!arena) return tl::unexpected(arena.error());
   auto eal = dataplane::Eal::start(config.topology, need);
   if (!eal) return tl::unexpected(eal.error());
@@ -79,6 +82,7 @@ Result<void> serve(const control::Config& config, const std::string& path) {
                                          .burst = config.topology.burst};
   auto plane = dataplane::Plane::create(config.topology, options, need, clock, **arena);
   if (!plane) return tl::unexpected(plane.error());
+  for (const auto& sentence : (*plane)->advice()) spdlog::warn("{}", sentence);
 
   auto control = control::Control::create(config, std::move(*keys), std::move(*store),
                                           {clock, **arena, (*plane)->qsbr(), (*plane)->mailboxes(),

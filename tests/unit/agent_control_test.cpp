@@ -119,6 +119,18 @@ TEST_F(ControlTest, VerifiedEdgeIsUsable) {
   EXPECT_EQ(pins.enrols.at(peer.public_key()).issued_ms, 1'000u);
 }
 
+TEST_F(ControlTest, TheSealOfAnEdgeIsTheRelaysChoice) {
+  pb::Edge e = edge(sign(peer, enrol()));
+  EXPECT_EQ(only(e).seal, SealPolicy::kFull);
+  e.set_seal(pb::SEAL_HEADER);
+  EXPECT_EQ(only(e).seal, SealPolicy::kHeader);
+  e.set_seal(pb::SEAL_ANY);
+  EXPECT_EQ(only(e).seal, SealPolicy::kAny);
+  EXPECT_TRUE(only(e).usable());
+  e.set_seal(static_cast<pb::SealPolicy>(3));
+  EXPECT_FALSE(only(e).usable()) << "packets in another seal would only be dropped";
+}
+
 TEST_F(ControlTest, UnverifiableEdgesAreShownAsRefused) {
   const auto stranger = crypto::Identity::generate();
   auto flipped = sign(peer, enrol());

@@ -11,12 +11,12 @@ constexpr uint64_t kHz = 2'600'000'000;
 // Packets of `bytes` every `gap` ticks for `seconds`: how many conform.
 uint64_t passing(const RateLimit& limit, uint64_t gap, uint32_t bytes, uint64_t seconds,
                  uint64_t start = 1) {
-  RateState state;
+  Bucket bucket;
+  bucket.set(limit);
   uint64_t passed = 0;
   for (uint64_t now = start; now < start + seconds * kHz; now += gap) {
-    RateState next;
-    if (!conforms(limit, state, now, bytes, next)) continue;
-    state = next;
+    if (!bucket.conforms(now)) continue;
+    bucket.charge(now, bytes);
     ++passed;
   }
   return passed;
@@ -65,6 +65,15 @@ TEST(Rate, ARateIsNeverRoundedUp) {
 TEST(Rate, HoldsFarFromTheClocksStart) {
   const RateLimit limit = make_limit(1000, 0, 0.5, kHz);
   EXPECT_NEAR(double(passing(limit, kHz / 3000, 64, 2, uint64_t{1} << 62)), 2501, 2);
+}
+
+TEST(Rate, ALimitTakenAwayIsGoneAtOnce) {
+  Bucket bucket;
+  bucket.set(make_limit(1, 0, 1, kHz));
+  for (int i = 0; i < 10; ++i) bucket.charge(1, 64);
+  EXPECT_FALSE(bucket.conforms(1));
+  bucket.set({});
+  EXPECT_TRUE(bucket.conforms(1));
 }
 
 }  // namespace
