@@ -68,6 +68,13 @@ uint32_t Feeder::next_source() {
   return own_[own_at_];
 }
 
+// Any of the agent's peers; a linear congruence (Numerical Recipes) is random enough.
+uint32_t Feeder::next_label(uint32_t agent) {
+  if (relay_.house().edges == 1) return relay_.agent(agent).label;
+  random_ = random_ * 1664525 + 1013904223;
+  return relay_.label(agent, (random_ >> 16) % relay_.house().edges);
+}
+
 rte_mbuf* Feeder::buffer() {
   if (free_.empty()) return rte_pktmbuf_alloc(relay_.plane().pool());
   rte_mbuf* m = free_.back();
@@ -91,7 +98,7 @@ void Feeder::fill(rte_mbuf* m, uint32_t agent) {
       outer, {uint8_t(wire::Type::kData), wire::kProtocolVersion, static_cast<uint16_t>(sealed),
               a.session, a.next.fetch_add(1, std::memory_order_relaxed)});
   wire::write_frame(outer + wire::kDataRegion,
-                    {uint8_t(wire::FrameType::kDatagram), 0, 0, a.label, 0});
+                    {uint8_t(wire::FrameType::kDatagram), 0, 0, next_label(agent), 0});
   SealShape s;
   shape(traffic_.seal, a.send, a.send_salt, outer, udp, s);
   crypto::aead().seal({&s.op, 1});

@@ -39,6 +39,7 @@ class Feeder {
  private:
   void fill(rte_mbuf* m, uint32_t agent);
   uint32_t next_source();
+  uint32_t next_label(uint32_t agent);
   rte_mbuf* buffer();
 
   InMemoryRelay& relay_;
@@ -47,6 +48,7 @@ class Feeder {
   std::vector<uint32_t> own_, strays_;
   size_t own_at_ = 0, stray_at_ = 0;
   unsigned stray_debt_ = 0;
+  uint32_t random_ = 1;
   std::vector<rte_mbuf*> batch_, free_;
   std::vector<uint32_t> sources_;
   std::vector<uint8_t> headers_;  // 42 bytes for each agent of the case

@@ -14,8 +14,8 @@
 namespace sluice::bench {
 namespace {
 
-constexpr unsigned kRing = 4096;
-constexpr uint32_t kBuffers = 16383;
+// Longer than any run: what a bench measures is not the rekey.
+constexpr uint32_t kLifeS = 86'400;
 constexpr uint16_t kUdpPort = 7600;
 constexpr uint32_t kAgentNet = 0x0a010000;  // 10.1.0.0 and up
 constexpr uint8_t kRelayIp[4] = {10, 0, 0, 1};
@@ -37,14 +37,14 @@ fabric::Topology topology_of(const House& house) {
 
 fabric::ArenaSizes sizes_of(const House& house) {
   return {.agents = house.sessions,
-          .edges = house.sessions + 2,
+          .edges = house.sessions * house.edges + 2,
           .sessions = house.sessions + 1,
           .lanes_in = 1,
           .workers = house.workers};
 }
 
 dataplane::MemoryNeed need_of(const House& house) {
-  return dataplane::memory_need(topology_of(house), kBuffers,
+  return dataplane::memory_need(topology_of(house), house.buffers,
                                 fabric::Arena::needed(sizes_of(house)));
 }
 
@@ -81,15 +81,14 @@ Result<std::unique_ptr<InMemoryRelay>> InMemoryRelay::create(const House& house)
   if (!plane) return tl::unexpected(plane.error());
   relay->plane_ = std::move(*plane);
   relay->mac_ = relay->plane_->worker(0).context().ports[0].mac;
-  relay->trust_ = std::make_unique<control::TrustTable>(*relay->arena_, relay->clock_);
-  // Longer than any run: what a bench measures is not the rekey.
-  relay->sessions_ = std::make_unique<control::SessionTable>(*relay->arena_, relay->plane_->qsbr(),
-                                                             relay->clock_, 86'400, 86'400, 1);
+  auto tables = house.state_dir.empty() ? relay->make_tables() : relay->make_control();
+  if (!tables) return tl::unexpected(tables.error());
   if (auto r = relay->make_sessions(); !r) return tl::unexpected(r.error());
   return relay;
 }
 
 InMemoryRelay::~InMemoryRelay() {
+  control_.reset();  // packets that it holds go back to the plane's pool
   plane_.reset();
   for (auto* list : {&rx_, &tx_}) {
     for (rte_ring* r : *list) {
@@ -106,8 +105,8 @@ Result<void> InMemoryRelay::make_ports() {
   const int n = made++;
   for (unsigned q = 0; q < house_.workers; ++q) {
     const auto ring = [&](const char* kind) {
-      return rte_ring_create(fmt::format("b{}_{}{}", n, kind, q).c_str(), kRing, SOCKET_ID_ANY,
-                             RING_F_SP_ENQ | RING_F_SC_DEQ);
+      return rte_ring_create(fmt::format("b{}_{}{}", n, kind, q).c_str(), house_.ring,
+                             SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
     };
     rx_.push_back(ring("rx"));
     tx_.push_back(ring("tx"));
@@ -150,11 +149,9 @@ void InMemoryRelay::write_headers(uint32_t i, uint8_t* at, size_t udp_payload) c
   wire::write_headers(at, path, static_cast<uint16_t>(udp_payload), 0);
 }
 
-Result<void> InMemoryRelay::make_sessions() {
-  const uint32_t n = house_.sessions;
-  agents_ = std::make_unique<AgentSide[]>(n);
+control::TrustConfig InMemoryRelay::trust_config() const {
   control::TrustConfig config;
-  for (uint32_t i = 0; i < n; ++i) {
+  for (uint32_t i = 0; i < house_.sessions; ++i) {
     control::TrustAgent a;
     a.name = fmt::format("g{}", i);
     store_le(a.identity.data(), uint64_t{i} + 1);
@@ -162,20 +159,79 @@ Result<void> InMemoryRelay::make_sessions() {
     a.rate = kRate;
     config.agents.push_back(std::move(a));
   }
-  for (uint32_t i = 0; i + 1 < n; i += 2) {
-    control::TrustPair p;
-    p.from = config.agents[i].name;
-    p.to = config.agents[i + 1].name;
-    p.forward_rate = p.backward_rate = kRate;
-    config.pairs.push_back(std::move(p));
+  for (uint32_t i = 0; i < house_.sessions; ++i) {
+    for (uint32_t bits = 1; bits <= house_.edges; ++bits) {
+      if ((i ^ bits) < i) continue;
+      control::TrustPair p;
+      p.from = config.agents[i].name;
+      p.to = config.agents[i ^ bits].name;
+      p.forward_rate = p.backward_rate = kRate;
+      config.pairs.push_back(std::move(p));
+    }
   }
   config.tenants.push_back({.line = 0, .id = 1, .rate = kRate});
-  auto change = trust_->apply(config);
+  return config;
+}
+
+Result<void> InMemoryRelay::make_tables() {
+  own_trust_ = std::make_unique<control::TrustTable>(*arena_, clock_);
+  own_sessions_ =
+      std::make_unique<control::SessionTable>(*arena_, plane_->qsbr(), clock_, kLifeS, kLifeS, 1);
+  trust_ = own_trust_.get();
+  sessions_ = own_sessions_.get();
+  auto change = trust_->apply(trust_config());
   if (!change) return tl::unexpected(change.error());
   trust_->mark_durable(change->new_agents);
   trust_->activate();
-  std::vector<uint32_t> label(n);
-  for (const auto& [slot, e] : trust_->edges()) label[e.from] = e.label;
+  return {};
+}
+
+Result<void> InMemoryRelay::make_control() {
+  crypto::init();
+  control::Config config;
+  config.topology = topology_;
+  config.handshake.session_life_s = kLifeS;
+  config.handshake.unconfirmed_s = kLifeS;
+  config.relay.state_dir = house_.state_dir;
+  config.trust = trust_config();
+  control::RelayKeys keys;
+  keys.tunnel = crypto::X25519KeyPair::generate();
+  keys.operator_key = crypto::Identity::generate();
+  auto store = control::Store::open(house_.state_dir, [this](std::function<void()> f) {
+    const std::lock_guard lock(posted_mutex_);
+    posted_.push_back(std::move(f));
+  });
+  if (!store) return tl::unexpected(store.error());
+  auto control =
+      control::Control::create(config, std::move(keys), std::move(*store),
+                               {clock_, *arena_, plane_->qsbr(), plane_->mailboxes(), [this] {
+                                  if (at_cut) at_cut();
+                                  return plane_->port_status();
+                                }});
+  if (!control) return tl::unexpected(control.error());
+  control_ = std::move(*control);
+  trust_ = &control_->trust();
+  sessions_ = &control_->sessions();
+  return {};
+}
+
+void InMemoryRelay::poll_control() {
+  control_->poll();
+  std::vector<std::function<void()>> ready;
+  {
+    const std::lock_guard lock(posted_mutex_);
+    ready.swap(posted_);
+  }
+  for (auto& f : ready) f();
+}
+
+Result<void> InMemoryRelay::make_sessions() {
+  const uint32_t n = house_.sessions;
+  agents_ = std::make_unique<AgentSide[]>(n);
+  labels_.resize(size_t{n} * house_.edges);
+  for (const auto& [slot, e] : trust_->edges()) {
+    labels_[size_t{e.from} * house_.edges + (e.from ^ e.to) - 1] = e.label;
+  }
 
   for (uint32_t i = 0; i < n; ++i) {
     AgentSide& a = agents_[i];
@@ -189,7 +245,7 @@ Result<void> InMemoryRelay::make_sessions() {
     crypto::hkdf_sha256(keys.hash, "sluice/1 salts", salts);
     std::memcpy(a.send_salt, salts, 4);
     std::memcpy(a.receive_salt, salts + 4, 4);
-    a.label = label[i];
+    a.label = label(i, 0);
     a.peer = i ^ 1;
 
     uint8_t frame[128] = {};

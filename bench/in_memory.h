@@ -1,15 +1,17 @@
 // A whole relay in one process without a NIC: EAL, arena, dataplane over net_ring ports, and the
-// control library's own trust and session tables. Sessions get random keys straight from
-// SessionTable::publish, as after a handshake; the agents' side of the keys is kept here, so that
-// traffic can be sealed. Built and destroyed by the main thread.
+// control library's own trust and session tables, alone or inside a whole Control with its store.
+// Sessions get random keys straight from SessionTable::publish, as after a handshake; the agents'
+// side of the keys is kept here, so that traffic can be sealed. Built and destroyed by the main
+// thread.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
-#include "control/session_table.h"
-#include "control/trust_table.h"
+#include "control/control.h"
 #include "dataplane/plane.h"
 
 struct rte_ring;
@@ -20,9 +22,15 @@ struct House {
   unsigned workers = 1;
   unsigned first_core = 0;  // of the workers; control takes the core after them, or core 0
   uint32_t sessions = 64;   // an even number: agents 2k and 2k+1 are a pair
+  // Of each agent: agent i's peers are i ^ 1 to i ^ edges. `sessions` is then a multiple of the
+  // power of two above `edges`.
+  unsigned edges = 1;
   uint16_t burst = 64;
   uint16_t mtu = 1500;
   fabric::EalMode mode = fabric::EalMode::kInMemory;
+  unsigned ring = 4096;      // slots of each RX and TX queue, a power of two
+  uint32_t buffers = 16383;  // packets in the pool
+  std::string state_dir;     // of a whole Control with its store; empty: the tables alone
 };
 
 // What the agent of one session knows.
@@ -31,7 +39,7 @@ struct AgentSide {
   crypto::GcmKey receive;
   uint8_t send_salt[4];
   uint8_t receive_salt[4];
-  uint32_t label = 0;             // of the edge to its peer
+  uint32_t label = 0;             // of the edge to its (first) peer
   uint32_t session = 0;           // receiver index at the relay
   uint32_t peer = 0;              // the other one of the pair
   std::atomic<uint64_t> next{0};  // lane 0
@@ -54,8 +62,17 @@ class InMemoryRelay {
   fabric::Arena& arena() { return *arena_; }
   control::TrustTable& trust() { return *trust_; }
   control::SessionTable& sessions() { return *sessions_; }
+  // With `state_dir` only. One round of the control thread, the store's answers included.
+  control::Control& control() { return *control_; }
+  void poll_control();
+  // Called when control asks for the ports' state, which is when it has seen a revocation's cut.
+  std::function<void()> at_cut;
   const Clock& clock() const { return clock_; }
   AgentSide& agent(uint32_t i) { return agents_[i]; }
+  // What agent `i` calls its edge to i ^ (which + 1).
+  uint32_t label(uint32_t i, unsigned which) const {
+    return labels_[size_t{i} * house_.edges + which];
+  }
   rte_ring* rx(unsigned queue) { return rx_[queue]; }
   rte_ring* tx(unsigned queue) { return tx_[queue]; }
 
@@ -71,6 +88,9 @@ class InMemoryRelay {
  private:
   InMemoryRelay() = default;
   Result<void> make_ports();
+  control::TrustConfig trust_config() const;
+  Result<void> make_tables();   // trust and sessions alone
+  Result<void> make_control();  // inside a Control
   Result<void> make_sessions();
 
   House house_;
@@ -79,10 +99,16 @@ class InMemoryRelay {
   wire::Mac mac_{};
   std::unique_ptr<fabric::Arena> arena_;
   std::unique_ptr<dataplane::Plane> plane_;
-  std::unique_ptr<control::TrustTable> trust_;
-  std::unique_ptr<control::SessionTable> sessions_;
+  std::mutex posted_mutex_;
+  std::vector<std::function<void()>> posted_;  // the store's answers
+  std::unique_ptr<control::Control> control_;
+  std::unique_ptr<control::TrustTable> own_trust_;
+  std::unique_ptr<control::SessionTable> own_sessions_;
+  control::TrustTable* trust_ = nullptr;  // control's or our own
+  control::SessionTable* sessions_ = nullptr;
   std::vector<rte_ring*> rx_, tx_;
   std::unique_ptr<AgentSide[]> agents_;
+  std::vector<uint32_t> labels_;
 };
 
 }  // namespace sluice::bench

@@ -219,13 +219,15 @@ void TrustTable::mark_revoked(AgentEntry& agent, const std::string& reason, uint
 }
 
 std::vector<uint32_t> TrustTable::close_edges(const AgentEntry& agent) {
-  std::vector<uint32_t> peers, slots;
-  for (const auto& [slot, e] : edges_) {
-    if (e.from != agent.index && e.to != agent.index) continue;
-    slots.push_back(slot);
-    if (e.from == agent.index) peers.push_back(e.to);
+  // Pairs are opened and closed whole, so who may be sent to is also who may send.
+  std::vector<uint32_t> peers;
+  for (const EdgeEntry& e : edges_of(agent.index)) {
+    peers.push_back(e.to);
+    close_slot(e.slot, fabric::EdgeState::kRevoked);
+    if (const auto back = slot_of_pair_.find({e.to, e.from}); back != slot_of_pair_.end()) {
+      close_slot(back->second, fabric::EdgeState::kRevoked);
+    }
   }
-  for (const uint32_t slot : slots) close_slot(slot, fabric::EdgeState::kRevoked);
   return peers;
 }
 

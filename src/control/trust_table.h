@@ -14,8 +14,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "control/config.h"
-#include "control/tenant_rates.h"
 #include "control/store_rows.h"
+#include "control/tenant_rates.h"
 #include "crypto/identity.h"
 #include "fabric/arena.h"
 

@@ -29,6 +29,13 @@ class Qsbr {
   uint64_t start() noexcept { return rte_rcu_qsbr_start(v_.get()); }
   bool passed(uint64_t token) noexcept { return rte_rcu_qsbr_check(v_.get(), token, false) == 1; }
 
+  // The last token taken, and the last one that thread `t` reported: what a bench that watches a
+  // proof from outside needs to know. Any thread.
+  uint64_t latest() const noexcept { return __atomic_load_n(&v_->token, __ATOMIC_ACQUIRE); }
+  uint64_t reported(unsigned t) const noexcept {
+    return __atomic_load_n(&v_->qsbr_cnt[t].cnt, __ATOMIC_ACQUIRE);
+  }
+
  private:
   struct Free {
     void operator()(rte_rcu_qsbr* p) const { std::free(p); }
