@@ -32,21 +32,21 @@ class Trial:
 
     def __init__(self, bed, options, rate, seconds, extra=(), inside=(0.15, 0.85)):
         began, ended = (share * seconds for share in inside)
-        self.intervals = []
+        reads = []
 
         def look(_):
             time.sleep(began)
-            reads = [pair.meter.read()]
+            reads.append(pair.meter.read())
             for _ in range(INTERVALS):
                 time.sleep((ended - began) / INTERVALS)
                 reads.append(pair.meter.read())
-            self.intervals = [pair.meter.between(a, b) for a, b in zip(reads, reads[1:])]
-            self.whole = pair.meter.between(reads[0], reads[-1])
 
         with bed.start("run", options.sessions, "full", [
                 "--payload", options.payload, "--rate", rate if rate == "max" else f"{rate:.0f}", "--seconds", seconds,
                 *extra]) as pair:
             self.out = pair.measure(look, seconds=seconds + 30)
+        self.intervals = [pair.meter.between(a, b) for a, b in zip(reads, reads[1:])]
+        self.whole = pair.meter.between(reads[0], reads[-1])
 
     def median(self, value):
         # What the core lost to others counts as busy, hence not the mean.
@@ -84,12 +84,16 @@ class Hostile:
     def calibrate(self):
         """What a good packet costs, and good traffic at half load without any flood."""
         self.say("good traffic, as fast as the generator can")
-        self.good_ns = self.trial("max", self.options.seconds).median(lambda i: i.ns_per_forwarded)
+        flat_out = self.trial("max", self.options.seconds)
+        self.good_ns = flat_out.median(lambda i: i.ns_per_forwarded)
         if not self.good_ns:
             raise LabError("the relay forwarded nothing")
         self.capacity = 1e9 / self.good_ns
-        self.half = self.capacity / 2
-        self.say(f"   {self.good_ns:.1f} ns each; now at half load, {self.half / 1e6:.3f} Mpps")
+        # Of the slower of the two: a generator that has its hands full with good traffic makes no flood.
+        self.half = min(self.capacity, flat_out.out["received_pps"]) / 2
+        self.half_share = self.half / self.capacity
+        self.say(f"   {self.good_ns:.1f} ns each; now at half load, {self.half / 1e6:.3f} Mpps, {self.half_share * 100:.0f} % of "
+                 "what the worker can do")
         calm = self.trial(self.half, self.options.seconds)
         return {"goodput": round(calm.goodput(True), 5), "sent_pps": round(calm.out["sent_pps"]),
                 "latency_us": calm.out["latency_us"], "core_busy": round(calm.whole.busy_share, 3),
@@ -105,7 +109,7 @@ class Hostile:
 
     def beside_good(self, kind, cost):
         """Good traffic at half load; the flood fills the core."""
-        planned = (FILL - 0.5) * 1e9 / cost
+        planned = (FILL - self.half_share) * 1e9 / cost
         self.say(f"{kind}: {cost:.1f} ns; good traffic at half load and the flood at {planned / 1e6:.3f} Mpps")
         t = self.trial(self.half, self.options.seconds, ["--flood", f"{kind}:{planned:.0f}"])
         return {"planned_pps": round(planned), "flood_pps": round(t.flood_pps), "core_busy": round(t.whole.busy_share, 3),
@@ -137,8 +141,8 @@ class Hostile:
 
 
 def print_table(good_ns, calm, rows):
-    print(f"\na good packet costs {good_ns:.1f} ns; at half load without a flood: goodput {calm['goodput']:.4f}, "
-          f"p50 {calm['latency_us']['p50']:.1f} us, p99 {calm['latency_us']['p99']:.1f} us\n")
+    print(f"\na good packet costs {good_ns:.1f} ns; half load, {calm['sent_pps'] / 1e6:.3f} Mpps, without a flood: "
+          f"goodput {calm['goodput']:.4f}, p50 {calm['latency_us']['p50']:.1f} us, p99 {calm['latency_us']['p99']:.1f} us\n")
     print(f"{'':12} {'a packet costs':>14}  {'beside good traffic at half load':^44}  {'as fast as the generator can':^43}")
     print(f"{'flood':12} {'ns':>7} {'x good':>6}  {'Mpps':>7} {'core busy':>9} {'goodput':>8} {'p50 us':>8} {'p99 us':>8}  "
           f"{'Mpps':>7} {'goodput':>8} {'RX ring drops':>13} {'back after ms':>13}")
@@ -240,7 +244,8 @@ def main():
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(
             {"machine": about_machine(), "payload": options.payload, "sessions": options.sessions,
-             "good_ns": round(hostile.good_ns, 1), "half_load_pps": round(hostile.half), "calm": calm, "cases": rows,
+             "good_ns": round(hostile.good_ns, 1), "half_load_pps": round(hostile.half),
+             "half_load_share": round(hostile.half_share, 3), "calm": calm, "cases": rows,
              "failed": failed}, indent=1) + "\n")
     return 1 if failed else 0
 

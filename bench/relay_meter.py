@@ -34,13 +34,26 @@ class RelayMeter:
                 return ticks / before * 1e6
 
     def read(self):
-        answer = get(self.socket, "/v1/counters")
-        totals = answer["totals"]
-        return {**totals, "at": time.monotonic(), "dropped": totals["drops"],
-                "drops": {d["reason"]: d["count"] for d in answer["drops"]}}
+        """The answer is parsed later: parsing takes a millisecond, on the core that makes the traffic."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(self.socket))
+            connection.sendall(b"GET /v1/counters HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n")
+            parts = [connection.recv(65536)]
+            at = time.monotonic()
+            while parts[-1]:
+                parts.append(connection.recv(65536))
+        return at, b"".join(parts)
+
+    @staticmethod
+    def parsed(look):
+        at, answer = look
+        body = json.loads(answer.partition(b"\r\n\r\n")[2])
+        return {**body["totals"], "at": at, "dropped": body["totals"]["drops"],
+                "drops": {d["reason"]: d["count"] for d in body["drops"]}}
 
     def between(self, before, after):
-        return Interval(self.hz, before, after)
+        return Interval(self.hz, self.parsed(before), self.parsed(after))
 
 
 class Interval:

@@ -61,7 +61,7 @@ class Watch:
 
     def __init__(self, meter, seconds):
         self.meter, self.seconds = meter, seconds
-        self.intervals, self.longest = {}, {}
+        self.intervals, self.longest, self.reads = {}, {}, (None, [])
 
     def begun(self, name):
         """Well inside of the measurement: before and after it the relay's polls find nothing."""
@@ -75,10 +75,13 @@ class Watch:
         for _ in range(looks - 1):
             time.sleep(0.7 * self.seconds / (looks - 1))
             reads.append(self.meter.read())
-        self.intervals[kind] = [self.meter.between(a, b) for a, b in zip(reads, reads[1:])]
+        self.reads = kind, reads
 
     def ended(self, name):
         kind = name.split("-")[1]
+        if self.reads[0] == kind:
+            reads = self.reads[1]
+            self.intervals[kind] = [self.meter.between(a, b) for a, b in zip(reads, reads[1:])]
         if kind.startswith("latency"):
             before = self.longest[kind[7:]]
             self.longest[kind[7:]] = self.meter.between(before, self.meter.read()).longest_poll_us
@@ -109,6 +112,7 @@ def measure(bed, floors, seal, sessions, payload, options):
            "zero_loss_pps": round(result["zero_loss_pps"]), "mbps": round(result["mbps"], 1),
            "limited_by": "relay" if idle < IDLE_RELAY else "generator",
            "flat_out_pps": round(result["trials"][0]["sent_pps"]), "idle_polls_flat_out": round(idle, 4),
+           "idle_time_flat_out": round(1 - statistics.median(i.busy_share for i in flat_out), 4),
            "idle_polls_zero_loss": round(last[-1][0].idle_polls, 4) if last else None,
            "packets_per_poll": round(statistics.median(i.packets_per_poll for i in flat_out), 1),
            "latency_us": {at: {k: v[k] for k in ("p50", "p90", "p99", "p999", "max", "count", "pps", "lost")}
