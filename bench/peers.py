@@ -2,13 +2,11 @@
 """Sluice and what else relays between two agents, on the same veth pairs: packets/s at saturation of one core,
 and what a packet costs that core. bench/README.md, "peers", says how it is measured and why so."""
 import argparse
-import datetime
 import json
 import os
 import pathlib
 import signal
 import statistics
-import subprocess
 import sys
 import time
 
@@ -18,6 +16,7 @@ import contenders  # noqa: E402
 import softirq  # noqa: E402
 from core_time import Busy  # noqa: E402
 from lab import Lab, LabError, need_namespaces  # noqa: E402
+from machine import about_machine  # noqa: E402
 from source import Source, pin_self  # noqa: E402
 
 PAYLOADS = (64, 1350)
@@ -180,14 +179,6 @@ def print_targets(found):
         for payload, ratio in found.get(name, {}).items():
             print(f"{'holds' if ratio >= least else 'MISSED'}: Sluice relays {ratio:.2f} times as many packets as {name} "
                   f"at {payload} bytes (target {least:g})")
-
-
-def about_machine():
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return {"date": datetime.datetime.now().isoformat(timespec="seconds"), "cpu": cpu, "cpus": os.cpu_count(),
-            "kernel": os.uname().release, "commit": commit.stdout.strip() or "unknown",
-            "load": os.getloadavg()[0]}
 
 
 def parse():

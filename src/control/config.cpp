@@ -16,7 +16,15 @@
 namespace sluice::control {
 namespace {
 
-constexpr size_t kLargestFile = 4u << 20;
+// A million agents, which limits.agents allows, take 400 bytes each.
+constexpr size_t kLargestFile = 512u << 20;
+
+std::string too_large() {
+  return fmt::format(
+      "is larger than {} MiB; it should list ports, cores and trusted agents, "
+      "nothing else",
+      kLargestFile >> 20);
+}
 
 using RelayKey = std::optional<ByteArray<32>>;
 
@@ -26,9 +34,7 @@ LoadedConfig read_config(std::string_view yaml,
   LoadedConfig out;
   Problems problems;
   if (yaml.size() > kLargestFile) {
-    problems.add(0, fmt::format("the file is larger than {} MiB; it should list ports, cores and "
-                                "trusted agents, nothing else",
-                                kLargestFile >> 20));
+    problems.add(0, "the file " + too_large());
   } else if (const auto tree = read_yaml(yaml, problems)) {
     const Section root(problems, &*tree, "",
                        {"log", "eal", "ports", "cores", "worker", "control", "relay", "handshake",
@@ -67,7 +73,8 @@ RelayKey public_relay_key(const std::string& path) {
   return out;
 }
 
-// Before the file is opened, because opening a pipe would wait for its writer.
+// Before the file is opened, because opening a pipe would wait for its writer, and reading half a
+// gigabyte takes a second.
 std::string not_a_file(const std::string& path) {
   struct stat st {};
   if (stat(path.c_str(), &st) != 0) {
@@ -77,6 +84,7 @@ std::string not_a_file(const std::string& path) {
   }
   if (S_ISDIR(st.st_mode)) return "is a directory; name the YAML file in it";
   if (!S_ISREG(st.st_mode)) return "is not a regular file; write the configuration to one";
+  if (size_t(st.st_size) > kLargestFile) return too_large();
   return {};
 }
 

@@ -113,6 +113,8 @@ json Search::latency_at(double share, double best) {
   out["pps"] = best * share;
   out["lost"] = o.lost();
   out["hiccups"] = o.hiccups;
+  out["hiccup_total_us"] = o.hiccup_us;
+  out["hiccup_max_us"] = o.hiccup_max_us;
   out["late_us"] = quantiles_json(o.late);
   return out;
 }
