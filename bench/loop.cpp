@@ -6,6 +6,7 @@
 #include <rte_lcore.h>
 #include <rte_ring.h>
 
+#include "bench/floors.h"
 #include "bench/measure.h"
 
 namespace sluice::bench {
@@ -15,15 +16,6 @@ constexpr unsigned kTries = 5;
 constexpr unsigned kMostTries = 20;
 constexpr timespec kTry{0, 600'000'000};
 constexpr timespec kNap{0, 1'000'000};
-
-// rte_eal_mp_wait_lcore alone would spin, on a core that may be a worker's.
-void wait_for_lcores() {
-  unsigned lcore;
-  RTE_LCORE_FOREACH_WORKER(lcore) {
-    while (rte_eal_get_lcore_state(lcore) == RUNNING) nanosleep(&kNap, nullptr);
-  }
-  rte_eal_mp_wait_lcore();
-}
 
 struct Alone {
   InMemoryRelay& relay;
@@ -51,6 +43,7 @@ int run_alone(void* arg) {
 struct Shared {
   InMemoryRelay& relay;
   const Traffic& traffic;
+  bool floor;
   std::atomic<bool> stop{false};
   std::atomic<unsigned> ready{0};
 };
@@ -70,9 +63,17 @@ int run_member(void* arg) {
   while (s.ready.load() < s.relay.house().workers) {
   }
   uint64_t ticks = 0, packets = 0;
+  GcmFloor gcm(s.relay);
   while (!s.stop.load(std::memory_order_relaxed)) {
-    ticks += relay_stretch(s.relay, *m.feeder, m.worker);
-    packets += m.feeder->collect();
+    if (s.floor) {
+      m.feeder->prepare();
+      ticks += gcm.run(*m.feeder, s.traffic, s.relay.house().burst);
+      m.feeder->give_back();
+      packets += kBatch;
+    } else {
+      ticks += relay_stretch(s.relay, *m.feeder, m.worker);
+      packets += m.feeder->collect();
+    }
   }
   m.mpps = double(packets) / s.relay.clock().us_from_ticks(ticks);
   // What the others still hand over.
@@ -86,8 +87,8 @@ int run_member(void* arg) {
   return 0;
 }
 
-double one_try(InMemoryRelay& relay, Feeders& feeders, const Traffic& traffic) {
-  Shared shared{relay, traffic};
+double together(InMemoryRelay& relay, Feeders& feeders, const Traffic& traffic, bool floor) {
+  Shared shared{relay, traffic, floor};
   std::vector<Member> members;
   for (unsigned w = 0; w < feeders.size(); ++w) {
     members.push_back({&shared, feeders[w].get(), w});
@@ -102,6 +103,22 @@ double one_try(InMemoryRelay& relay, Feeders& feeders, const Traffic& traffic) {
 }
 
 }  // namespace
+
+void wait_for_lcores() {
+  unsigned lcore;
+  RTE_LCORE_FOREACH_WORKER(lcore) {
+    while (rte_eal_get_lcore_state(lcore) == RUNNING) nanosleep(&kNap, nullptr);
+  }
+  rte_eal_mp_wait_lcore();
+}
+
+double together_floor_mpps(InMemoryRelay& relay, Feeders& feeders, const Traffic& traffic) {
+  double best = 0;
+  for (unsigned i = 0; i < kTries; ++i) {
+    best = std::max(best, together(relay, feeders, traffic, true));
+  }
+  return best;
+}
 
 uint64_t relay_stretch(InMemoryRelay& relay, Feeder& feeder, unsigned w) {
   dataplane::Worker& worker = relay.plane().worker(w);
@@ -125,7 +142,7 @@ Result<double> together_mpps(InMemoryRelay& relay, Feeders& feeders, const Traff
   double best = 0;
   uint64_t died = relay.drops();
   for (unsigned i = 0, clean = 0; i < kMostTries && clean < kTries; ++i) {
-    const double mpps = one_try(relay, feeders, traffic);
+    const double mpps = together(relay, feeders, traffic, false);
     const uint64_t now = relay.drops();
     if (std::exchange(died, now) != now) continue;
     ++clean;

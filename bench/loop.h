@@ -11,6 +11,9 @@ namespace sluice::bench {
 
 using Feeders = std::vector<std::unique_ptr<Feeder>>;  // one for each worker
 
+// Until every launched lcore has returned, asleep: the main thread's core may be a worker's.
+void wait_for_lcores();
+
 // A batch through worker `w`, on the calling thread. Ticks.
 uint64_t relay_stretch(InMemoryRelay& relay, Feeder& feeder, unsigned w);
 
@@ -21,5 +24,8 @@ double alone_ns(InMemoryRelay& relay, Feeder& feeder, const Traffic& traffic, un
 // guest of the host takes from all cores alike, and only ever takes. A try in which packets died
 // does not count; kResource if all are like that.
 Result<double> together_mpps(InMemoryRelay& relay, Feeders& feeders, const Traffic& traffic);
+
+// The same of the AEAD floor on as many cores: how far this machine lets them be independent.
+double together_floor_mpps(InMemoryRelay& relay, Feeders& feeders, const Traffic& traffic);
 
 }  // namespace sluice::bench

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "bench/feeder.h"
 #include "bench/floors.h"
+#include "bench/loop.h"
 #include "bench/measure.h"
 
 namespace sluice::bench {
@@ -38,17 +39,6 @@ struct Result {
   double mpps = 0;  // all workers together
   unsigned repeated = 0;
 };
-
-uint64_t relay_stretch(InMemoryRelay& relay, Feeder& feeder, unsigned w) {
-  dataplane::Worker& worker = relay.plane().worker(w);
-  feeder.prepare();
-  feeder.enqueue();
-  const uint64_t before = __builtin_ia32_rdtsc();
-  do {
-    worker.poll_once();
-  } while (rte_ring_count(relay.rx(w)) != 0);
-  return __builtin_ia32_rdtsc() - before;
-}
 
 // One worker on the calling thread, slices of relay and floors in turn.
 Result measure_one(InMemoryRelay& relay, Feeder& feeder, const Traffic& traffic, const Options& o) {
@@ -90,69 +80,7 @@ Result measure_one(InMemoryRelay& relay, Feeder& feeder, const Traffic& traffic,
 std::string problem_of(InMemoryRelay& relay) {
   std::string drops;
   if (relay.drops(&drops) != 0) return "packets died: " + drops;
-  if (relay.house().workers > 1 && relay.counter(&fabric::WorkerCounters::handed_out) == 0) {
-    return "nothing was handed over between the workers";
-  }
   return {};
-}
-
-struct Shared {
-  InMemoryRelay* relay;
-  const Options* options;
-  Traffic traffic;
-  std::atomic<bool> stop{false};
-  std::atomic<unsigned> ready{0};
-  double ns[fabric::kMaxWorkers];
-  uint64_t packets[fabric::kMaxWorkers];
-  uint64_t ticks[fabric::kMaxWorkers];
-  std::vector<std::unique_ptr<Feeder>>* feeders;
-};
-
-// A worker of several: feeds itself and polls until told to stop.
-int run_worker(void* arg) {
-  auto& s = *static_cast<Shared*>(arg);
-  const unsigned w = rte_lcore_id() - 1;
-  InMemoryRelay& relay = *s.relay;
-  Feeder& feeder = *(*s.feeders)[w];
-  feeder.set(s.traffic);
-  s.ready.fetch_add(1);
-  while (s.ready.load() < relay.house().workers) {
-  }
-  Slice slice;
-  while (!s.stop.load(std::memory_order_relaxed)) {
-    const uint64_t ticks = relay_stretch(relay, feeder, w);
-    slice.add(ticks, feeder.collect());
-  }
-  s.packets[w] = slice.packets;
-  s.ticks[w] = slice.ticks;
-  // What the others still hand over.
-  s.ready.fetch_sub(1);
-  while (s.ready.load() != 0) {
-    relay.plane().worker(w).poll_once();
-    feeder.collect();
-  }
-  relay.plane().worker(w).poll_once();
-  feeder.collect();
-  return 0;
-}
-
-double together(InMemoryRelay& relay, std::vector<std::unique_ptr<Feeder>>& feeders,
-                const Traffic& traffic, const Options& o) {
-  Shared s;
-  s.relay = &relay;
-  s.options = &o;
-  s.traffic = traffic;
-  s.feeders = &feeders;
-  for (unsigned w = 0; w < relay.house().workers; ++w) rte_eal_remote_launch(run_worker, &s, w + 1);
-  const timespec slice{0, 600'000'000};
-  nanosleep(&slice, nullptr);
-  s.stop = true;
-  rte_eal_mp_wait_lcore();
-  double mpps = 0;
-  for (unsigned w = 0; w < relay.house().workers; ++w) {
-    mpps += double(s.packets[w]) / relay.clock().us_from_ticks(s.ticks[w]);
-  }
-  return mpps;
 }
 
 class Bench {
@@ -245,19 +173,20 @@ class Bench {
             c.out = measure_one(c.r, c.f, c.t, c.o);
             return 0;
           },
-          &call, 1);
-      rte_eal_mp_wait_lcore();
+          &call, rte_lcore_count() - 1);
+      wait_for_lcores();
       single_[{seal, traffic.payload, traffic.sessions}] = out;
     } else {
-      // Best of five: another guest of the host takes from both cores alike, and only ever takes.
-      for (unsigned i = 0; i < 5; ++i)
-        out.mpps = std::max(out.mpps, together(r, feeders, traffic, o_));
-      const Result one = single_[{seal, traffic.payload, traffic.sessions}];
+      auto mpps = together_mpps(r, feeders, traffic);
+      if (!mpps) return report(mpps.error().message) == 0;
+      out.mpps = *mpps;
       out.relay_ns = 1000 * workers / out.mpps;
-      out.gcm_ns = one.gcm_ns;
-      out.forward_ns = one.forward_ns;
+      out.gcm_ns = 1000 * workers / together_floor_mpps(r, feeders, traffic);
+      out.forward_ns = single_[{seal, traffic.payload, traffic.sessions}].forward_ns;
     }
-    if (const std::string wrong = problem_of(r); !wrong.empty()) return report(wrong) == 0;
+    if (workers == 1) {
+      if (const std::string wrong = problem_of(r); !wrong.empty()) return report(wrong) == 0;
+    }
     const double efficiency = (out.gcm_ns + out.forward_ns) / out.relay_ns;
     const double bits = double(traffic.payload + 94) * 8;
     fmt::print("{:>7} {:>8} {:>9} {:>8} {:>9.1f} {:>9.1f} {:>9.1f} {:>11.3f} {:>8.2f} {:>8.2f}\n",
