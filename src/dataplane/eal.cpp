@@ -1,6 +1,7 @@
 #include "dataplane/eal.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -132,7 +133,9 @@ Result<std::unique_ptr<Eal>> Eal::start(const fabric::Topology& t, const MemoryN
 }
 
 Eal::~Eal() {
+  const std::string folder = rte_eal_get_runtime_dir();
   rte_eal_cleanup();
+  rmdir(folder.c_str());  // where nothing is shared, it is empty now
 }
 
 }  // namespace sluice::dataplane
