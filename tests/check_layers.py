@@ -24,7 +24,7 @@ MAY_INCLUDE = {
                "fabric/replay_window.h", "fabric/topology.h"},
 }
 LIBRARIES = [
-    (re.compile(r"^rte_"), {"src/dataplane", "src/fabric/rcu.h", "src/fabric/mailbox.cpp", "src/pktgen", "tests/packet", "bench"}, "DPDK"),
+    (re.compile(r"^rte_"), {"src/dataplane", "src/fabric/rcu.h", "src/fabric/mailbox.cpp", "src/fabric/buffer.h", "src/pktgen", "tests/packet", "bench"}, "DPDK"),
     (re.compile(r"^intel-ipsec-mb"), {"src/crypto"}, "IPsec-MB"),
     (re.compile(r"^sodium"), {"src/crypto", "tests/reference", "tests/unit"}, "libsodium"),
     (re.compile(r"^pcap"), {"src/pktgen"}, "libpcap"),

@@ -1,6 +1,5 @@
-#include <rte_mbuf.h>
-
 #include "dataplane/stages.h"
+#include "fabric/buffer.h"
 
 namespace sluice::dataplane {
 
@@ -8,7 +7,7 @@ void challenge(Context& c, const Burst& b, Burst& out) noexcept {
   for (unsigned i = 0; i < b.count; ++i) {
     const Slot& from = b.slots[i];
     if (!from.challenge) continue;
-    rte_mbuf* m = rte_pktmbuf_alloc(c.pool);
+    rte_mbuf* m = fabric::take_buffer(c.pool);
     if (m == nullptr) return;  // the next packet from there asks again
     Slot& s = out.add(m);
     s.outer = static_cast<uint8_t*>(m->buf_addr) + m->data_off;

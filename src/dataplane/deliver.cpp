@@ -1,8 +1,8 @@
 #include <rte_ethdev.h>
-#include <rte_mbuf.h>
 #include <rte_ring.h>
 
 #include "dataplane/stages.h"
+#include "fabric/buffer.h"
 
 namespace sluice::dataplane {
 namespace {
@@ -42,6 +42,7 @@ void punt(Context& c, Slot& s) noexcept {
     kind = ParcelKind::kFrame;
   }
   fill_meta(s, kind).path = s.path();
+  given_away(s.mbuf);
   if (rte_ring_sp_enqueue(ring, s.mbuf) != 0) return s.die(DropReason::kPuntFull);
   c.counters.punted.add(1);
 }
@@ -54,11 +55,15 @@ bool hand_over(Context& c, Burst& b, unsigned owner) noexcept {
   for (Slot& s : b) {
     if (!s.at(Next::kHandover) || s.out_index != owner) continue;
     fill_meta(s, ParcelKind::kData);
+    given_away(s.mbuf);
     mbufs[n] = s.mbuf;
     of[n++] = &s;
   }
-  const unsigned taken =
-      rte_ring_mp_enqueue_burst(c.mailboxes.of(owner).handover.get(), mbufs, n, nullptr);
+  unsigned taken = 0;
+  {
+    const InsideRing inside;
+    taken = rte_ring_mp_enqueue_burst(c.mailboxes.of(owner).handover.get(), mbufs, n, nullptr);
+  }
   for (unsigned i = taken; i < n; ++i) of[i]->die(DropReason::kHandoverFull);
   c.counters.handed_out.add(taken);
   return taken != n;
@@ -77,6 +82,7 @@ struct Departing {
     slots[count++] = &s;
     bytes += s.mbuf->data_len;
     forwarded += s.edge != 0 ? 1 : 0;
+    given_away(s.mbuf);
   }
 };
 
@@ -140,7 +146,7 @@ void deliver(Context& c, Burst& b) noexcept {
     Slot& s = b.slots[i];
     if (s.alive()) continue;
     c.counters.drops[static_cast<size_t>(s.dead)].add(1);
-    rte_pktmbuf_free(s.mbuf);
+    fabric::drop_buffer(s.mbuf);
   }
   b.count = 0;
 }

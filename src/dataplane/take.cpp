@@ -4,6 +4,7 @@
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 
+#include "base/annotate.h"
 #include "base/prefetch.h"
 #include "dataplane/stages.h"
 
@@ -82,6 +83,7 @@ unsigned take_from_control(Context& c, Burst& b) noexcept {
   if (n == 0) return 0;
   c.counters.injected.add(n);
   for (unsigned i = 0; i < n; ++i) {
+    taken_over(items[i]);
     Slot& s = b.add(static_cast<rte_mbuf*>(items[i]));
     const PacketMeta& m = fabric::meta_of(s.mbuf);
     s.outer = rte_pktmbuf_mtod_offset(s.mbuf, uint8_t*, m.payload_offset);
@@ -98,11 +100,16 @@ unsigned take_from_control(Context& c, Burst& b) noexcept {
 unsigned take_handover(Context& c, Burst& b) noexcept {
   void* items[fabric::kMaxBurst];
   rte_ring* ring = c.mailboxes.of(c.worker).handover.get();
-  const unsigned n = rte_ring_sc_dequeue_burst(ring, items, c.options.burst, nullptr);
+  unsigned n = 0;
+  {
+    const InsideRing inside;
+    n = rte_ring_sc_dequeue_burst(ring, items, c.options.burst, nullptr);
+  }
   if (n == 0) return 0;
   c.counters.handed_in.add(n);
   // Another core's cache has all of it: the buffer's head, its meta line, and the packet's start.
   for (unsigned i = 0; i < n; ++i) {
+    taken_over(items[i]);
     auto* m = static_cast<rte_mbuf*>(items[i]);
     prefetch(m);
     prefetch(&fabric::meta_of(m));

@@ -4,6 +4,7 @@
 
 #include <rte_ethdev.h>
 
+#include "base/annotate.h"
 #include "dataplane/stages.h"
 
 namespace sluice::dataplane {
@@ -36,6 +37,7 @@ unsigned Worker::poll_queue(fabric::QueueRef q) noexcept {
   if (n == 0) return 0;
   uint64_t bytes = 0;
   for (uint16_t i = 0; i < n; ++i) {
+    taken_over(mbufs[i]);
     burst_.add(mbufs[i]);
     bytes += mbufs[i]->pkt_len;
   }

@@ -1,11 +1,12 @@
 #include "fabric/mailbox.h"
 
 #include <rte_errno.h>
-#include <rte_mbuf.h>
 #include <rte_ring.h>
 #include <rte_ring_elem.h>
 
 #include <fmt/format.h>
+
+#include "fabric/buffer.h"
 
 namespace sluice::fabric {
 namespace {
@@ -23,7 +24,7 @@ PacketMeta& meta_of(rte_mbuf* m) noexcept {
 }
 
 Parcel::~Parcel() {
-  if (mbuf_ != nullptr) rte_pktmbuf_free(mbuf_);
+  if (mbuf_ != nullptr) drop_buffer(mbuf_);
 }
 
 MutBytes Parcel::payload() {
@@ -82,7 +83,7 @@ Mailboxes::~Mailboxes() {
                         box.from_control.get(), box.handover.get()}) {
       void* m = nullptr;
       while (r != nullptr && rte_ring_dequeue(r, &m) == 0) {
-        rte_pktmbuf_free(static_cast<rte_mbuf*>(m));
+        drop_buffer(static_cast<rte_mbuf*>(m));
       }
     }
   }
@@ -102,6 +103,7 @@ Parcel Mailboxes::take(RingHandle Mailbox::*ring) {
     next_ = (next_ + 1) % workers();
     void* m = nullptr;
     if (rte_ring_sc_dequeue((boxes_[next_].*ring).get(), &m) == 0) {
+      taken_over(m);
       return Parcel(static_cast<rte_mbuf*>(m));
     }
   }
@@ -110,8 +112,9 @@ Parcel Mailboxes::take(RingHandle Mailbox::*ring) {
 
 bool Mailboxes::give(unsigned worker, Parcel parcel) {
   rte_mbuf* m = parcel.release();
+  given_away(m);
   if (rte_ring_sp_enqueue(boxes_[worker].from_control.get(), m) == 0) return true;
-  rte_pktmbuf_free(m);
+  drop_buffer(m);
   return false;
 }
 
@@ -126,7 +129,7 @@ bool Mailboxes::ask_to_move(unsigned owner, Move move) {
 }
 
 bool Mailboxes::send_frame(unsigned worker, uint32_t session, uint32_t generation, Bytes frame) {
-  rte_mbuf* m = rte_pktmbuf_alloc(pool_);
+  rte_mbuf* m = take_buffer(pool_);
   if (m == nullptr) return false;
   Parcel parcel(m);
   PacketMeta& meta = parcel.meta();

@@ -12,6 +12,7 @@
 #include <rte_ring.h>
 
 #include "control.pb.h"
+#include "fabric/buffer.h"
 #include "packet/guard.h"
 
 namespace rig {
@@ -222,7 +223,7 @@ void Rig::start() {
 }
 
 void Rig::inject(unsigned port, const Buf& frame, unsigned queue) {
-  rte_mbuf* m = rte_pktmbuf_alloc(plane->pool());
+  rte_mbuf* m = fabric::take_buffer(plane->pool());
   ASSERT_NE(m, nullptr);
   if (frame.size() > rte_pktmbuf_tailroom(m)) {
     rte_pktmbuf_free(m);
@@ -231,6 +232,7 @@ void Rig::inject(unsigned port, const Buf& frame, unsigned queue) {
   std::memcpy(rte_pktmbuf_append(m, static_cast<uint16_t>(frame.size())), frame.data(),
               frame.size());
   m->ol_flags |= rx_flags;
+  given_away(m);
   ASSERT_EQ(rte_ring_enqueue(ports_[port]->rx[queue], m), 0);
 }
 
@@ -239,10 +241,11 @@ std::vector<Buf> Rig::drain(unsigned port) {
   for (rte_ring* r : ports_[port]->tx) {
     void* p = nullptr;
     while (rte_ring_dequeue(r, &p) == 0) {
+      taken_over(p);
       auto* m = static_cast<rte_mbuf*>(p);
       const auto* d = rte_pktmbuf_mtod(m, const uint8_t*);
       out.emplace_back(d, d + rte_pktmbuf_data_len(m));
-      rte_pktmbuf_free(m);
+      fabric::drop_buffer(m);
     }
   }
   return out;
