@@ -39,7 +39,7 @@ class Plots:
         else:
             axes.set_ylim(bottom=0)
         axes.set(title=title, xlabel=x, ylabel=y)
-        axes.legend()
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
         self.save(figure, what)
 
     def bars(self, what, title, y, groups, log_y=False):
@@ -56,13 +56,12 @@ class Plots:
         if log_y:
             axes.set_yscale("log")
         axes.set(title=title, ylabel=y)
-        axes.legend()
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
         self.save(figure, what)
 
     def save(self, figure, what):
         path = self.folder / f"{self.name}-{what}.svg"
-        figure.tight_layout()
-        figure.savefig(path)
+        figure.savefig(path, bbox_inches="tight")  # the legend stands beside the axes
         plt.close(figure)
         self.written.append(path.name)
 
