@@ -89,7 +89,8 @@ void Worker::run() noexcept {
     const Phase wanted = wanted_.load(std::memory_order_acquire);
     if (wanted != phase_.load(std::memory_order_relaxed)) enter(wanted);
     const uint64_t now = c_.clock.ticks();
-    const bool busy = intake_.poll() | serve_main();
+    const bool received = intake_.poll();
+    const bool busy = serve_main() || received;
     sender_.poll(now);
     if (wanted == Phase::kRest) {
       // Handshakes are main's work, and main may have to share this core.
