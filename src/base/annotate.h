@@ -31,7 +31,7 @@ inline void given_away(void* p) noexcept {
 inline void taken_over(void* p) noexcept {
   __tsan_acquire(p);
 }
-// While it lives, this thread touches a ring's or a pool's own memory.
+// While it lives, this thread touches a ring's or a pool's own memory, which is not checked.
 struct InsideRing {
   InsideRing() noexcept {
     AnnotateIgnoreReadsBegin(__FILE__, __LINE__);

@@ -79,6 +79,11 @@ Result<void> check_af_packet(const fabric::PortConfig& port, unsigned queues, un
                             place, queues, polled));
   }
   const uint32_t frame = af_packet_frame(port);
+  if (frame > kLargestRingFrame) {
+    return fail(ErrorCode::kConfig,
+                fmt::format("{} has ring frames of {} bytes: framesz= is at most {}, or left out",
+                            place, frame, kLargestRingFrame));
+  }
   if (frame < port.mtu + kBefore + kLinkHeader) {
     return fail(ErrorCode::kConfig, fmt::format("{} has ring frames of {} bytes, too few for an "
                                                 "MTU of {}: raise framesz= in device:, or leave "

@@ -11,8 +11,11 @@ namespace sluice::dataplane {
 
 bool is_af_packet(const fabric::PortConfig& port);
 
-// Bytes of a frame of the port's ring: framesz= of its device, else what its MTU needs. A buffer
-// must be able to hold as much.
+// More would not fit the 16 bits that an mbuf has for its size.
+inline constexpr uint32_t kLargestRingFrame = 32768;
+
+// Bytes of a frame of the port's ring: framesz= of its device as it stands there (0 if that is no
+// number), else what its MTU needs. A buffer must be able to hold as much.
 uint32_t af_packet_frame(const fabric::PortConfig& port);
 
 // The device with the arguments that the topology needs and its string lacks.

@@ -57,7 +57,11 @@ MemoryNeed memory_need(const fabric::Topology& t, uint32_t packet_buffers, size_
     buffers +=
         size_t{t.rx_queues(p)} * port.rx_descriptors + t.workers.size() * port.tx_descriptors;
     largest = std::max<uint32_t>(largest, port.mtu);
-    if (is_af_packet(port)) largest = std::max(largest, af_packet_frame(port) - 128);
+    // A size beyond that, or none at all, is refused when the port starts.
+    if (is_af_packet(port)) {
+      const uint32_t frame = std::clamp(af_packet_frame(port), 128u, kLargestRingFrame);
+      largest = std::max(largest, frame - 128);
+    }
   }
   buffers += t.workers.size() * (kPoolCache * 2 + 4 * fabric::kMaxBurst);
   need.buffers = packet_buffers != 0 ? packet_buffers : static_cast<uint32_t>(buffers);

@@ -12,7 +12,7 @@ namespace sluice::fabric {
 inline rte_mbuf* take_buffer(rte_mempool* pool) noexcept {
   rte_mbuf* m = nullptr;
   {
-    const InsideRing pool_of_free;
+    const InsideRing inside;
     m = rte_mbuf_raw_alloc(pool);
   }
   if (m == nullptr) return nullptr;
@@ -27,7 +27,7 @@ inline void drop_buffer(rte_mbuf* m) noexcept {
     rte_mbuf* next = m->next;
     if (rte_mbuf* segment = rte_pktmbuf_prefree_seg(m); segment != nullptr) {
       given_away(segment);
-      const InsideRing pool_of_free;
+      const InsideRing inside;
       rte_mbuf_raw_free(segment);
     }
     m = next;
