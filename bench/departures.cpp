@@ -82,8 +82,7 @@ void Departures::open(uint32_t peer, uint8_t* outer, size_t size) {
   const AgentSide& a = relay_.agent(peer);
   SealShape s;
   shape(wire::Seal::kFull, a.receive, a.receive_salt, outer, size, s);
-  crypto::aead().open({&s.op, 1});
-  if (!s.op.ok) {
+  if (crypto::aead().open({&s.op, 1}) == 0) {
     ++not_authentic_;
     return;
   }

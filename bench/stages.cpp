@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <fstream>
 
-#include <rte_ethdev.h>
 #include <rte_launch.h>
 #include <rte_ring.h>
 
@@ -44,10 +43,7 @@ void one_burst(dataplane::Context& c, dataplane::Burst& b, Stamps& out) {
   uint64_t t[kStages + 1];
   t[0] = __builtin_ia32_rdtsc();
   c.now = c.clock.ticks();
-  rte_mbuf* mbufs[fabric::kMaxBurst];
-  const uint16_t n =
-      rte_eth_rx_burst(c.ports[0].dpdk_id, static_cast<uint16_t>(c.worker), mbufs, c.options.burst);
-  for (uint16_t i = 0; i < n; ++i) b.add(mbufs[i]);
+  receive(c, b, {0, static_cast<uint16_t>(c.worker)});
   t[1] = __builtin_ia32_rdtsc();
   parse(c, b, 0);
   t[2] = __builtin_ia32_rdtsc();

@@ -86,8 +86,7 @@ OpenVerdict Session::open(MutBytes packet, wire::FrameHeader& frame, MutBytes& p
     op.aad = aad.data();
     op.aad_size = aad.size();
   }
-  crypto::aead().open({&op, 1});
-  if (!op.ok) return OpenVerdict::kBadTag;
+  if (crypto::aead().open({&op, 1}) == 0) return OpenVerdict::kBadTag;
   bool highest = false;
   if (window.commit(outer.sequence(), highest) != fabric::ReplayVerdict::kFresh) {
     return OpenVerdict::kReplay;

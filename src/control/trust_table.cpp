@@ -252,13 +252,14 @@ bool TrustTable::open_pair(uint32_t a, uint32_t b, const EdgeTerms& ab, const Ed
   uint32_t labels[2];
   for (int i = 0; i < 2; ++i) {
     fabric::Edge& e = arena_.edges()[slots[i]];
-    e.state.store(uint32_t(fabric::EdgeState::kFree), std::memory_order_release);
-    ++e.generation;
-    labels[i] = wire::make_label(slots[i], e.generation);
+    const auto generation = static_cast<uint8_t>(e.generation() + 1);
+    e.gate.store(fabric::edge_gate(fabric::EdgeState::kFree, generation, fabric::kNone),
+                 std::memory_order_release);
+    labels[i] = wire::make_label(slots[i], generation);
   }
   for (int i = 0; i < 2; ++i) {
     fabric::Edge& e = arena_.edges()[slots[i]];
-    e.source = i == 0 ? a : b;
+    const uint32_t source = i == 0 ? a : b;
     e.target = i == 0 ? b : a;
     e.opposite_label = labels[1 - i];
     const EdgeTerms& terms = i == 0 ? ab : ba;
@@ -268,18 +269,21 @@ bool TrustTable::open_pair(uint32_t a, uint32_t b, const EdgeTerms& ab, const Ed
     e.bucket.reset();
     e.packets.set(0);
     e.bytes.set(0);
-    e.tenant = agents_[e.source].address.tenant;
-    const EdgeEntry entry{slots[i], e.source, e.target, terms, labels[i]};
+    e.tenant = agents_[source].address.tenant;
+    const EdgeEntry entry{slots[i], source, e.target, terms, labels[i]};
     edges_[slots[i]] = entry;
     slot_of_pair_[{entry.from, entry.to}] = slots[i];
-    e.state.store(uint32_t(fabric::EdgeState::kOpen), std::memory_order_release);
+    e.gate.store(fabric::edge_gate(fabric::EdgeState::kOpen, e.generation(), source),
+                 std::memory_order_release);
   }
   return true;
 }
 
 void TrustTable::close_slot(uint32_t slot, fabric::EdgeState state) {
   const EdgeEntry& e = edges_.at(slot);
-  arena_.edges()[slot].state.store(uint32_t(state), std::memory_order_release);
+  fabric::Edge& edge = arena_.edges()[slot];
+  edge.gate.store(fabric::edge_gate(state, edge.generation(), edge.source()),
+                  std::memory_order_release);
   slot_of_pair_.erase({e.from, e.to});
   resting_.push_back({slot, clock_.ticks() + clock_.ticks_from_ms(kRestMs)});
   edges_.erase(slot);

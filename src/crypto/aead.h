@@ -29,7 +29,6 @@ struct AeadOp {
   uint8_t* tag;
   uint32_t text_size;
   uint16_t aad_size;
-  bool ok;
   uint8_t nonce[kNonceSize];
 };
 
@@ -50,7 +49,8 @@ class Aead {
   // Batches: the key lines that a message of its size will read are prefetched some messages ahead,
   // so that keys out of memory cost little more than keys out of the cache.
   void seal(std::span<AeadOp> ops) const noexcept;  // writes text and tag
-  void open(std::span<AeadOp> ops) const noexcept;  // sets ok
+  // Bit i of the answer: operation i was authentic. At most 64 at once.
+  [[nodiscard]] uint64_t open(std::span<AeadOp> ops) const noexcept;
 
   // One at a time, text followed by its tag (Noise, end to end). `out` may be `in`.
   void seal_appended(const GcmKey& key, const uint8_t* nonce, Bytes aad, Bytes in,

@@ -73,7 +73,8 @@ bool may_be_header_sealed(uint8_t type) noexcept {
 }
 
 // What does not go over an edge is dealt with here, and what is malformed.
-void read_other(Context& c, Slot& s, const FrameHeader& f) noexcept {
+[[gnu::noinline]] void read_other(Context& c, Slot& s) noexcept {
+  const FrameHeader f = wire::read_frame(s.outer + wire::kDataRegion);
   switch (wire::check_agent_frame(f, s.size - wire::kDataMin)) {
     case wire::FrameVerdict::kOk:
       break;
@@ -98,34 +99,40 @@ void read_other(Context& c, Slot& s, const FrameHeader& f) noexcept {
   }
 }
 
+// Why an edge did not open to the packet that named it.
+DropReason why_closed(uint64_t gate, uint64_t claimed) noexcept {
+  constexpr uint64_t kState = 0xff;
+  const bool theirs =
+      (gate & kState) != uint64_t(EdgeState::kFree) && ((gate ^ claimed) & ~kState) == 0;
+  return theirs ? DropReason::kRevoked : DropReason::kNoEdge;
+}
+
 // Who owns the label, and whether the edge stands. Prefetches the peer.
-void check_edge(const Tables& t, uint64_t now, Slot& s) noexcept {
+void check_edge(const Tables& t, uint64_t now, uint32_t source, Slot& s) noexcept {
   const uint32_t label = load_le<uint32_t>(s.outer + wire::kDataRegion + 4);
-  s.edge = wire::label_slot(label);
-  if (s.edge >= t.edge_count) return s.die(DropReason::kNoEdge);
-  const fabric::Edge& edge = t.edges[s.edge];
-  const uint32_t state = edge.state.load(std::memory_order_acquire);
-  if (state == uint32_t(EdgeState::kFree) || edge.source != s.session->agent ||
-      edge.generation != wire::label_generation(label)) {
-    return s.die(DropReason::kNoEdge);
-  }
-  if (state != uint32_t(EdgeState::kOpen) ||
-      now >= edge.window_until.load(std::memory_order_relaxed)) {
-    return s.die(DropReason::kRevoked);
-  }
+  const uint32_t slot = wire::label_slot(label);
+  s.edge = slot;
+  if (slot >= t.edge_count) return s.die(DropReason::kNoEdge);
+  const fabric::Edge& edge = t.edges[slot];
+  const uint64_t gate = edge.gate.load(std::memory_order_acquire);
+  const uint64_t claimed =
+      fabric::edge_gate(EdgeState::kOpen, wire::label_generation(label), source);
+  if (gate != claimed) return s.die(why_closed(gate, claimed));
+  if (now >= edge.window_until.load(std::memory_order_relaxed)) return s.die(DropReason::kRevoked);
+  s.out_index = edge.target;
   prefetch(&t.agents[edge.target]);
 }
 
-// Whether the peer stands, and on which session it is reached. Prefetches that.
+// Whether the peer stands, what may be sent to it, and on which session. Prefetches that.
 void find_peer(const Tables& t, Slot& s) noexcept {
-  const fabric::Edge& edge = t.edges[s.edge];
-  const fabric::Agent& target = t.agents[edge.target];
+  const fabric::Agent& target = t.agents[s.out_index];
   if (!active(target)) return s.die(DropReason::kRevoked);
   if (s.outer[wire::kDataRegion] != uint8_t(FrameType::kDatagram)) {
     return s.die(DropReason::kNoCall);
   }
+  const fabric::Edge& edge = t.edges[s.edge];
   if (edge.right == kReplyOnly) return s.die(DropReason::kRight);
-  if ((edge.seals >> s.header_seal & 1) == 0) return s.die(DropReason::kSealNotAllowed);
+  if ((edge.seals & (s.header_seal ? 2 : 1)) == 0) return s.die(DropReason::kSealNotAllowed);
   s.out_index = target.session.load(std::memory_order_acquire);
   if (s.out_index == fabric::kNone) return s.die(DropReason::kPeerOffline);
   s.out = &t.sessions[s.out_index];
@@ -137,20 +144,24 @@ void find_peer(const Tables& t, Slot& s) noexcept {
 // Edge, agent and tenant: what conforms to all three is charged to all three, else to none.
 DropReason charge(const Tables& t, uint64_t now, fabric::Edge& edge, fabric::Agent& agent,
                   uint32_t bytes) noexcept {
-  const uint32_t slot = agent.tenant_slot.load(std::memory_order_acquire);
-  fabric::TenantShare* share = slot == fabric::kNone ? nullptr : &t.shares[slot];
-  if (share != nullptr) {
+  fabric::Bucket::Level of_edge, of_agent, of_tenant;
+  fabric::TenantShare* share = nullptr;
+  if (const uint32_t slot = agent.tenant_slot.load(std::memory_order_acquire);
+      slot != fabric::kNone) {
+    share = &t.shares[slot];
     share->offered_packets.add(1);
     share->offered_bytes.add(bytes);
   }
-  if (!edge.bucket.conforms(now)) return DropReason::kEdgeRate;
-  if (!agent.bucket.conforms(now)) return DropReason::kAgentRate;
-  if (share != nullptr) {
-    if (!share->bucket.conforms(now)) return DropReason::kTenantRate;
-    share->bucket.charge(now, bytes);
+  if (!edge.bucket.take(now, bytes, of_edge)) return DropReason::kEdgeRate;
+  if (!agent.bucket.take(now, bytes, of_agent)) {
+    edge.bucket.put_back(of_edge);
+    return DropReason::kAgentRate;
   }
-  edge.bucket.charge(now, bytes);
-  agent.bucket.charge(now, bytes);
+  if (share != nullptr && !share->bucket.take(now, bytes, of_tenant)) {
+    edge.bucket.put_back(of_edge);
+    agent.bucket.put_back(of_agent);
+    return DropReason::kTenantRate;
+  }
   return DropReason::kNone;
 }
 
@@ -160,8 +171,7 @@ void grant(const Tables& t, uint64_t now, Slot& s) noexcept {
       now >= out.expires) {
     return s.die(DropReason::kPeerOffline);
   }
-  fabric::Edge& edge = t.edges[s.edge];
-  if (const DropReason r = charge(t, now, edge, t.agents[edge.source], s.size);
+  if (const DropReason r = charge(t, now, t.edges[s.edge], t.agents[s.session->agent], s.size);
       r != DropReason::kNone) {
     return s.die(r);
   }
@@ -175,17 +185,18 @@ void authorize(Context& c, Burst& b) noexcept {
   const uint64_t now = c.now;
   for (Slot& s : b) {
     if (!s.at(Next::kFrame)) continue;
-    const FrameHeader f = wire::read_frame(s.outer + wire::kDataRegion);
+    const uint32_t source = s.session->agent;
     // A DATAGRAM's first word and call id leave no choice; everything else is rare.
-    const bool datagram =
-        load_le<uint32_t>(s.outer + wire::kDataRegion) == uint32_t(FrameType::kDatagram) &&
-        f.call_id == 0;
-    if (!datagram) {
-      read_other(c, s, f);
-    } else if (!active(t.agents[s.session->agent])) {
+    const uint8_t* frame = s.outer + wire::kDataRegion;
+    if (load_le<uint32_t>(frame) != uint32_t(FrameType::kDatagram) ||
+        load_le<uint64_t>(frame + 8) != 0) {
+      read_other(c, s);
+      if (!s.at(Next::kFrame)) continue;
+    } else if (!active(t.agents[source])) {
       s.die(DropReason::kRevoked);
+      continue;
     }
-    if (s.at(Next::kFrame)) check_edge(t, now, s);
+    check_edge(t, now, source, s);
   }
   for (Slot& s : b) {
     if (s.at(Next::kFrame)) find_peer(t, s);

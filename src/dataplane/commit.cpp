@@ -72,7 +72,7 @@ bool commit(Context& c, Burst& b) noexcept {
       continue;
     }
     bool highest = false;
-    switch (t.window(s.session_index, s.lane).commit(s.sequence, highest)) {
+    switch (s.window->commit(s.sequence, highest)) {
       case ReplayVerdict::kFresh:
         break;
       case ReplayVerdict::kReplay:
@@ -93,7 +93,10 @@ bool commit(Context& c, Burst& b) noexcept {
       prefetch(&t.edges[slot]);
       prefetch(&t.edges[slot].packets);
     }
-    if (!highest || s.lane != 0 || (s.from_endpoint && !s.new_mac)) continue;
+    if (s.from_endpoint && !s.new_mac) [[likely]] {
+      continue;
+    }
+    if (!highest || s.lane != 0) continue;
     if (s.new_mac) session.set_endpoint(s.path());
     if (!s.from_endpoint && c.now - session.last_challenge >= c.clock.hz()) {
       session.last_challenge = c.now;

@@ -81,8 +81,8 @@ struct Tables {
     for (size_t p = 0; p < ports.size(); ++p) mtus[p] = ports[p].mtu;
   }
 
-  fabric::ReplayWindow& window(uint32_t session, uint32_t lane) const noexcept {
-    return windows[size_t{session} * lanes_in + lane];
+  fabric::ReplayWindow* window(uint32_t session, uint32_t lane) const noexcept {
+    return windows + size_t{session} * lanes_in + lane;
   }
 };
 

@@ -17,7 +17,7 @@ constexpr unsigned kRoamingPerBurst = 2;
 bool roaming_allowed(const Burst& b, const Slot& s) noexcept {
   unsigned before = 0;
   for (const Slot* other = b.slots; other != &s; ++other) {
-    if (other->session == s.session && !other->from_endpoint && other->at(Next::kOpen)) ++before;
+    if (other->session == s.session && !other->from_endpoint && other->at(Next::kCommit)) ++before;
   }
   return before < kRoamingPerBurst;
 }
@@ -30,7 +30,7 @@ void compare_source(const fabric::Session& session, Slot& s) noexcept {
                               session.source_nic.load(std::memory_order_relaxed)};
   // One after the other: nearly always all are equal.
   if (from.addresses == known.addresses && from.mac_port == known.mac_port &&
-      from.nic == known.nic && !s.v6) [[likely]] {
+      from.nic == known.nic && (from.nic & wire::SourceTag::kV6) == 0) [[likely]] {
     s.from_endpoint = true;
     return;
   }
@@ -42,7 +42,7 @@ void compare_source(const fabric::Session& session, Slot& s) noexcept {
   s.new_mac = s.from_endpoint && from.mac_port != known.mac_port;
 }
 
-void lookup_one(const Tables& t, uint64_t now, Burst& b, Slot& s) noexcept {
+void lookup_one(const Tables& t, uint64_t now, Burst& b, Slot& s, unsigned& found) noexcept {
   const uint16_t sealed_length = load_le<uint16_t>(s.outer + 2);
   const wire::Seal seal = wire::seal_of(sealed_length, s.size);
   if (seal == wire::Seal::kMalformed) return s.die(DropReason::kMalformed);
@@ -52,8 +52,9 @@ void lookup_one(const Tables& t, uint64_t now, Burst& b, Slot& s) noexcept {
     return s.die(DropReason::kUnknownReceiver);
   }
   if (now >= session.expires) return s.die(DropReason::kSessionExpired);
+  // At most as many as there are windows, so from here on it has one.
   if (s.lane >= session.lanes_in) return s.die(DropReason::kBadLane);
-  switch (t.window(s.session_index, s.lane).check(s.sequence)) {
+  switch (s.window->check(s.sequence)) {
     case ReplayVerdict::kFresh:
       break;
     case ReplayVerdict::kReplay:
@@ -68,34 +69,20 @@ void lookup_one(const Tables& t, uint64_t now, Burst& b, Slot& s) noexcept {
   const fabric::Agent* agent = &t.agents[session.agent];
   prefetch(agent);
   prefetch(&agent->packets);
+  s.next = Next::kCommit;
+  b.work.put(found++, s, session.key_in, session.salt_in);
 }
 
 }  // namespace
 
 void lookup(Context& c, Burst& b) noexcept {
   const Tables t = c.tables;
-  for (Slot& s : b) {
-    if (!s.at(Next::kOpen)) continue;
-    const uint64_t counter = load_le<uint64_t>(s.outer + 8);
-    const uint32_t receiver = load_le<uint32_t>(s.outer + 4);
-    s.session_index = receiver;
-    s.sequence = counter & wire::kSequenceMask;
-    s.lane = static_cast<uint8_t>(counter >> wire::kSequenceBits);
-    // Index 0 is never given out: in a HELLO it means "no session yet".
-    if (receiver == 0 || receiver >= t.session_count) continue;
-    s.session = &t.sessions[receiver];
-    prefetch(s.session);
-    if (s.lane >= t.lanes_in) continue;
-    t.window(receiver, s.lane).prefetch(s.sequence);
-    // All that the header seal reads of a payload.
-    if (load_le<uint16_t>(s.outer + 2) == sizeof(wire::FrameHeader)) {
-      prefetch(s.outer + s.size - 16);
-    }
-  }
   const uint64_t now = c.now;
+  unsigned found = 0;
   for (Slot& s : b) {
-    if (s.at(Next::kOpen)) lookup_one(t, now, b, s);
+    if (s.at(Next::kOpen)) lookup_one(t, now, b, s, found);
   }
+  b.work.count = found;
 }
 
 }  // namespace sluice::dataplane

@@ -1,22 +1,13 @@
-#include "dataplane/seal_shape.h"
 #include "dataplane/stages.h"
 
 namespace sluice::dataplane {
 
-using fabric::DropReason;
-
 void open(Context& c, Burst& b) noexcept {
-  SealWork work;
-  for (Slot& s : b) {
-    if (s.at(Next::kOpen)) work.add(s, s.session->key_in, s.session->salt_in);
-  }
-  c.aead.open({work.ops, work.count});
-  for (unsigned i = 0; i < work.count; ++i) {
-    if (work.ops[i].ok) {
-      work.slots[i]->next = Next::kCommit;
-    } else {
-      work.slots[i]->die(DropReason::kBadTag);
-    }
+  SealWork& work = b.work;
+  const uint64_t authentic = c.aead.open({work.ops, work.count});
+  const uint64_t all = work.count == 64 ? ~uint64_t{0} : (uint64_t{1} << work.count) - 1;
+  for (uint64_t forged = all & ~authentic; forged != 0; forged &= forged - 1) {
+    work.slots[__builtin_ctzll(forged)]->die(fabric::DropReason::kBadTag);
   }
 }
 

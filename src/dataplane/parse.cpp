@@ -3,6 +3,7 @@
 #include <rte_mbuf.h>
 
 #include "crypto/hash.h"
+#include "dataplane/locate.h"
 #include "dataplane/stages.h"
 
 namespace sluice::dataplane {
@@ -95,7 +96,7 @@ void parse_tunnel(Context& c, Slot& s, unsigned& budget) noexcept {
     case wire::Type::kData:
       if (s.outer[1] != wire::kProtocolVersion) return s.die(DropReason::kBadVersion);
       s.next = Next::kOpen;
-      return;
+      return locate(c.tables, s);
     case wire::Type::kHello:
       return parse_hello(c, s, budget);
     case wire::Type::kWelcome:
@@ -120,25 +121,25 @@ class Plain {
         at_16_(_mm_set_epi64x(0, int64_t{wire::kProtoUdp} << 56)),
         at_26_(_mm_set_epi64x(int64_t{__builtin_bswap16(udp_port)} << 16,
                               int64_t(uint64_t{view.first_ip4} << 32))),
-        // A port without an IPv4 address has no plain packets: nothing is as long.
-        mtu_(view.first_ip4 != 0 ? view.mtu : 0) {}
+        // A port without an IPv4 address has no plain packets: none is as long.
+        least_(view.first_ip4 != 0 ? kLeast : uint32_t{1} << 31),
+        range_(view.first_ip4 != 0 ? view.mtu - kLeast : 0) {}
 
+  // A buffer has room for the longest headers, however short the packet in it.
   bool operator()(const uint8_t* eth, uint32_t length) const noexcept {
-    constexpr uint32_t headers = wire::kIp4Size + wire::kUdpSize;
     // MAC, EtherType, version and header length; fragment bits and protocol; address and UDP port.
     const __m128i mask_0 = _mm_set_epi64x(0x00ffffff'00000000, 0x0000ffff'ffffffff);
     const __m128i mask_16 = _mm_set_epi64x(0, int64_t(0xff00ff3f'00000000));
     const __m128i mask_26 = _mm_set_epi64x(0xffff0000, int64_t(0xffffffff'00000000));
-    if (length < wire::kEthSize + headers) return false;
     const __m128i differs =
         _mm_or_si128(_mm_or_si128(_mm_and_si128(_mm_xor_si128(load(eth), at_0_), mask_0),
                                   _mm_and_si128(_mm_xor_si128(load(eth + 16), at_16_), mask_16)),
                      _mm_and_si128(_mm_xor_si128(load(eth + 26), at_26_), mask_26));
     if (_mm_testz_si128(differs, differs) == 0) return false;
     const uint8_t* ip = eth + wire::kEthSize;
-    const uint32_t total = load_be16(ip + 2);
-    if (total + wire::kEthSize != length || total > mtu_ ||
-        load_be16(ip + wire::kIp4Size + 4) + wire::kIp4Size != total) {
+    const uint32_t total = length - wire::kEthSize;
+    if (total - least_ > range_ || load_be16(ip + 2) != total ||
+        load_be16(ip + wire::kIp4Size + 4) != total - wire::kIp4Size) {
       return false;
     }
     // 2^16 is 1 modulo 0xffff: the header's one's-complement sum is right if its words, of whatever
@@ -150,12 +151,14 @@ class Plain {
   }
 
  private:
+  static constexpr uint32_t kLeast = wire::kIp4Size + wire::kUdpSize + sizeof(wire::OuterHeader);
+
   static __m128i load(const uint8_t* p) noexcept {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   }
 
   __m128i at_0_, at_16_, at_26_;
-  uint32_t mtu_;
+  uint32_t least_, range_;  // of the IP packet's length
 };
 
 // Everything but plain DATA.
@@ -192,26 +195,25 @@ void parse_other(Context& c, const PortView& view, Slot& s, unsigned& budget) no
 }  // namespace
 
 void parse(Context& c, Burst& b, uint8_t port) noexcept {
-  for (Slot& s : b) rte_prefetch0(rte_pktmbuf_mtod(s.mbuf, void*));
   const PortView& view = c.ports[port];
   const Plain is_plain(view, c.options.udp_port);
+  const Tables t = c.tables;
   constexpr uint16_t kData = uint16_t(wire::Type::kData) | wire::kProtocolVersion << 8;
-  const auto worker = static_cast<uint8_t>(c.worker);
   unsigned budget = kHellosPerBurst;
   for (Slot& s : b) {
-    s.port = port;
-    s.received_by = worker;
     const rte_mbuf* m = s.mbuf;
     uint8_t* eth = rte_pktmbuf_mtod(m, uint8_t*);
     if (m->nb_segs != 1 || !is_plain(eth, m->data_len)) {
       parse_other(c, view, s, budget);
       continue;
     }
-    s.outer = eth + wire::kEthSize + wire::kIp4Size + wire::kUdpSize;
-    s.size = static_cast<uint16_t>(load_be16(s.outer - 4) - wire::kUdpSize);
+    uint8_t* outer = eth + wire::kEthSize + wire::kIp4Size + wire::kUdpSize;
+    s.outer = outer;
+    s.size = static_cast<uint16_t>(m->data_len - (outer - eth));
     s.tos = eth[wire::kEthSize + 1];
-    if (s.size >= sizeof(wire::OuterHeader) && load_le<uint16_t>(s.outer) == kData) {
+    if (load_le<uint16_t>(outer) == kData) {
       s.next = Next::kOpen;
+      locate(t, s);
     } else {
       parse_tunnel(c, s, budget);
     }

@@ -7,9 +7,12 @@
 
 namespace sluice::dataplane {
 
+// What waits in one RX queue. Returns how many.
+unsigned receive(Context& c, Burst& b, fabric::QueueRef q) noexcept;
 // Ethernet to the tunnel's outer header; answers ARP, NDP and echo; HELLO's length, version, mac1.
+// Asks memory for the sessions that the packets name.
 void parse(Context& c, Burst& b, uint8_t port) noexcept;
-// Receiver index to session; expiry, lane, replay window (read only), source against the endpoint.
+// The session: expiry, lane, replay window (read only), source against the endpoint.
 void lookup(Context& c, Burst& b) noexcept;
 // AEAD over the burst.
 void open(Context& c, Burst& b) noexcept;

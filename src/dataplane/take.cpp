@@ -61,6 +61,7 @@ void take_one(Context& c, Slot& s) noexcept {
   s.new_mac = m.new_mac;
   s.header_seal = m.header_seal;
   s.session_index = m.session;
+  s.window = c.tables.window(m.session, m.lane);
   s.session = session_of(c, m);
   if (s.session == nullptr) return s.die(DropReason::kSessionExpired);
   const fabric::Agent& agent = c.arena.agents()[s.session->agent];

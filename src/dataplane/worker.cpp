@@ -2,9 +2,6 @@
 
 #include <ctime>
 
-#include <rte_ethdev.h>
-
-#include "base/annotate.h"
 #include "dataplane/stages.h"
 
 namespace sluice::dataplane {
@@ -32,17 +29,8 @@ void Worker::from_commit_on() noexcept {
 
 unsigned Worker::poll_queue(fabric::QueueRef q) noexcept {
   Context& c = context_;
-  rte_mbuf* mbufs[fabric::kMaxBurst];
-  const uint16_t n = rte_eth_rx_burst(c.ports[q.port].dpdk_id, q.queue, mbufs, c.options.burst);
+  const unsigned n = receive(c, burst_, q);
   if (n == 0) return 0;
-  uint64_t bytes = 0;
-  for (uint16_t i = 0; i < n; ++i) {
-    taken_over(mbufs[i]);
-    burst_.add(mbufs[i]);
-    bytes += mbufs[i]->pkt_len;
-  }
-  c.counters.rx_packets.add(n);
-  c.counters.rx_bytes.add(bytes);
   parse(c, burst_, static_cast<uint8_t>(q.port));
   lookup(c, burst_);
   open(c, burst_);

@@ -57,14 +57,25 @@ class Bucket {
             burst_ticks_.load(std::memory_order_relaxed)};
   }
 
-  bool conforms(uint64_t now) const noexcept {
-    const uint64_t burst = burst_ticks_.load(std::memory_order_relaxed);
-    return std::max(packets_at_, bytes_at_) <= now + burst;
+  // What a bucket was before a packet took from it; of times that are over only that they are.
+  struct Level {
+    uint64_t packets_at;
+    uint64_t bytes_at;
+  };
+  // Charges a packet that conforms. `before` is what `put_back` needs if another of its buckets
+  // does not have it pass.
+  bool take(uint64_t now, uint32_t bytes, Level& before) noexcept {
+    before = {std::max(packets_at_, now), std::max(bytes_at_, now)};
+    const uint64_t latest = now + burst_ticks_.load(std::memory_order_relaxed);
+    if (std::max(before.packets_at, before.bytes_at) > latest) return false;
+    packets_at_ = before.packets_at + ticks_per_packet_.load(std::memory_order_relaxed);
+    bytes_at_ =
+        before.bytes_at + (bytes * ticks_per_byte_q16_.load(std::memory_order_relaxed) >> 16);
+    return true;
   }
-  void charge(uint64_t now, uint32_t bytes) noexcept {
-    packets_at_ = std::max(packets_at_, now) + ticks_per_packet_.load(std::memory_order_relaxed);
-    bytes_at_ = std::max(bytes_at_, now) +
-                (bytes * ticks_per_byte_q16_.load(std::memory_order_relaxed) >> 16);
+  void put_back(const Level& before) noexcept {
+    packets_at_ = before.packets_at;
+    bytes_at_ = before.bytes_at;
   }
 
  private:

@@ -52,18 +52,31 @@ class alignas(64) Endpoint {
   // bytes), 0 if no attempt succeeded.
   uint64_t write_headers_before(uint8_t* end, uint16_t payload_size, uint8_t tos,
                                 const std::atomic<uint32_t>& sequence) const noexcept {
+    const uint32_t before = sequence.load(std::memory_order_acquire);
+    const uint64_t last = write_once(end, payload_size, tos);
+    if (unchanged(before, sequence)) [[likely]] {
+      return last;
+    }
+    return write_again(end, payload_size, tos, sequence);
+  }
+
+ private:
+  [[gnu::always_inline]] uint64_t write_once(uint8_t* end, uint16_t payload_size,
+                                             uint8_t tos) const noexcept {
     const auto word = [this](int i) { return words_[i].load(std::memory_order_relaxed); };
+    return wire::write_headers_before(end, word, payload_size, tos);
+  }
+  [[gnu::noinline, gnu::cold]] uint64_t write_again(
+      uint8_t* end, uint16_t payload_size, uint8_t tos,
+      const std::atomic<uint32_t>& sequence) const noexcept {
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       const uint32_t before = sequence.load(std::memory_order_acquire);
-      const uint64_t last = wire::write_headers_before(end, word, payload_size, tos);
-      if (unchanged(before, sequence)) [[likely]] {
-        return last;
-      }
+      const uint64_t last = write_once(end, payload_size, tos);
+      if (unchanged(before, sequence)) return last;
     }
     return 0;
   }
 
- private:
   static constexpr int kAttempts = 64;
   static bool unchanged(uint32_t before, const std::atomic<uint32_t>& sequence) noexcept {
     std::atomic_thread_fence(std::memory_order_acquire);
@@ -155,19 +168,24 @@ constexpr uint8_t seals_of(SealPolicy policy) noexcept {
   return policy == SealPolicy::kFull ? 1 : policy == SealPolicy::kHeader ? 2 : 3;
 }
 
+// An edge's state, its slot's generation and the agent that sends over it, in one word: what a
+// packet claims opens the edge if it equals that word, and a revocation is one store.
+constexpr uint64_t edge_gate(EdgeState state, uint8_t generation, uint32_t source) noexcept {
+  return uint64_t(state) | uint64_t{generation} << 8 | uint64_t{source} << 32;
+}
+
 struct alignas(64) Edge {
   // Line 0. Control.
-  std::atomic<uint32_t> state{0};  // EdgeState
-  uint32_t source = kNone;         // agent that sends over this edge
+  std::atomic<uint64_t> gate{edge_gate(EdgeState::kFree, 0, kNone)};
   uint32_t target = kNone;
   uint32_t opposite_label = 0;  // what the target calls the way back
-  uint8_t generation = 0;
-  uint8_t right = 0;  // 1 may_send, 2 may_open, 3 reply_only
-  uint8_t seals = 1;  // taken: bit 0 the full seal, bit 1 the header seal
+  uint8_t right = 0;            // 1 may_send, 2 may_open, 3 reply_only
+  uint8_t seals = 1;            // taken: bit 0 the full seal, bit 1 the header seal
   uint8_t requires_calls = 0;
+  uint8_t reserved00 = 0;
   uint32_t tenant = 0;
   uint32_t credential = kNone;
-  uint32_t reserved00 = 0;
+  uint32_t reserved01 = 0;
   std::atomic<uint64_t> window_until{~uint64_t{0}};  // ticks: the edge is closed from then on
   uint8_t reserved0[24] = {};
   // Line 1. The source agent's owner worker.
@@ -175,6 +193,12 @@ struct alignas(64) Edge {
   Counter bytes;
   Bucket bucket;  // its limit: control
   uint64_t reserved1 = 0;
+
+  EdgeState state() const noexcept {
+    return EdgeState(gate.load(std::memory_order_acquire) & 0xff);
+  }
+  uint8_t generation() const noexcept { return uint8_t(gate.load(std::memory_order_relaxed) >> 8); }
+  uint32_t source() const noexcept { return uint32_t(gate.load(std::memory_order_relaxed) >> 32); }
 };
 static_assert(sizeof(Edge) == 128 && offsetof(Edge, packets) == 64);
 

@@ -1,8 +1,10 @@
-// The last 2,048 sequences of one nonce lane (RFC 6479's ring of blocks). Written by the agent's
-// owner worker alone; `check` may also run on other workers as a racy read that is stale only in
-// the harmless direction (it lets through what `commit` then refuses).
+// The last 2,048 sequences of one nonce lane: a ring of bits, as in RFC 6479, but cleared bit by
+// bit, so that the packet that comes in order (nearly every one) clears nothing. Written by the
+// agent's owner worker alone; `check` may also run on other workers as a racy read that is stale
+// only in the harmless direction (it lets through what `commit` then refuses).
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -17,7 +19,7 @@ class alignas(64) ReplayWindow {
   static constexpr uint64_t kSize = 2048;
 
   ReplayVerdict check(uint64_t sequence) const noexcept {
-    const uint64_t next = next_.load(std::memory_order_relaxed);
+    const uint64_t next = next_.load(std::memory_order_acquire);
     if (sequence >= next) return ReplayVerdict::kFresh;
     if (sequence + kSize < next) return ReplayVerdict::kTooOld;
     const uint64_t word = words_[block(sequence)].load(std::memory_order_relaxed);
@@ -33,16 +35,18 @@ class alignas(64) ReplayWindow {
   // Test and set. `is_highest` tells whether this sequence is the lane's new maximum.
   ReplayVerdict commit(uint64_t sequence, bool& is_highest) noexcept {
     const uint64_t next = next_.load(std::memory_order_relaxed);
+    std::atomic<uint64_t>& cell = words_[block(sequence)];
+    const uint64_t bit = uint64_t{1} << (sequence & 63);
     is_highest = sequence >= next;
     if (is_highest) {
-      clear_between(next, sequence);
-      next_.store(sequence + 1, std::memory_order_relaxed);
-    } else if (sequence + kSize < next) {
-      return ReplayVerdict::kTooOld;
+      if (sequence != next) forget(next, sequence);
+      // Who sees the new maximum sees what it made the window forget.
+      next_.store(sequence + 1, std::memory_order_release);
+      cell.store(cell.load(std::memory_order_relaxed) | bit, std::memory_order_relaxed);
+      return ReplayVerdict::kFresh;
     }
-    std::atomic<uint64_t>& cell = words_[block(sequence)];
+    if (sequence + kSize < next) return ReplayVerdict::kTooOld;
     const uint64_t word = cell.load(std::memory_order_relaxed);
-    const uint64_t bit = uint64_t{1} << (sequence & 63);
     if ((word & bit) != 0) return ReplayVerdict::kReplay;
     cell.store(word | bit, std::memory_order_relaxed);
     return ReplayVerdict::kFresh;
@@ -57,17 +61,20 @@ class alignas(64) ReplayWindow {
   }
 
  private:
-  // One block more than the window, so that the block being entered can be cleared whole.
-  static constexpr uint64_t kBlocks = kSize / 64 + 1;
+  static constexpr uint64_t kBlocks = kSize / 64;
   static uint64_t block(uint64_t sequence) noexcept { return (sequence >> 6) % kBlocks; }
 
-  // Blocks after the one that holds next - 1, up to the one that holds `sequence`.
-  void clear_between(uint64_t next, uint64_t sequence) noexcept {
-    uint64_t first = (next + 63) >> 6;
-    const uint64_t last = sequence >> 6;
-    if (last >= first + kBlocks) first = last - kBlocks + 1;
-    for (uint64_t b = first; b <= last; ++b) {
-      words_[b % kBlocks].store(0, std::memory_order_relaxed);
+  // Those that were skipped, `next` up to but without `sequence`: their bits still tell of the
+  // sequences 2,048 before them. The one at `sequence` is about to be set whatever it says.
+  void forget(uint64_t next, uint64_t sequence) noexcept {
+    if (sequence - next >= kSize) next = sequence - kSize;
+    while (next < sequence) {
+      const uint64_t low = next & 63;
+      const uint64_t count = std::min<uint64_t>(64 - low, sequence - next);
+      const uint64_t bits = (~uint64_t{0} >> (64 - count)) << low;
+      std::atomic<uint64_t>& cell = words_[block(next)];
+      cell.store(cell.load(std::memory_order_relaxed) & ~bits, std::memory_order_relaxed);
+      next += count;
     }
   }
 

@@ -109,8 +109,7 @@ void Intake::open(rte_mbuf* m, uint8_t* outer, uint32_t size, uint64_t now) noex
     op.text_size = head.sealed_length;
     std::memcpy(op.nonce, key.salt.data(), 4);
     std::memcpy(op.nonce + 4, outer + 8, 8);
-    crypto::aead().open({&op, 1});
-    good = op.ok;
+    good = crypto::aead().open({&op, 1}) != 0;
   }
   c_.stats.opened.add();
   const uint8_t* frame = outer + wire::kDataRegion;

@@ -72,7 +72,9 @@ static_assert(sizeof(PathHeader) == 64);
 struct SourceTag {
   uint64_t addresses = 0;
   uint64_t mac_port = 0;  // MAC of the neighbour in the low 48 bits, UDP source port above
-  uint64_t nic = 0;       // port it came in on, and whether it is IPv6
+  uint64_t nic = 0;       // port it came in on, and kV6
+
+  static constexpr uint64_t kV6 = 0x100;
 
   bool same_remote(const SourceTag& o) const noexcept {
     return ((addresses ^ o.addresses) | (mac_port ^ o.mac_port) >> 48 | (nic ^ o.nic)) == 0;
@@ -82,7 +84,7 @@ struct SourceTag {
 inline SourceTag source_of(const uint8_t* frame, bool v6, uint8_t port) noexcept {
   constexpr uint64_t mac = (uint64_t{1} << 48) - 1;
   SourceTag out;
-  out.nic = port | (v6 ? 0x100u : 0u);
+  out.nic = port | (v6 ? SourceTag::kV6 : 0);
   out.mac_port = load_le<uint64_t>(frame + 6) & mac;
   if (v6) {
     for (size_t i = 0; i < 4; ++i) {
@@ -118,8 +120,9 @@ void write_headers(uint8_t* at, const PathHeader& path, uint16_t payload_size,
 // The same, ending at `end`, from a path whose eight words `word(i)` delivers one by one, each read
 // once and stored at once. Returns the last word: size in its top byte, port in the one below.
 template <typename Word>
-inline uint64_t write_headers_before(uint8_t* end, Word&& word, uint16_t payload_size,
-                                     uint8_t tos) noexcept {
+[[gnu::always_inline]] inline uint64_t write_headers_before(uint8_t* end, Word&& word,
+                                                            uint16_t payload_size,
+                                                            uint8_t tos) noexcept {
   const uint64_t last = word(7);
   const uint16_t udp_length = static_cast<uint16_t>(payload_size + kUdpSize);
   const uint64_t udp_be = __builtin_bswap16(udp_length);

@@ -161,10 +161,9 @@ enum class Seal : uint8_t { kFull, kHeader, kMalformed };
 
 // How a DATA packet of `size` bytes is sealed (wire.md §3): told by the sealed length alone.
 constexpr Seal seal_of(uint16_t sealed_length, size_t size) noexcept {
-  if (size < kDataMin || sealed_length < 16) return Seal::kMalformed;
-  const size_t after = size - kDataRegion;
-  if (sealed_length == after) return Seal::kFull;
-  if (sealed_length == 16 && after >= 16 + 16) return Seal::kHeader;
+  if (sealed_length < 16) return Seal::kMalformed;
+  if (sealed_length + kDataRegion == size) return Seal::kFull;
+  if (sealed_length == 16 && size >= kDataMin + 16) return Seal::kHeader;
   return Seal::kMalformed;
 }
 

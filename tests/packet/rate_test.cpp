@@ -8,6 +8,7 @@ namespace {
 using sluice::control::RateConfig;
 
 constexpr RateConfig kOneASecond{.packets_per_s = 1, .burst_ms = 3000};  // 4 at once
+constexpr RateConfig kOne{.packets_per_s = 1, .burst_ms = 1};
 
 class Rate : public testing::Test {
  protected:
@@ -86,13 +87,38 @@ TEST_F(Rate, InBytesAsWellAsPackets) {
   EXPECT_EQ(pass(alpha, gamma, 10), 2u) << "the stricter measure counts";
 }
 
-TEST_F(Rate, WhatOneRefusesIsChargedToNone) {
-  pair("beta").forward_rate = {.packets_per_s = 1, .burst_ms = 1};
+// All that the others still have is there once the one that refused has been taken away.
+TEST_F(Rate, WhatTheEdgeRefusesIsChargedToNone) {
+  pair("beta").forward_rate = kOne;
   r.config.trust.agents[0].rate = kOneASecond;
   start();
   EXPECT_EQ(pass(alpha, beta, 10), 1u);
   EXPECT_EQ(r.counters()["drop.edge_rate"], 9u);
   EXPECT_EQ(pass(alpha, gamma, 10), 3u) << "nine refused packets took nothing from the agent";
+}
+
+TEST_F(Rate, WhatTheAgentRefusesIsChargedToNone) {
+  pair("beta").forward_rate = kOneASecond;
+  r.config.trust.agents[0].rate = kOne;
+  start();
+  EXPECT_EQ(pass(alpha, beta, 10), 1u);
+  EXPECT_EQ(r.counters()["drop.agent_rate"], 9u);
+  r.config.trust.agents[0].rate = {};
+  reload();
+  EXPECT_EQ(pass(alpha, beta, 10), 3u) << "nine refused packets took nothing from the edge";
+}
+
+TEST_F(Rate, WhatTheTenantRefusesIsChargedToNone) {
+  pair("beta").forward_rate = {.packets_per_s = 1, .burst_ms = 2000};  // 3 at once
+  r.config.trust.agents[0].rate = kOneASecond;
+  r.config.trust.tenants.push_back({0, 7, kOne});
+  start();
+  EXPECT_EQ(pass(alpha, beta, 10), 1u);
+  EXPECT_EQ(r.counters()["drop.tenant_rate"], 9u);
+  r.config.trust.tenants.clear();
+  reload();
+  EXPECT_EQ(pass(alpha, beta, 10), 2u) << "the edge was charged once";
+  EXPECT_EQ(pass(alpha, gamma, 10), 1u) << "the agent three times";
 }
 
 TEST_F(Rate, OfATenantDividedAmongTheWorkersByWhatIsOffered) {

@@ -182,8 +182,7 @@ class Relay {
       op.tag = p.data() + 16;
       std::memcpy(op.nonce, s.salt_in.data(), 4);
       std::memcpy(op.nonce + 4, p.data() + 8, 8);
-      crypto::aead().open({&op, 1});
-      if (!op.ok) return;
+      if (crypto::aead().open({&op, 1}) == 0) return;
       s.confirmed = true;
       const auto f = wire::read_frame(p.data() + 32);
       heard.push_back({i, f, Buffer(p.begin() + wire::kDataMin, p.end())});

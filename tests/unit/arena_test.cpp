@@ -211,8 +211,8 @@ TEST(Arena, RecordsStartFree) {
     EXPECT_EQ(a.session.load(), kNone);
   }
   for (const Edge& e : arena->edges()) {
-    EXPECT_EQ(e.state.load(), uint32_t(EdgeState::kFree));
-    EXPECT_EQ(e.source, kNone);
+    EXPECT_EQ(e.state(), EdgeState::kFree);
+    EXPECT_EQ(e.source(), kNone);
     EXPECT_EQ(e.window_until.load(), ~uint64_t{0});
   }
   EXPECT_EQ(arena->window(1, 1).next(), 0u);

@@ -15,8 +15,8 @@ uint64_t passing(const RateLimit& limit, uint64_t gap, uint32_t bytes, uint64_t 
   bucket.set(limit);
   uint64_t passed = 0;
   for (uint64_t now = start; now < start + seconds * kHz; now += gap) {
-    if (!bucket.conforms(now)) continue;
-    bucket.charge(now, bytes);
+    Bucket::Level before;
+    if (!bucket.take(now, bytes, before)) continue;
     ++passed;
   }
   return passed;
@@ -70,10 +70,11 @@ TEST(Rate, HoldsFarFromTheClocksStart) {
 TEST(Rate, ALimitTakenAwayIsGoneAtOnce) {
   Bucket bucket;
   bucket.set(make_limit(1, 0, 1, kHz));
-  for (int i = 0; i < 10; ++i) bucket.charge(1, 64);
-  EXPECT_FALSE(bucket.conforms(1));
+  Bucket::Level before;
+  for (int i = 0; i < 10; ++i) bucket.take(1, 64, before);
+  EXPECT_FALSE(bucket.take(1, 64, before));
   bucket.set({});
-  EXPECT_TRUE(bucket.conforms(1));
+  EXPECT_TRUE(bucket.take(1, 64, before));
 }
 
 }  // namespace

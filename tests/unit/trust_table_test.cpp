@@ -29,7 +29,7 @@ struct Table : ::testing::Test {
     config.pairs.push_back(p);
   }
   uint32_t index(const std::string& name) { return table.resolve(name)->index; }
-  EdgeState edge(uint32_t slot) { return EdgeState(arena->edges()[slot].state.load()); }
+  EdgeState edge(uint32_t slot) { return arena->edges()[slot].state(); }
 };
 
 TEST_F(Table, ClosingAnAgentsEdgesClosesBothWaysAndNobodyElses) {
