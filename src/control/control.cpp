@@ -8,6 +8,9 @@ namespace {
 
 constexpr unsigned kBusyUs = 20;
 constexpr unsigned kIdleUs = 500;
+// Once nothing has happened for a while: each look costs some 20 µs on whatever shares the core.
+constexpr unsigned kQuietUs = 2000;
+constexpr uint64_t kQuietAfterMs = 50;
 
 std::vector<uint16_t> port_mtus(const Config& config) {
   std::vector<uint16_t> out;
@@ -105,7 +108,12 @@ unsigned Control::poll() {
   trust_.rates().poll();
   busy = revocations_.poll() || busy;
   if (handshakes_.backlog()) return 0;
-  return busy ? kBusyUs : kIdleUs;
+  const uint64_t now = around_.clock.ticks();
+  if (busy) {
+    last_busy_ = now;
+    return kBusyUs;
+  }
+  return now - last_busy_ < around_.clock.ticks_from_ms(kQuietAfterMs) ? kIdleUs : kQuietUs;
 }
 
 void Control::enforce(const TrustChange& change) {

@@ -64,6 +64,7 @@ class Control {
   RelayKeys keys_;
   Surroundings around_;
   uint64_t started_;
+  uint64_t last_busy_ = 0;  // ticks
   TrustTable trust_;
   SessionTable sessions_;
   Handshakes handshakes_;

@@ -17,6 +17,9 @@ namespace {
 constexpr uint16_t kDataRoom = 2048;
 constexpr double kNeighbourSeconds = 20;
 constexpr timespec kNap = {0, 200'000};
+// While nothing but the measurement goes on: it may share a core with the one that measures.
+constexpr timespec kLongNap = {0, 5'000'000};
+constexpr uint64_t kQuietAfterMs = 50;
 
 volatile std::sig_atomic_t g_interrupted = 0;
 
@@ -223,10 +226,15 @@ uint64_t Fleet::capture_missed() const {
 
 void Fleet::serve() {
   const bool busy = connector_->poll();
+  const uint64_t now = clock_.ticks();
+  if (busy) last_busy_ = now;
+  bool quiet = now - last_busy_ > clock_.ticks_from_ms(kQuietAfterMs);
   for (auto& d : devices_) {
-    if (d->capture) capture_file_->write_all(*d->capture);
+    if (!d->capture) continue;
+    capture_file_->write_all(*d->capture);
+    quiet = false;  // what it holds is bounded
   }
-  if (!busy) nanosleep(&kNap, nullptr);
+  if (!busy) nanosleep(quiet ? &kLongNap : &kNap, nullptr);
 }
 
 Result<void> Fleet::connect(const std::function<void(const Connector&)>& progress) {

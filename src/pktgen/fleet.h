@@ -62,6 +62,7 @@ class Fleet {
 
   const FleetOptions& options_;
   Clock clock_;
+  uint64_t last_busy_ = 0;  // ticks, when main last had something to do
   std::unique_ptr<KeySource> keys_;
   std::unique_ptr<CaptureFile> capture_file_;
   std::unique_ptr<Eal> eal_;

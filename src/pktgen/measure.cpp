@@ -51,8 +51,9 @@ bool all_exhausted(Fleet& fleet) {
 
 void mark(const Fleet& fleet, double t, Outcome& out, TimelinePoint& last) {
   add_counters(fleet, out);
-  out.timeline.push_back({t, out.sent - last.sent, out.received - last.received});
-  last = {t, out.sent, out.received};
+  out.timeline.push_back(
+      {t, out.sent - last.sent, out.received - last.received, out.blocked - last.blocked});
+  last = {t, out.sent, out.received, out.blocked};
 }
 
 void drain(Fleet& fleet, Outcome& out) {

@@ -12,7 +12,8 @@ namespace sluice::pktgen {
 struct TimelinePoint {
   double t = 0;  // seconds from the start, at the end of the interval
   uint64_t sent = 0;
-  uint64_t received = 0;  // within the interval
+  uint64_t received = 0;
+  uint64_t blocked = 0;  // within the interval, like the others
 };
 
 struct FloodOutcome {

@@ -91,7 +91,7 @@ std::string run_table(const Fleet& fleet, const Traffic& t, const Outcome& o) {
                              o.duplicates, o.reordered)},
       {"latency", quantiles_text(o.latency)},
       {"late", quantiles_text(o.late)},
-      {"pauses", fmt::format("{} above 100 us, {} in all, longest {}", o.hiccups,
+      {"pauses", fmt::format("{} above 20 us, {} in all, longest {}", o.hiccups,
                              duration_text(o.hiccup_us), duration_text(o.hiccup_max_us))},
   };
   if (o.blocked != 0) {
@@ -143,7 +143,8 @@ json run_json(const Fleet& fleet, const Traffic& t, const Outcome& o) {
                       {"pps", f.seconds > 0 ? double(f.sent) / f.seconds : 0}});
   }
   for (const auto& p : o.timeline) {
-    timeline.push_back({{"t", p.t}, {"sent", p.sent}, {"received", p.received}});
+    timeline.push_back(
+        {{"t", p.t}, {"sent", p.sent}, {"received", p.received}, {"blocked", p.blocked}});
   }
   const bool mixed = t.payloads.size() > 1;
   return {

@@ -8,7 +8,8 @@ namespace sluice::pktgen {
 namespace {
 
 constexpr unsigned kOrdersPerPoll = 16;
-constexpr uint64_t kHiccupUs = 100;
+// A timer tick of a virtual machine takes about as long.
+constexpr uint64_t kHiccupUs = 20;
 constexpr timespec kNap = {0, 20'000};
 
 }  // namespace

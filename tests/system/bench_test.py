@@ -35,7 +35,7 @@ def bench(name, *options):
 
 def wire():
     out, table = bench("wire", "--sessions", "64", "--payload", "64", "imix", "--seal", "header", "--seconds", "0.5",
-                       "--slices", "1", "--resolution", "20", "--loss-tolerance", "5")
+                       "--slices", "1", "--rounds", "2", "--resolution", "20", "--loss-tolerance", "5")
     check(not out["failed"] and [c["payload"] for c in out["cases"]] == [64, "imix"], "both cases are there")
     for c in out["cases"]:
         floors = c["gcm_floor_ns"] + c["forward_floor_ns"]

@@ -107,6 +107,7 @@ def whole(out):
           f"{out['received']} of {out['sent']} packets came through")
     check(out["bad"] == 0 and out["duplicates"] == 0 and out["reordered"] == 0, "each once, in order, as it was sent")
     check(sum(p["sent"] for p in out["timeline"]) == out["sent"] and
+          sum(p["blocked"] for p in out["timeline"]) == out["blocked"] and
           sum(p["received"] for p in out["timeline"]) == out["received"], "the timeline adds up")
 
 
