@@ -12,4 +12,9 @@ inline void prefetch(const void* p) noexcept {
   asm volatile("prefetcht1 %0" : : "m"(*static_cast<const uint8_t*>(p)));
 }
 
+// To be written: asks the other cores for the line at once, not for a copy first.
+inline void prefetch_to_change(const void* p) noexcept {
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const uint8_t*>(p)));
+}
+
 }  // namespace sluice

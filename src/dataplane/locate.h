@@ -8,6 +8,8 @@
 
 namespace sluice::dataplane {
 
+inline constexpr size_t kTextAhead = 320;
+
 // `s.session` stays null if there is no such slot, `s.window` if there is no such lane.
 inline void locate(const Tables& t, Slot& s) noexcept {
   const uint8_t* outer = s.outer;
@@ -23,9 +25,17 @@ inline void locate(const Tables& t, Slot& s) noexcept {
   if (s.lane >= t.lanes_in) return;
   s.window = t.window(receiver, s.lane);
   s.window->prefetch(s.sequence);
-  // All that the header seal reads of a payload.
+  // What the NIC or another core wrote and the AEAD is about to change. The first line came with the
+  // headers; of a long packet the processor itself fetches the rest once it sees the first ones.
+  const uint8_t* text = outer + wire::kDataRegion;
+  prefetch_to_change(text + sizeof(wire::FrameHeader) - 1);
+  const uint8_t* end = outer + s.size;
   if (load_le<uint16_t>(outer + 2) == sizeof(wire::FrameHeader)) {
-    prefetch(outer + s.size - 16);
+    prefetch(end - 16);
+    return;
+  }
+  for (const uint8_t* at = text + 64; at < end && at < text + kTextAhead; at += 64) {
+    prefetch_to_change(at);
   }
 }
 
