@@ -25,8 +25,9 @@ inline void locate(const Tables& t, Slot& s) noexcept {
   if (s.lane >= t.lanes_in) return;
   s.window = t.window(receiver, s.lane);
   s.window->prefetch(s.sequence);
-  // What the NIC or another core wrote and the AEAD is about to change. The first line came with the
-  // headers; of a long packet the processor itself fetches the rest once it sees the first ones.
+  // What the NIC or another core wrote and the AEAD is about to change. The first line came with
+  // the headers; of a long packet the processor itself fetches the rest once it sees the first
+  // ones.
   const uint8_t* text = outer + wire::kDataRegion;
   prefetch_to_change(text + sizeof(wire::FrameHeader) - 1);
   const uint8_t* end = outer + s.size;
