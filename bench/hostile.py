@@ -196,7 +196,7 @@ def main():
         print(f"[{time.monotonic() - began:4.0f} s] {text}", file=sys.stderr, flush=True)
 
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-    rows, failed, bed = [], {}, None
+    rows, failed, bed, hostile, calm = [], {}, None, None, None
     try:
         check_cores(options.relay_core, options.generator_core)
         check_pages(LEAST_PAGES)
@@ -215,11 +215,13 @@ def main():
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 1
+        print("interrupted: what was measured until then follows", file=sys.stderr)
+        failed["interrupted"] = "the floods after it are missing"
     finally:
         if bed is not None:
             bed.close()
+    if calm is None:
+        return 1
     print_table(hostile.good_ns, calm, rows)
     print_targets(rows)
     for kind, text in failed.items():

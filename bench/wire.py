@@ -280,12 +280,13 @@ def main():
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 1
+        print("interrupted: what was measured until then follows", file=sys.stderr)
+        failed["interrupted"] = "the cases after it are missing"
     finally:
         if bed is not None:
             bed.close()
-    report(options, rows, failed)
+    if rows or failed:
+        report(options, rows, failed)
     return 1 if failed else 0
 
 
