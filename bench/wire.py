@@ -204,7 +204,7 @@ def parse():
     p = argparse.ArgumentParser(
         prog="scripts/bench wire", description="The relay and the load generator over a memif: nanoseconds of the relay's "
         "core per packet against two floors, the zero-loss rate, and latency at 50 % and 80 % of it.",
-        epilog="Takes about 25 minutes; --long another 25. Exit: 0 measured, 1 something could not be measured.")
+        epilog="Takes about half an hour; --long at least as much again. Exit: 0 measured, 1 something could not be measured.")
     p.add_argument("--json", metavar="FILE", help="write the figures to FILE")
     p.add_argument("--payload", nargs="+", type=payload_size, default=[64, 1400, "imix"], metavar="BYTES",
                    help="end-to-end bytes after the frame header, or imix (64 1400 imix)")
@@ -214,7 +214,7 @@ def parse():
                    help="full, header (both)")
     p.add_argument("--seconds", type=float, default=2, metavar="S", help="length of a trial (2)")
     p.add_argument("--slices", type=int, default=5, metavar="N", help="of 0.3 s for each floor, whose median counts (5)")
-    p.add_argument("--rounds", type=int, default=5, metavar="N", help="of floors and flat-out trials, whose lowest count (5)")
+    p.add_argument("--rounds", type=int, default=3, metavar="N", help="of floors and flat-out trials, whose lowest count (3)")
     p.add_argument("--resolution", type=float, default=1, metavar="PERCENT", help="of the search (1)")
     p.add_argument("--loss-tolerance", type=float, default=0, metavar="PERCENT", help="of packets in a trial that holds (0)")
     p.add_argument("--ring", type=int, default=1024, metavar="SLOTS", help="of each memif ring, a power of two (1024)")

@@ -8,7 +8,7 @@ namespace {
 
 constexpr unsigned kBusyUs = 20;
 constexpr unsigned kIdleUs = 500;
-// Once nothing has happened for a while: each look costs some 20 µs on whatever shares the core.
+// Once nothing has happened for a while: each look interrupts whatever shares the core.
 constexpr unsigned kQuietUs = 2000;
 constexpr uint64_t kQuietAfterMs = 50;
 

@@ -8,6 +8,7 @@
 
 namespace sluice::dataplane {
 
+// Bytes of a packet that are asked for; as much as 1,536 gained nothing more.
 inline constexpr size_t kTextAhead = 320;
 
 // `s.session` stays null if there is no such slot, `s.window` if there is no such lane.

@@ -45,7 +45,7 @@ class Counter {
   X(greetings, "WELCOME, RETRY and VERSION")                                  \
   X(questions, "ARP and neighbour solicitations answered")                    \
   X(others, "whatever else was received")                                     \
-  X(hiccups, "pauses of the worker's own loop above 20 us ")                  \
+  X(hiccups, "pauses of the worker's own loop above 20 us")                   \
   X(hiccup_ticks, "their sum, TSC ticks")                                     \
   X(hiccup_max, "the longest, TSC ticks")                                     \
   X(flood_blocked, "flood packets given up because the transmit queue was full")

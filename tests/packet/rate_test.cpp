@@ -87,7 +87,6 @@ TEST_F(Rate, InBytesAsWellAsPackets) {
   EXPECT_EQ(pass(alpha, gamma, 10), 2u) << "the stricter measure counts";
 }
 
-// All that the others still have is there once the one that refused has been taken away.
 TEST_F(Rate, WhatTheEdgeRefusesIsChargedToNone) {
   pair("beta").forward_rate = kOne;
   r.config.trust.agents[0].rate = kOneASecond;
@@ -97,6 +96,7 @@ TEST_F(Rate, WhatTheEdgeRefusesIsChargedToNone) {
   EXPECT_EQ(pass(alpha, gamma, 10), 3u) << "nine refused packets took nothing from the agent";
 }
 
+// Of the next two: what the others still have shows once the limit that refused is taken away.
 TEST_F(Rate, WhatTheAgentRefusesIsChargedToNone) {
   pair("beta").forward_rate = kOneASecond;
   r.config.trust.agents[0].rate = kOne;
