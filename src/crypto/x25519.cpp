@@ -35,6 +35,10 @@ bool x25519(const Key256& secret, const ByteArray<32>& peer, Key256& out) noexce
   return crypto_scalarmult(out.data(), secret.data(), peer.data()) == 0;
 }
 
+void count_x25519(uint64_t n) noexcept {
+  operations.fetch_add(n, std::memory_order_relaxed);
+}
+
 uint64_t x25519_operations() noexcept {
   return operations.load(std::memory_order_relaxed);
 }

@@ -20,5 +20,6 @@ bool x25519(const Key256& secret, const ByteArray<32>& peer, Key256& out) noexce
 
 // Scalar multiplications since the process started, of all threads.
 uint64_t x25519_operations() noexcept;
+void count_x25519(uint64_t n) noexcept;  // for whoever multiplies elsewhere
 
 }  // namespace sluice::crypto

@@ -1,0 +1,135 @@
+// X25519 (RFC 7748) in eight lanes, constant time: scalars go through shifts, masks and arithmetic,
+// through no branch and no address.
+#pragma once
+
+#include "crypto/lanes/base_table.h"
+
+namespace sluice::crypto::lanes {
+
+template <class L>
+class X25519 {
+  using V = typename L::V;
+
+ public:
+  // out[i] = scalar[i] * u[i] for 8 scalars (four words each, clamped here) and 8 u-coordinates
+  // (bit 255 dropped, other spellings of an element reduced).
+  static void multiply(const uint64_t* const scalars[8], const uint64_t* const u[8],
+                       uint64_t* const out[8]) {
+    V k[4], w[4];
+    L::template load_rows<4>(scalars, k);
+    clamp(k);
+    L::template load_rows<4>(u, w);
+    const Fe<L> x1 = unpack<L>(w);
+    Fe<L> x, z;
+    ladder(k, x1, x, z);
+    finish(x, z, out);
+  }
+
+  // out[i] = scalar[i] * 9, for 8 scalars.
+  static void multiply_base(const CombTable& comb, const uint64_t* const scalars[8],
+                            uint64_t* const out[8]) {
+    V k[4];
+    L::template load_rows<4>(scalars, k);
+    clamp(k);
+    // Signed digits of 4 bits: nibble - 8 after 8 was added to each of the lower 63. The top one
+    // keeps its value: a clamped scalar is < 2^255, so it is at most 7 and a carry.
+    V carry_in = L::all(0);
+    for (int i = 0; i < 4; ++i) {
+      const V eights = L::all(i == 3 ? 0x0888888888888888u : 0x8888888888888888u);
+      const V s = L::add(L::add(k[i], eights), carry_in);
+      carry_in = carry_out(k[i], eights, s);
+      k[i] = s;
+    }
+    // Digits at odd places, four doublings, digits at even places.
+    Addable<L> sum = addable_identity<L>();
+    for (int i = 0; i < 32; ++i) add_digit(comb, sum, k, 2 * i + 1);
+    Doublable<L> d = doublable(sum);
+    double_times(d, 3);
+    double_to_add(sum, d);
+    for (int i = 0; i < 32; ++i) add_digit(comb, sum, k, 2 * i);
+    // u = (1 + y) / (1 - y) = (Z + Y) / (Z - Y); Y = (y_plus_x + y_minus_x) / 2.
+    const Fe<L> y2 = add(sum.y_plus_x, sum.y_minus_x);
+    const Fe<L> z2 = add(sum.z, sum.z);
+    finish(add(z2, y2), sub(z2, y2), out);
+  }
+
+ private:
+  static constexpr int kTopPlace = 63;
+
+  static SLUICE_INLINE void clamp(V k[4]) {
+    k[0] = L::band(k[0], L::all(~uint64_t{7}));
+    k[3] = L::bor(L::band(k[3], L::all(~uint64_t{0} >> 1)), L::all(uint64_t{1} << 62));
+  }
+  // Of a + b (+ at most 1) = s, bit 63's carry.
+  static SLUICE_INLINE V carry_out(V a, V b, V s) {
+    const V both = L::band(a, b);
+    const V either_not_sum = L::sub(L::bor(a, b), L::band(L::bor(a, b), s));
+    return L::shr(L::bor(both, either_not_sum), 63);
+  }
+
+  static void finish(const Fe<L>& x, const Fe<L>& z, uint64_t* const out[8]) {
+    FeGroup<L, 1> t{{z}};
+    t = invert<L, 1>(t);
+    V w[4];
+    pack(freeze(mul(x, t.e[0])), w);
+    L::template store_rows<4>(out, w);
+  }
+
+  static SLUICE_INLINE void swap(typename L::Mask m, Fe<L>& a, Fe<L>& b) {
+    const Fe<L> t = select<L>(m, b, a);
+    b = select<L>(m, a, b);
+    a = t;
+  }
+
+  // RFC 7748 §5, with sums and differences taken before the products are carried. Kept between two
+  // steps: a = x2 + z2, b = x2 - z2, c = x3 + z3, d = x3 - z3.
+  static __attribute__((noinline)) void ladder(const V k[4], const Fe<L>& x1, Fe<L>& x2,
+                                               Fe<L>& z2) {
+    const Fe<L> one = Fe<L>::one();
+    Fe<L> a = one, b = one, c = add(x1, one), d = sub(x1, one);
+    Raw<L> rx2 = raw(one), rz2 = raw(Fe<L>::zero());
+    auto last = L::odd(L::all(0));
+    for (int i = 254; i >= 0; --i) {
+      const auto bit = L::odd(L::shr(k[i / 64], unsigned(i % 64)));
+      const auto change = L::differ(last, bit);
+      last = bit;
+      swap(change, a, c);
+      swap(change, b, d);
+      const Raw<L> da = d * a, cb = c * b;
+      const Raw<L> raa = square(a), rbb = square(b);
+      const Fe<L> aa = carry(raa), bb = carry(rbb);
+      const Fe<L> e = carry(minus(raa, rbb, kBias1));
+      const Raw<L> rx3 = square(carry(da + cb));
+      const Raw<L> rz3 = x1 * sqr(carry(minus(da, cb, kBias1)));
+      rx2 = aa * bb;
+      rz2 = e * carry(plus_times(raw(aa), e, 121665));
+      a = carry(rx2 + rz2);
+      b = carry(minus(rx2, rz2, kBias1));
+      c = carry(rx3 + rz3);
+      d = carry(minus(rx3, rz3, kBias1));
+    }
+    // Bit 0 of a clamped scalar is 0: the last pair stands where it belongs.
+    x2 = carry(rx2);
+    z2 = carry(rz2);
+  }
+
+  // Adds digit * 2^(4 place) B, its row chosen by looking at all eight.
+  static __attribute__((noinline)) void add_digit(const CombTable& comb, Addable<L>& sum,
+                                                  const V k[4], int place) {
+    const V nibble = L::band(L::shr(k[place / 16], unsigned(4 * (place % 16))), L::all(15));
+    const V offset = L::all(place == kTopPlace ? 0 : 8);
+    const auto negative = L::odd(L::shr(L::sub(nibble, offset), 63));
+    const V magnitude = L::select(negative, L::sub(offset, nibble), L::sub(nibble, offset));
+    Fe<L> part[3] = {Fe<L>::one(), Fe<L>::one(), Fe<L>::zero()};
+    for (unsigned j = 0; j < 8; ++j) {
+      const auto here = L::equal(magnitude, L::all(j + 1));
+      const uint64_t* row = comb.rows[place / 2][j].limbs;
+      for (int n = 0; n < 15; ++n)
+        part[n / 5].v[n % 5] = L::select(here, L::all(row[n]), part[n / 5].v[n % 5]);
+    }
+    negate_where<L>(negative, part[0], part[1], part[2]);
+    add_point(sum, sum, Niels<L>{part[0], part[1], part[2]});
+  }
+};
+
+}  // namespace sluice::crypto::lanes
