@@ -13,8 +13,10 @@ struct FieldProbe {
   const char* name;
   void (*product)(LimbsIn a, LimbsIn b, LimbsOut raw);
   void (*square)(LimbsIn a, LimbsOut raw);
+  void (*biased_product)(LimbsIn a, LimbsIn b, LimbsOut raw);  // kBias and the product
+  void (*biased_square)(LimbsIn a, LimbsOut raw);
   void (*carry)(LimbsIn raw, LimbsOut out);
-  void (*minus1)(LimbsIn a, LimbsIn b, LimbsOut raw);  // with kBias1
+  void (*minus)(LimbsIn a, LimbsIn b, LimbsOut raw);  // kBias + a - b
   void (*sub)(LimbsIn a, LimbsIn b, LimbsOut out);
   void (*plus_121665_times)(LimbsIn a, LimbsIn b, LimbsOut raw);
   void (*freeze)(LimbsIn a, LimbsOut out);

@@ -23,10 +23,16 @@ FieldProbe field_probe_of(const char* name) {
   p.product = [](LimbsIn a, LimbsIn b, LimbsOut raw) {
     to<L>(from<L, Fe<L>>(a) * from<L, Fe<L>>(b), raw);
   };
+  p.biased_product = [](LimbsIn a, LimbsIn b, LimbsOut raw) {
+    to<L>(product<FromBias>(from<L, Fe<L>>(a), from<L, Fe<L>>(b)), raw);
+  };
+  p.biased_square = [](LimbsIn a, LimbsOut raw) {
+    to<L>(square<FromBias>(from<L, Fe<L>>(a)), raw);
+  };
   p.square = [](LimbsIn a, LimbsOut raw) { to<L>(square(from<L, Fe<L>>(a)), raw); };
   p.carry = [](LimbsIn raw, LimbsOut out) { to<L>(carry(from<L, Raw<L>>(raw)), out); };
-  p.minus1 = [](LimbsIn a, LimbsIn b, LimbsOut raw) {
-    to<L>(minus(from<L, Raw<L>>(a), from<L, Raw<L>>(b), kBias1), raw);
+  p.minus = [](LimbsIn a, LimbsIn b, LimbsOut raw) {
+    to<L>(plus(from<L, Raw<L>>(a), kBias) - from<L, Raw<L>>(b), raw);
   };
   p.sub = [](LimbsIn a, LimbsIn b, LimbsOut out) {
     to<L>(sub(from<L, Fe<L>>(a), from<L, Fe<L>>(b)), out);

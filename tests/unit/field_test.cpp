@@ -56,6 +56,8 @@ Bn value(const Element& e, int lane) {
 
 constexpr uint64_t kTight = (uint64_t{1} << 51) + (uint64_t{1} << 17) - 1;
 constexpr uint64_t kProduct = (uint64_t{1} << 59) - 1;
+// kBias is 608 p.
+constexpr uint64_t kBiased = kProduct + (uint64_t{608} << 51);
 constexpr uint64_t kWide = (uint64_t{1} << 63) - 1;
 
 std::vector<const FieldProbe*> probes() {
@@ -114,6 +116,20 @@ TEST_P(Field, ProductsAndSquares) {
     p_.product(a.v, b.v, out.v);
     expect(
         out, kProduct, [&](int l) { return mod_mul(value(a, l), value(b, l)); }, "product");
+    // At least the bias, so that another product can be taken off.
+    const auto above_bias = [&out] {
+      for (int i = 0; i < 5; ++i) {
+        for (const uint64_t limb : out.v[i]) ASSERT_GE(limb, kBias.v[i]);
+      }
+    };
+    p_.biased_product(a.v, b.v, out.v);
+    expect(
+        out, kBiased, [&](int l) { return mod_mul(value(a, l), value(b, l)); }, "from bias");
+    above_bias();
+    p_.biased_square(a.v, out.v);
+    expect(
+        out, kBiased, [&](int l) { return mod_mul(value(a, l), value(a, l)); }, "from bias");
+    above_bias();
     p_.square(a.v, out.v);
     expect(
         out, kProduct, [&](int l) { return mod_mul(value(a, l), value(a, l)); }, "square");
@@ -139,8 +155,8 @@ TEST_P(Field, CarriesSumsAndDifferences) {
     p_.sub(a.v, b.v, out.v);
     expect(out, kTight, difference(a, b), "sub");
     const Element x = element(kProduct), y = element(kProduct);
-    p_.minus1(x.v, y.v, out.v);
-    expect(out, (uint64_t{1} << 59) + (uint64_t{1} << 60), difference(x, y), "minus");
+    p_.minus(x.v, y.v, out.v);
+    expect(out, kBiased, difference(x, y), "minus");
 
     p_.plus_121665_times(x.v, b.v, out.v);
     expect(

@@ -1,4 +1,5 @@
-// The table of functions for one lane type; included by one translation unit for each.
+// Fills the table of functions for one lane type. Two halves: AVX-512's are compiled with different
+// instruction scheduling.
 #pragma once
 
 #include <new>
@@ -25,10 +26,8 @@ const CombTable& comb_table() {
 }
 
 template <class L>
-Engine engine_of(const char* name) {
+void add_signatures(Engine& e) {
   using Verifier = Ed25519<L>;
-  Engine e{};
-  e.name = name;
   e.ed25519_bytes = sizeof(Verifier);
   e.ed25519_start = [](void* memory) { new (memory) Verifier(base_table<L>()); };
   e.verify = [](void* memory, const VerifyItem* items, size_t n) {
@@ -41,11 +40,14 @@ Engine engine_of(const char* name) {
     return static_cast<Verifier*>(memory)->prepare(keys, n, out);
   };
   e.sha512 = Sha512<L>::hash;
+}
+
+template <class L>
+void add_agreements(Engine& e) {
   e.x25519 = X25519<L>::multiply;
   e.x25519_base = [](const uint64_t* const scalars[8], uint64_t* const out[8]) {
     X25519<L>::multiply_base(comb_table<L>(), scalars, out);
   };
-  return e;
 }
 
 }  // namespace sluice::crypto::lanes

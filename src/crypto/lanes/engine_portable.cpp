@@ -4,7 +4,13 @@
 namespace sluice::crypto::lanes {
 
 const Engine& portable_engine() {
-  static const Engine engine = engine_of<Portable>("portable");
+  static const Engine engine = [] {
+    Engine e{};
+    e.name = "portable";
+    add_signatures<Portable>(e);
+    add_agreements<Portable>(e);
+    return e;
+  }();
   return engine;
 }
 

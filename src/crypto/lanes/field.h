@@ -43,10 +43,10 @@ struct Fe {
 constexpr Limbs times_p(uint64_t m) {
   return {{m * (kMask51 - 18), m * kMask51, m * kMask51, m * kMask51, m * kMask51}};
 }
-// Above a product's Raw (2^59), above two of them, and above three.
-inline constexpr Limbs kBias1 = times_p(1u << 9);
-inline constexpr Limbs kBias3 = times_p(1u << 10);
-// Above a tight element, and above twice one.
+// Above a product's Raw (2^59) in every limb. A multiple of 38 and of 4, so that a product can
+// start from it at no cost (`product`, `square`).
+inline constexpr Limbs kBias = times_p(608);
+// Above twice a tight element.
 inline constexpr Limbs kBiasTight = times_p(4);
 
 // Raw with limbs < 2^63 to tight: carries leave every limb at once, < 2^12 each, so limbs end
@@ -76,11 +76,17 @@ template <class L>
 SLUICE_INLINE Raw<L> twice(const Raw<L>& a) {
   return a + a;
 }
-// a + bias - b, where bias is a multiple of p above b in every limb.
+// For b below a in every limb: a product that was started from kBias, less another one.
 template <class L>
-SLUICE_INLINE Raw<L> minus(const Raw<L>& a, const Raw<L>& b, const Limbs& bias) {
+SLUICE_INLINE Raw<L> operator-(const Raw<L>& a, const Raw<L>& b) {
   Raw<L> r;
-  for (int i = 0; i < 5; ++i) r.v[i] = L::sub(L::add(a.v[i], L::all(bias.v[i])), b.v[i]);
+  for (int i = 0; i < 5; ++i) r.v[i] = L::sub(a.v[i], b.v[i]);
+  return r;
+}
+template <class L>
+SLUICE_INLINE Raw<L> plus(const Raw<L>& a, const Limbs& b) {
+  Raw<L> r;
+  for (int i = 0; i < 5; ++i) r.v[i] = L::add(a.v[i], L::all(b.v[i]));
   return r;
 }
 
@@ -97,51 +103,92 @@ SLUICE_INLINE typename L::V dbl(typename L::V x) {
 // (which weigh 2^52) of i + j = k - 1. Columns 5 to 9 come back multiplied by 19.
 // With tight limbs low halves are < 2^52, high halves <= 2^50 + 2^18, so that columns 5 to 9 are
 // < 6.5 * 2^52 + 2^22 and the result < 124.5 * 2^52 + 2^30 < 2^59.
+//
+// Chains are templates and not loops: the compiler keeps limbs in registers only when it sees every
+// index. `low` and `high` add the halves of all products of column k.
+template <int k, class L, int i = (k < 5 ? 0 : k - 4)>
+SLUICE_INLINE typename L::V low(typename L::V acc, const Fe<L>& a, const Fe<L>& b) {
+  acc = L::madd_lo(acc, a.v[i], b.v[k - i]);
+  if constexpr (i < 4 && i < k) {
+    return low<k, L, i + 1>(acc, a, b);
+  } else {
+    return acc;
+  }
+}
+template <int k, class L, int i = (k < 5 ? 0 : k - 4)>
+SLUICE_INLINE typename L::V high(typename L::V acc, const Fe<L>& a, const Fe<L>& b) {
+  acc = L::madd_hi(acc, a.v[i], b.v[k - i]);
+  if constexpr (i < 4 && i < k) {
+    return high<k, L, i + 1>(acc, a, b);
+  } else {
+    return acc;
+  }
+}
+// Where a sum starts: at zero, or at a multiple of p, so that something may be taken off
+// afterwards.
+struct FromZero {
+  static constexpr Limbs kStart{{0, 0, 0, 0, 0}};
+};
+struct FromBias {
+  static constexpr Limbs kStart = kBias;
+};
+
+template <int k, class From, class L>
+SLUICE_INLINE typename L::V column(const Fe<L>& a, const Fe<L>& b) {
+  constexpr uint64_t kStart = From::kStart.v[k];
+  static_assert(kStart % 38 == 0);
+  auto upper = dbl<L>(high<k + 4>(L::all(k == 0 ? kStart / 38 : 0), a, b));
+  if constexpr (k < 4) upper = low<k + 5>(upper, a, b);
+  auto acc = times19<L>(upper);
+  if constexpr (k > 0) acc = L::add(acc, dbl<L>(high<k - 1>(L::all(kStart / 2), a, b)));
+  return low<k>(acc, a, b);
+}
+template <class From = FromZero, class L>
+SLUICE_INLINE Raw<L> product(const Fe<L>& a, const Fe<L>& b) {
+  return {{column<0, From>(a, b), column<1, From>(a, b), column<2, From>(a, b),
+           column<3, From>(a, b), column<4, From>(a, b)}};
+}
 template <class L>
 SLUICE_INLINE Raw<L> operator*(const Fe<L>& a, const Fe<L>& b) {
-  using V = typename L::V;
-  const auto high = [&](int k) {  // high halves of column k
-    V acc = L::all(0);
-    for (int i = k < 5 ? 0 : k - 4; i <= (k < 5 ? k : 4); ++i)
-      acc = L::madd_hi(acc, a.v[i], b.v[k - i]);
-    return acc;
-  };
-  const auto low = [&](V acc, int k) {
-    for (int i = k < 5 ? 0 : k - 4; i <= (k < 5 ? k : 4); ++i)
-      acc = L::madd_lo(acc, a.v[i], b.v[k - i]);
-    return acc;
-  };
-  Raw<L> r;
-  for (int k = 0; k < 5; ++k) {
-    V upper = dbl<L>(high(k + 4));
-    if (k < 4) upper = low(upper, k + 5);
-    V acc = times19<L>(upper);
-    if (k > 0) acc = L::add(acc, dbl<L>(high(k - 1)));
-    r.v[k] = low(acc, k);
-  }
-  return r;
+  return product(a, b);
 }
 
-// The same columns; products of different limbs are summed once and doubled.
-template <class L>
-SLUICE_INLINE Raw<L> square(const Fe<L>& a) {
-  using V = typename L::V;
-  const auto column = [&](int k) {
-    V acc = L::all(0);
-    if (k > 0) {  // 2 * high halves of column k - 1
-      for (int i = k - 1 < 5 ? 0 : k - 5; 2 * i < k - 1; ++i)
-        acc = L::madd_hi(acc, a.v[i], a.v[k - 1 - i]);
-      if (k > 1) acc = dbl<L>(acc);
-      if ((k - 1) % 2 == 0) acc = L::madd_hi(acc, a.v[(k - 1) / 2], a.v[(k - 1) / 2]);
-    }
-    for (int i = k < 5 ? 0 : k - 4; 2 * i < k; ++i) acc = L::madd_lo(acc, a.v[i], a.v[k - i]);
-    if (k > 0) acc = dbl<L>(acc);
-    if (k % 2 == 0 && k < 9) acc = L::madd_lo(acc, a.v[k / 2], a.v[k / 2]);
+// The same columns of a square: products of different limbs are summed once and doubled.
+template <int k, class L, int i = (k < 5 ? 0 : k - 4)>
+SLUICE_INLINE typename L::V low_pairs(typename L::V acc, const Fe<L>& a) {
+  if constexpr (2 * i < k) {
+    return low_pairs<k, L, i + 1>(L::madd_lo(acc, a.v[i], a.v[k - i]), a);
+  } else {
     return acc;
-  };
-  Raw<L> r;
-  for (int k = 0; k < 5; ++k) r.v[k] = L::add(column(k), times19<L>(column(k + 5)));
-  return r;
+  }
+}
+template <int k, class L, int i = (k < 5 ? 0 : k - 4)>
+SLUICE_INLINE typename L::V high_pairs(typename L::V acc, const Fe<L>& a) {
+  if constexpr (2 * i < k) {
+    return high_pairs<k, L, i + 1>(L::madd_hi(acc, a.v[i], a.v[k - i]), a);
+  } else {
+    return acc;
+  }
+}
+template <int k, class L>
+SLUICE_INLINE typename L::V square_column(const Fe<L>& a, uint64_t start) {
+  auto acc = L::all(start / (k == 0 ? 1 : k == 1 ? 2 : 4));
+  if constexpr (k > 1) acc = dbl<L>(high_pairs<k - 1>(acc, a));
+  if constexpr (k % 2 == 1) acc = L::madd_hi(acc, a.v[k / 2], a.v[k / 2]);
+  acc = low_pairs<k>(acc, a);
+  if constexpr (k > 0) acc = dbl<L>(acc);
+  if constexpr (k % 2 == 0) acc = L::madd_lo(acc, a.v[k / 2], a.v[k / 2]);
+  return acc;
+}
+template <int k, class From, class L>
+SLUICE_INLINE typename L::V folded_square_column(const Fe<L>& a) {
+  return L::add(square_column<k>(a, From::kStart.v[k]), times19<L>(square_column<k + 5>(a, 0)));
+}
+template <class From = FromZero, class L>
+SLUICE_INLINE Raw<L> square(const Fe<L>& a) {
+  return {{folded_square_column<0, From>(a), folded_square_column<1, From>(a),
+           folded_square_column<2, From>(a), folded_square_column<3, From>(a),
+           folded_square_column<4, From>(a)}};
 }
 
 template <class L>
@@ -171,7 +218,7 @@ SLUICE_INLINE Fe<L> add(const Fe<L>& a, const Fe<L>& b) {
 }
 template <class L>
 SLUICE_INLINE Fe<L> sub(const Fe<L>& a, const Fe<L>& b) {
-  return carry(minus(raw(a), raw(b), kBiasTight));
+  return carry(plus(raw(a), kBiasTight) - raw(b));
 }
 template <class L>
 SLUICE_INLINE Fe<L> negate(const Fe<L>& a) {

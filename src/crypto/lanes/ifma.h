@@ -34,7 +34,13 @@ struct Ifma {
   static SLUICE_INLINE V shrd(V low, V high) {
     return _mm512_shrdi_epi64(low, high, n);
   }
-  static SLUICE_INLINE V mul64(V a, V b) { return _mm512_mullo_epi64(a, b); }
+  // By hand: the compiler makes shifts and additions of a product with 19, which are slower than
+  // the instruction where it is one micro-operation (Zen 4: a doubling 457 cycles against 403).
+  static SLUICE_INLINE V mul64(V a, V b) {
+    V r;
+    asm("vpmullq %2, %1, %0" : "=v"(r) : "v"(a), "v"(b));
+    return r;
+  }
   static SLUICE_INLINE V xor3(V a, V b, V c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
   static SLUICE_INLINE V choose(V a, V b, V c) { return _mm512_ternarylogic_epi64(a, b, c, 0xca); }
   static SLUICE_INLINE V majority(V a, V b, V c) {

@@ -50,9 +50,9 @@ template <class L>
 SLUICE_INLINE void finish(Addable<L>& out, const Fe<L>& e, const Fe<L>& f, const Fe<L>& g,
                           const Fe<L>& h) {
   const Raw<L> x = e * f;
-  const Raw<L> y = g * h;
+  const Raw<L> y = product<FromBias>(g, h);
   out.y_plus_x = carry(y + x);
-  out.y_minus_x = carry(minus(y, x, kBias1));
+  out.y_minus_x = carry(y - x);
   out.z = mul(f, g);
   out.t = mul(e, h);
 }
@@ -61,35 +61,35 @@ SLUICE_INLINE void finish(Addable<L>& out, const Fe<L>& e, const Fe<L>& f, const
 template <class L, class Out>
 SLUICE_INLINE void double_point(Out& out, const Doublable<L>& p) {
   const Raw<L> a = square(p.x);
-  const Raw<L> b = square(p.y);
-  const Raw<L> c = square(p.z);
+  const Raw<L> b = square<FromBias>(p.y);
+  const Raw<L> c = square<FromBias>(p.z);
   const Fe<L> e = carry(twice(p.x * p.y));
   const Fe<L> h = carry(a + b);
-  const Fe<L> g = carry(minus(b, a, kBias1));
-  const Fe<L> f = carry(minus(twice(c) + a, b, kBias1));
+  const Fe<L> g = carry(b - a);
+  const Fe<L> f = carry(twice(c) + a - b);
   finish(out, e, f, g, h);
 }
 
-// add-2008-hwcd-3.
+// add-2008-hwcd-3. `z2` was started from kBias.
 template <class L, class Out>
 SLUICE_INLINE void add_with(Out& out, const Addable<L>& p, const Fe<L>& y_plus_x,
                             const Fe<L>& y_minus_x, const Fe<L>& t2d, const Raw<L>& z2) {
   const Raw<L> a = p.y_minus_x * y_minus_x;
-  const Raw<L> b = p.y_plus_x * y_plus_x;
+  const Raw<L> b = product<FromBias>(p.y_plus_x, y_plus_x);
   const Raw<L> c = p.t * t2d;
-  const Fe<L> e = carry(minus(b, a, kBias1));
-  const Fe<L> f = carry(minus(z2, c, kBias1));
+  const Fe<L> e = carry(b - a);
+  const Fe<L> f = carry(z2 - c);
   const Fe<L> g = carry(z2 + c);
   const Fe<L> h = carry(b + a);
   finish(out, e, f, g, h);
 }
 template <class L, class Out>
 SLUICE_INLINE void add_point(Out& out, const Addable<L>& p, const Cached<L>& q) {
-  add_with(out, p, q.y_plus_x, q.y_minus_x, q.t2d, p.z * q.z2);
+  add_with(out, p, q.y_plus_x, q.y_minus_x, q.t2d, product<FromBias>(p.z, q.z2));
 }
 template <class L, class Out>
 SLUICE_INLINE void add_point(Out& out, const Addable<L>& p, const Niels<L>& q) {
-  add_with(out, p, q.y_plus_x, q.y_minus_x, q.t2d, twice(raw(p.z)));
+  add_with(out, p, q.y_plus_x, q.y_minus_x, q.t2d, plus(twice(raw(p.z)), kBias));
 }
 
 template <class L>
@@ -144,7 +144,7 @@ inline void decompress(const typename L::V (*words)[4], Decompressed<L, N>& out)
     const Fe<L> y = unpack<L>(words[k]);
     out.y.e[k] = y;
     const Raw<L> y2 = square(y);
-    u.e[k] = carry(minus(y2, raw(Fe<L>::one()), kBiasTight));
+    u.e[k] = carry(plus(y2, kBiasTight) - raw(Fe<L>::one()));
     v.e[k] = carry(carry(y2) * Fe<L>::constant(kD) + raw(Fe<L>::one()));
     const Fe<L> v3 = mul(sqr(v.e[k]), v.e[k]);
     uv3.e[k] = mul(u.e[k], v3);
@@ -153,9 +153,9 @@ inline void decompress(const typename L::V (*words)[4], Decompressed<L, N>& out)
   t = power_p58<L, N>(t);
   for (int k = 0; k < N; ++k) {
     Fe<L> x = mul(uv3.e[k], t.e[k]);  // u v^3 (u v^7)^((p-5)/8)
-    const Raw<L> vx2 = v.e[k] * sqr(x);
+    const Raw<L> vx2 = product<FromBias>(v.e[k], sqr(x));
     const Fe<L> zero = Fe<L>::zero();
-    const auto plus = same(freeze(carry(minus(vx2, raw(u.e[k]), kBias1))), zero);
+    const auto plus = same(freeze(carry(vx2 - raw(u.e[k]))), zero);
     const auto minus_ = same(freeze(carry(vx2 + raw(u.e[k]))), zero);
     x = select<L>(plus, x, mul(x, Fe<L>::constant(kSqrtM1)));
     out.on_curve[k] = L::either(plus, minus_);

@@ -75,12 +75,6 @@ class X25519 {
     L::template store_rows<4>(out, w);
   }
 
-  static SLUICE_INLINE void swap(typename L::Mask m, Fe<L>& a, Fe<L>& b) {
-    const Fe<L> t = select<L>(m, b, a);
-    b = select<L>(m, a, b);
-    a = t;
-  }
-
   // RFC 7748 §5, with sums and differences taken before the products are carried. Kept between two
   // steps: a = x2 + z2, b = x2 - z2, c = x3 + z3, d = x3 - z3.
   static __attribute__((noinline)) void ladder(const V k[4], const Fe<L>& x1, Fe<L>& x2,
@@ -93,20 +87,21 @@ class X25519 {
       const auto bit = L::odd(L::shr(k[i / 64], unsigned(i % 64)));
       const auto change = L::differ(last, bit);
       last = bit;
-      swap(change, a, c);
-      swap(change, b, d);
-      const Raw<L> da = d * a, cb = c * b;
-      const Raw<L> raa = square(a), rbb = square(b);
+      // Were the pairs exchanged, these two products would be, and neither what is made of their
+      // sum nor the square of their difference would change. So only the pair to double is chosen.
+      const Raw<L> da = product<FromBias>(d, a), cb = c * b;
+      const Raw<L> raa = square<FromBias>(select<L>(change, c, a));
+      const Raw<L> rbb = square(select<L>(change, d, b));
       const Fe<L> aa = carry(raa), bb = carry(rbb);
-      const Fe<L> e = carry(minus(raa, rbb, kBias1));
-      const Raw<L> rx3 = square(carry(da + cb));
-      const Raw<L> rz3 = x1 * sqr(carry(minus(da, cb, kBias1)));
-      rx2 = aa * bb;
+      const Fe<L> e = carry(raa - rbb);
+      const Raw<L> rx3 = square<FromBias>(carry(da + cb));
+      const Raw<L> rz3 = x1 * sqr(carry(da - cb));
+      rx2 = product<FromBias>(aa, bb);
       rz2 = e * carry(plus_times(raw(aa), e, 121665));
       a = carry(rx2 + rz2);
-      b = carry(minus(rx2, rz2, kBias1));
+      b = carry(rx2 - rz2);
       c = carry(rx3 + rz3);
-      d = carry(minus(rx3, rz3, kBias1));
+      d = carry(rx3 - rz3);
     }
     // Bit 0 of a clamped scalar is 0: the last pair stands where it belongs.
     x2 = carry(rx2);
