@@ -1,4 +1,6 @@
 #include "crypto/lanes/portable.h"
+
+// After it: it sets how the formulas are compiled.
 #include "field_probe_of.h"
 
 namespace sluice::crypto::lanes {

@@ -3,8 +3,11 @@
 // it.
 #pragma once
 
+#include <cstring>
+
 #include "crypto/lanes/base_table.h"
 #include "crypto/lanes/engine.h"
+#include "crypto/wide.h"
 
 namespace sluice::crypto::lanes {
 

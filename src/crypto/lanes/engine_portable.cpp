@@ -1,5 +1,7 @@
-#include "crypto/lanes/engine_of.h"
 #include "crypto/lanes/portable.h"
+
+// After it: it sets how the formulas are compiled.
+#include "crypto/lanes/engine_of.h"
 
 namespace sluice::crypto::lanes {
 

@@ -10,7 +10,10 @@
 // Constant time throughout: no branch and no index depends on a lane's value.
 #pragma once
 
-#include "crypto/lanes/portable.h"
+#include <cstddef>
+#include <cstdint>
+
+#include "crypto/lanes/inline.h"
 
 namespace sluice::crypto::lanes {
 

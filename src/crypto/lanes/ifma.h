@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "crypto/lanes/portable.h"
+#include "crypto/lanes/inline.h"
 
 namespace sluice::crypto::lanes {
 

@@ -1,8 +1,10 @@
 // SHA-512 (FIPS 180-4) of eight messages at once, each of its own length.
 #pragma once
 
+#include <cstring>
+
 #include "crypto/lanes/engine.h"
-#include "crypto/lanes/portable.h"
+#include "crypto/lanes/inline.h"
 
 namespace sluice::crypto::lanes {
 
