@@ -1,11 +1,15 @@
-// The responder's side of wire.md §4: HELLOs from the workers' rings to sessions. No public-key
-// work for a source without a cookie while under load. Owned and run by the control thread.
+// The responder's side of wire.md §4: HELLOs from the workers' rings to sessions, in batches. No
+// public-key work for a source without a cookie while under load. Owned and run by the control
+// thread.
 #pragma once
 
 #include <deque>
+#include <span>
+#include <vector>
 
 #include "control/config.h"
 #include "control/cookie_jar.h"
+#include "control/handshake_batch.h"
 #include "control/handshake_outcome.h"
 #include "control/session_table.h"
 #include "control/trust_table.h"
@@ -39,11 +43,15 @@ class Handshakes {
   void decide_held();
   void refill();
   void extend_load();
-  HandshakeOutcome serve(fabric::Parcel& parcel);
+  void serve_queued();
+  void serve_batch(std::span<fabric::Parcel> parcels, std::vector<fabric::Parcel>& again);
+  HandshakeOutcome admit(Greeting& greeting);
+  HandshakeOutcome conclude(Greeting& greeting, const HelloDigest& digest, fabric::Parcel& parcel);
+  std::optional<HandshakeOutcome> repeat(const HelloDigest& digest, fabric::Parcel& parcel);
+  AgentEntry* active_agent(const Greeting& greeting, HandshakeOutcome& why) const;
   HandshakeOutcome send_retry(fabric::Parcel parcel);
   HandshakeOutcome send_welcome(fabric::Parcel& parcel, uint32_t slot, Buffer welcome);
-  Buffer build_welcome(crypto::NoiseHandshake& noise, const wire::HelloView& hello,
-                       const AgentEntry& agent, uint32_t slot, uint16_t mtu);
+  Buffer build_welcome(Greeting& greeting, const AgentEntry& agent, uint32_t slot, uint16_t mtu);
   bool has_valid_cookie(fabric::Parcel& parcel);
   void count(HandshakeOutcome o) { ++counts_[size_t(o)]; }
 
@@ -64,6 +72,9 @@ class Handshakes {
   };
   std::deque<Held> held_;
   std::deque<fabric::Parcel> with_cookie_;
+  // What the next batch takes; rekeys come first.
+  std::vector<fabric::Parcel> queued_;
+  HandshakeBatch batch_;
   uint64_t loaded_until_ = 0;
   double tokens_ = 0;
   uint64_t tokens_at_ = 0;

@@ -65,83 +65,112 @@ size_t NoiseHandshake::token_size() const noexcept {
   return n;
 }
 
-bool NoiseHandshake::mix_dh(Token token) {
+DhRequest NoiseHandshake::dh() const noexcept {
   const bool initiator = role_ == NoiseRole::kInitiator;
-  const X25519KeyPair* local = nullptr;
-  const ByteArray<32>* remote = nullptr;
-  switch (token) {
+  switch (tokens()[token_]) {
     case Token::kEe:
-      local = &e_, remote = &re_;
-      break;
+      return {&e_.secret, &re_};
     case Token::kSs:
-      local = &s_, remote = &rs_;
-      break;
+      return {&s_.secret, &rs_};
     case Token::kEs:
-      local = initiator ? &e_ : &s_, remote = initiator ? &rs_ : &re_;
-      break;
+      return initiator ? DhRequest{&e_.secret, &rs_} : DhRequest{&s_.secret, &re_};
     case Token::kSe:
-      local = initiator ? &s_ : &e_, remote = initiator ? &re_ : &rs_;
-      break;
+      return initiator ? DhRequest{&s_.secret, &re_} : DhRequest{&e_.secret, &rs_};
     default:
       std::abort();
   }
-  Key256 shared;
-  if (!x25519(local->secret, *remote, shared)) return false;
-  mix_key(shared.view());
+}
+
+void NoiseHandshake::write_token(Token t) {
+  if (t == Token::kE) {
+    if (fixed_e_) {
+      e_ = std::move(*fixed_e_);
+      fixed_e_.reset();
+    } else {
+      e_ = X25519KeyPair::generate();
+    }
+    std::memcpy(out_, e_.public_key.data(), kDhLen);
+    mix_hash(e_.public_key);
+    // In a psk pattern the ephemeral also goes into the chaining key (section 9.2).
+    if (pattern_ == NoisePattern::kIkPsk2) mix_key(e_.public_key);
+    out_ += kDhLen;
+  } else if (t == Token::kS) {
+    encrypt_and_hash(s_.public_key, out_);
+    out_ += kDhLen + kTagSize;
+  }
+}
+
+bool NoiseHandshake::read_token(Token t) {
+  if (t == Token::kE) {
+    re_ = take<32>(in_);
+    mix_hash(re_);
+    if (pattern_ == NoisePattern::kIkPsk2) mix_key(re_);
+    in_ += kDhLen;
+  } else if (t == Token::kS) {
+    if (!decrypt_and_hash(Bytes(in_, kDhLen + kTagSize), rs_.data())) return false;
+    in_ += kDhLen + kTagSize;
+  }
   return true;
 }
 
-bool NoiseHandshake::write_tokens(MutBytes out) {
-  uint8_t* p = out.data();
-  for (Token t : tokens()) {
-    if (t == Token::kE) {
-      if (fixed_e_) {
-        e_ = std::move(*fixed_e_);
-        fixed_e_.reset();
-      } else {
-        e_ = X25519KeyPair::generate();
-      }
-      std::memcpy(p, e_.public_key.data(), kDhLen);
-      mix_hash(e_.public_key);
-      // In a psk pattern the ephemeral also goes into the chaining key (section 9.2).
-      if (pattern_ == NoisePattern::kIkPsk2) mix_key(e_.public_key);
-      p += kDhLen;
-    } else if (t == Token::kS) {
-      encrypt_and_hash(s_.public_key, p);
-      p += kDhLen + kTagSize;
-    } else if (t == Token::kPsk) {
+NoiseStep NoiseHandshake::run() {
+  const auto all = tokens();
+  for (; token_ < all.size(); ++token_) {
+    const Token t = all[token_];
+    if (t == Token::kPsk) {
       mix_key_and_hash(psk_.view());
-    } else if (!mix_dh(t)) {
-      return false;
+    } else if (t != Token::kE && t != Token::kS) {
+      return NoiseStep::kNeedsDh;
+    } else if (out_ != nullptr) {
+      write_token(t);
+    } else if (!read_token(t)) {
+      return NoiseStep::kFailed;
     }
   }
-  return true;
+  return NoiseStep::kDone;
+}
+
+NoiseStep NoiseHandshake::start_write(MutBytes out) {
+  token_ = 0;
+  in_ = nullptr;
+  out_ = out.data();
+  return run();
+}
+
+NoiseStep NoiseHandshake::start_read(Bytes in) {
+  if (in.size() < token_size()) return NoiseStep::kFailed;
+  token_ = 0;
+  in_ = in.data();
+  out_ = nullptr;
+  return run();
+}
+
+NoiseStep NoiseHandshake::resume(const Key256& shared) {
+  mix_key(shared.view());
+  ++token_;
+  return run();
+}
+
+bool NoiseHandshake::finish(NoiseStep step) {
+  while (step == NoiseStep::kNeedsDh) {
+    const DhRequest r = dh();
+    Key256 shared;
+    step = x25519(*r.secret, *r.peer, shared) ? resume(shared) : NoiseStep::kFailed;
+  }
+  return step == NoiseStep::kDone;
+}
+
+bool NoiseHandshake::write_tokens(MutBytes out) {
+  return finish(start_write(out));
+}
+
+bool NoiseHandshake::read_tokens(Bytes in) {
+  return finish(start_read(in));
 }
 
 void NoiseHandshake::write_payload(Bytes payload, MutBytes out) {
   encrypt_and_hash(payload, out.data());
   ++message_;
-}
-
-bool NoiseHandshake::read_tokens(Bytes in) {
-  if (in.size() < token_size()) return false;
-  const uint8_t* p = in.data();
-  for (Token t : tokens()) {
-    if (t == Token::kE) {
-      re_ = take<32>(p);
-      mix_hash(re_);
-      if (pattern_ == NoisePattern::kIkPsk2) mix_key(re_);
-      p += kDhLen;
-    } else if (t == Token::kS) {
-      if (!decrypt_and_hash(Bytes(p, kDhLen + kTagSize), rs_.data())) return false;
-      p += kDhLen + kTagSize;
-    } else if (t == Token::kPsk) {
-      mix_key_and_hash(psk_.view());
-    } else if (!mix_dh(t)) {
-      return false;
-    }
-  }
-  return true;
 }
 
 bool NoiseHandshake::read_payload(Bytes in, MutBytes out) {

@@ -14,6 +14,13 @@ namespace sluice::crypto {
 
 enum class NoisePattern : uint8_t { kIkPsk2, kKk };
 enum class NoiseRole : uint8_t { kInitiator, kResponder };
+enum class NoiseStep : uint8_t { kDone, kNeedsDh, kFailed };
+
+// One scalar multiplication that a handshake waits for; the keys stay in the handshake.
+struct DhRequest {
+  const Key256* secret;
+  const ByteArray<32>* peer;
+};
 
 struct NoiseConfig {
   NoisePattern pattern;
@@ -47,6 +54,15 @@ class NoiseHandshake {
 
   // Readers: false is final; the object must be dropped.
   bool read_tokens(Bytes in);
+
+  // The same tokens for whoever multiplies for many handshakes at once: they run until one needs a
+  // Diffie-Hellman, which `dh` names and whose result `resume` takes (never an all-zero one: then
+  // the handshake must be dropped). `in` and `out` must outlive the last step. kFailed is final.
+  NoiseStep start_write(MutBytes out);
+  NoiseStep start_read(Bytes in);
+  NoiseStep resume(const Key256& shared);
+  DhRequest dh() const noexcept;
+
   bool read_payload(Bytes in, MutBytes out);  // out: in.size() - 16
 
   const ByteArray<32>& hash() const noexcept { return h_; }
@@ -55,13 +71,17 @@ class NoiseHandshake {
   // After the second message.
   NoiseKeys split();
 
-  // For published vectors: the ephemeral key to use instead of a fresh one.
+  // The ephemeral key to use instead of one generated here: published vectors, or many made at
+  // once.
   void set_ephemeral(X25519KeyPair e) { fixed_e_ = std::move(e); }
 
  private:
   enum class Token : uint8_t { kE, kS, kEe, kEs, kSe, kSs, kPsk };
   std::span<const Token> tokens() const noexcept;
-  bool mix_dh(Token token);
+  NoiseStep run();
+  bool finish(NoiseStep step);
+  void write_token(Token t);
+  bool read_token(Token t);
   void mix_hash(Bytes data);
   void mix_key(Bytes input);
   void mix_key_and_hash(Bytes input);
@@ -72,6 +92,9 @@ class NoiseHandshake {
   NoisePattern pattern_;
   NoiseRole role_;
   uint8_t message_ = 0;
+  uint8_t token_ = 0;            // of the message under way
+  const uint8_t* in_ = nullptr;  // what is read next, or
+  uint8_t* out_ = nullptr;       // where is written next
   bool has_key_ = false;
   uint64_t n_ = 0;
   ByteArray<32> h_{};

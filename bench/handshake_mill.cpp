@@ -1,0 +1,83 @@
+#include "bench/handshake_mill.h"
+
+#include <array>
+
+#include "crypto/identity.h"
+
+namespace sluice::bench {
+
+struct HandshakeMill::Agent {
+  Buffer packet;
+  wire::HelloView hello;
+};
+
+HandshakeMill::HandshakeMill(size_t count)
+    : relay_key_(crypto::X25519KeyPair::generate()),
+      lanes_(relay_key_),
+      sodium_(relay_key_, nullptr) {
+  for (size_t i = 0; i < count; ++i) {
+    auto agent = std::make_unique<Agent>();
+    const auto identity = crypto::Identity::generate();
+    const auto tunnel = crypto::X25519KeyPair::generate();
+    const size_t payload_size = wire::hello_payload_size(0);
+    const size_t noise_size = wire::kHelloTokens + payload_size + wire::kTagSize;
+    Buffer& p = agent->packet;
+    p.assign(wire::kNoiseOffset + noise_size + 2 * wire::kMacSize, 0);
+    wire::write_outer(p.data(), {uint8_t(wire::Type::kHello), wire::kProtocolVersion,
+                                 static_cast<uint16_t>(noise_size), 0, 0});
+    const auto prologue = wire::hello_prologue(p);
+    const crypto::Key256 no_psk;
+    crypto::NoiseHandshake noise({crypto::NoisePattern::kIkPsk2, crypto::NoiseRole::kInitiator,
+                                  prologue, &tunnel, relay_key_.public_key, &no_psk});
+    uint8_t* tokens = p.data() + wire::kNoiseOffset;
+    if (!noise.write_tokens({tokens, wire::kHelloTokens})) std::abort();
+    Buffer payload = wire::build_hello_payload(identity.public_key(), 1, 0, {}, payload_size);
+    const auto signature = identity.sign(crypto::kLabelHello, {noise.hash(), payload});
+    payload.insert(payload.end(), signature.begin(), signature.end());
+    noise.write_payload(payload, {tokens + wire::kHelloTokens, payload.size() + wire::kTagSize});
+    agent->hello = wire::parse_hello(p).value();
+    agents_.push_back(std::move(agent));
+  }
+}
+
+HandshakeMill::~HandshakeMill() = default;
+
+size_t HandshakeMill::answer(control::HandshakeBatch& batch, size_t at_once) {
+  using State = control::Greeting::State;
+  const ByteArray<sizeof(wire::WelcomePayload)> payload{};
+  for (size_t from = 0; from < agents_.size(); from += at_once) {
+    std::array<control::Greeting, control::HandshakeBatch::kMax> greetings;
+    std::array<control::Greeting*, control::HandshakeBatch::kMax> asked{};
+    const size_t n = std::min(at_once, agents_.size() - from);
+    for (size_t i = 0; i < n; ++i) {
+      greetings[i].hello = agents_[from + i]->hello;
+      asked[i] = &greetings[i];
+    }
+    batch.open({asked.data(), n});
+    for (size_t i = 0; i < n; ++i) {
+      if (greetings[i].state == State::kOpened) greetings[i].state = State::kAnswering;
+    }
+    batch.answer({asked.data(), n});
+    for (size_t i = 0; i < n; ++i) {
+      if (greetings[i].state != State::kAnswered) {
+        ++failures_;
+        continue;
+      }
+      ByteArray<payload.size() + wire::kTagSize> sealed;
+      greetings[i].noise->write_payload(payload, sealed);
+      const crypto::NoiseKeys keys = greetings[i].noise->split();
+      failures_ += all_zero(keys.initiator_to_responder.view());
+    }
+  }
+  return agents_.size();
+}
+
+size_t HandshakeMill::answer_together() {
+  return answer(lanes_, control::HandshakeBatch::kMax);
+}
+
+size_t HandshakeMill::answer_one_by_one() {
+  return answer(sodium_, 1);
+}
+
+}  // namespace sluice::bench
