@@ -17,10 +17,11 @@ struct HkdfOut {
 
 void noise_hkdf(const Key256& ck, Bytes input, int outputs, HkdfOut& out) {
   auto temp = hmac_sha256(ck.view(), {input});
+  const HmacSha256 by_temp(temp);
   const uint8_t one = 1, two = 2, three = 3;
-  out.o1 = hmac_sha256(temp, {Bytes(&one, 1)});
-  out.o2 = hmac_sha256(temp, {out.o1, Bytes(&two, 1)});
-  if (outputs == 3) out.o3 = hmac_sha256(temp, {out.o2, Bytes(&three, 1)});
+  out.o1 = by_temp.mac({Bytes(&one, 1)});
+  out.o2 = by_temp.mac({out.o1, Bytes(&two, 1)});
+  if (outputs == 3) out.o3 = by_temp.mac({out.o2, Bytes(&three, 1)});
   wipe(temp.data(), temp.size());
 }
 

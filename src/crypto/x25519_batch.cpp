@@ -9,21 +9,16 @@
 namespace sluice::crypto {
 namespace {
 
-constexpr size_t kLanes = lanes::kLanes;
+using lanes::kMaxItems;
 
-// Word pointers of lanes that have no job: they read zeros and write here.
-struct Spare {
-  alignas(64) uint64_t zero[4] = {};
-  alignas(64) uint64_t out[4] = {};
-};
-
+// Scalars and results, aligned, and gone afterwards.
 struct Words {
-  alignas(64) uint64_t w[kLanes][4];
+  alignas(64) uint64_t w[kMaxItems][4];
   ~Words() { wipe(w, sizeof w); }
 };
 
 // What the back end leaves of scalars and of intermediate results in the stack below its caller.
-constexpr size_t kStackUsed = 16 * 1024;
+constexpr size_t kStackUsed = 24 * 1024;
 
 }  // namespace
 
@@ -35,27 +30,21 @@ void x25519_batch(std::span<X25519Job> jobs, const lanes::Engine* engine) noexce
     }
     return;
   }
-  for (size_t from = 0; from < jobs.size(); from += kLanes) {
-    const size_t n = std::min(jobs.size() - from, kLanes);
+  for (size_t from = 0; from < jobs.size(); from += kMaxItems) {
+    const auto part = jobs.subspan(from, std::min(jobs.size() - from, kMaxItems));
     Words scalar, peer, out;
-    Spare spare;
-    const uint64_t *scalars[kLanes], *peers[kLanes];
-    uint64_t* outs[kLanes];
-    for (size_t i = 0; i < kLanes; ++i) {
-      scalars[i] = i < n ? scalar.w[i] : spare.zero;
-      peers[i] = i < n ? peer.w[i] : spare.zero;
-      outs[i] = i < n ? out.w[i] : spare.out;
-      if (i >= n) continue;
-      std::memcpy(scalar.w[i], jobs[from + i].secret->data(), 32);
-      std::memcpy(peer.w[i], jobs[from + i].peer->data(), 32);
+    lanes::X25519Item items[kMaxItems];
+    for (size_t i = 0; i < part.size(); ++i) {
+      std::memcpy(scalar.w[i], part[i].secret->data(), 32);
+      std::memcpy(peer.w[i], part[i].peer->data(), 32);
+      items[i] = {scalar.w[i], peer.w[i], out.w[i]};
     }
-    engine->x25519(scalars, peers, outs);
-    for (size_t i = 0; i < n; ++i) {
-      X25519Job& job = jobs[from + i];
-      std::memcpy(job.out->data(), out.w[i], 32);
-      job.good = !all_zero(job.out->view());
+    engine->x25519(items, part.size());
+    for (size_t i = 0; i < part.size(); ++i) {
+      std::memcpy(part[i].out->data(), out.w[i], 32);
+      part[i].good = !all_zero(part[i].out->view());
     }
-    count_x25519(n);
+    count_x25519(part.size());
   }
   sodium_stackzero(kStackUsed);
 }
@@ -65,26 +54,31 @@ void x25519_public_keys(std::span<X25519KeyPair> pairs, const lanes::Engine* eng
     for (X25519KeyPair& pair : pairs) pair = X25519KeyPair::from_secret(pair.secret);
     return;
   }
-  for (size_t from = 0; from < pairs.size(); from += kLanes) {
-    const size_t n = std::min(pairs.size() - from, kLanes);
+  for (size_t from = 0; from < pairs.size(); from += kMaxItems) {
+    const auto part = pairs.subspan(from, std::min(pairs.size() - from, kMaxItems));
     Words scalar, out;
-    Spare spare;
-    const uint64_t* scalars[kLanes];
-    uint64_t* outs[kLanes];
-    for (size_t i = 0; i < kLanes; ++i) {
-      scalars[i] = i < n ? scalar.w[i] : spare.zero;
-      outs[i] = i < n ? out.w[i] : spare.out;
-      if (i < n) std::memcpy(scalar.w[i], pairs[from + i].secret.data(), 32);
+    lanes::X25519Item items[kMaxItems];
+    for (size_t i = 0; i < part.size(); ++i) {
+      std::memcpy(scalar.w[i], part[i].secret.data(), 32);
+      items[i] = {scalar.w[i], nullptr, out.w[i]};
     }
-    engine->x25519_base(scalars, outs);
-    for (size_t i = 0; i < n; ++i) std::memcpy(pairs[from + i].public_key.data(), out.w[i], 32);
-    count_x25519(n);
+    engine->x25519_base(items, part.size());
+    for (size_t i = 0; i < part.size(); ++i) {
+      std::memcpy(part[i].public_key.data(), out.w[i], 32);
+    }
+    count_x25519(part.size());
   }
   sodium_stackzero(kStackUsed);
 }
 
 void x25519_generate(std::span<X25519KeyPair> out, const lanes::Engine* engine) noexcept {
-  for (X25519KeyPair& pair : out) randombytes_buf(pair.secret.data(), pair.secret.size());
+  // As few questions to the system as it lets one ask: each costs more than the bytes.
+  for (size_t from = 0; from < out.size(); from += kMaxItems) {
+    const auto part = out.subspan(from, std::min(out.size() - from, kMaxItems));
+    Words random;
+    randombytes_buf(random.w, part.size() * 32);
+    for (size_t i = 0; i < part.size(); ++i) std::memcpy(part[i].secret.data(), random.w[i], 32);
+  }
   x25519_public_keys(out, engine);
 }
 

@@ -11,8 +11,6 @@
 
 namespace sluice::crypto::lanes {
 
-inline constexpr size_t kMaxGroups = 8;
-
 // Windows are signed: digits d = window - 2^(w-1), made by adding 2^(w-1) at every window but the
 // top one first, which keeps its carry and is never negative.
 inline constexpr int kKeyWindow = 5;

@@ -10,6 +10,8 @@
 namespace sluice::crypto::lanes {
 
 inline constexpr size_t kLanes = 8;
+inline constexpr size_t kMaxGroups = 8;
+inline constexpr size_t kMaxItems = kLanes * kMaxGroups;
 
 // One signature after the checks on its encodings: words of the key, of R, of s, and of the hash
 // reduced modulo the group's order (both < 2^253).
@@ -26,6 +28,13 @@ struct Sha512Input {
   size_t body_size;
 };
 
+// Four words each. The scalar is clamped, u's bit 255 dropped, as RFC 7748 says.
+struct X25519Item {
+  const uint64_t* scalar;
+  const uint64_t* u;
+  uint64_t* out;
+};
+
 struct Engine {
   const char* name;
   // Working memory of one verifier: one thread at a time, aligned to 64 bytes, set up by `start`.
@@ -35,9 +44,9 @@ struct Engine {
   uint64_t (*verify_prepared)(void* memory, const VerifyItem* items, size_t n);
   uint8_t (*prepare)(void* memory, const uint64_t (*keys)[4], size_t n, PreparedKey* const* out);
   void (*sha512)(const Sha512Input (&in)[8], uint64_t (&out)[8][8]);
-  void (*x25519)(const uint64_t* const scalars[8], const uint64_t* const u[8],
-                 uint64_t* const out[8]);
-  void (*x25519_base)(const uint64_t* const scalars[8], uint64_t* const out[8]);
+  // At most kMaxItems each; a result that does not exist is all zero.
+  void (*x25519)(const X25519Item* items, size_t n);
+  void (*x25519_base)(const X25519Item* items, size_t n);  // of u = 9
 };
 
 // Needs AVX-512 F, BW, DQ, VBMI2 and IFMA: batch_engine.h looks.

@@ -45,8 +45,8 @@ void add_signatures(Engine& e) {
 template <class L>
 void add_agreements(Engine& e) {
   e.x25519 = X25519<L>::multiply;
-  e.x25519_base = [](const uint64_t* const scalars[8], uint64_t* const out[8]) {
-    X25519<L>::multiply_base(comb_table<L>(), scalars, out);
+  e.x25519_base = [](const X25519Item* items, size_t n) {
+    X25519<L>::multiply_base(comb_table<L>(), items, n);
   };
 }
 

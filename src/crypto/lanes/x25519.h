@@ -3,6 +3,7 @@
 #pragma once
 
 #include "crypto/lanes/base_table.h"
+#include "crypto/lanes/engine.h"
 
 namespace sluice::crypto::lanes {
 
@@ -11,26 +12,73 @@ class X25519 {
   using V = typename L::V;
 
  public:
-  // out[i] = scalar[i] * u[i] for 8 scalars (four words each, clamped here) and 8 u-coordinates
-  // (bit 255 dropped, other spellings of an element reduced).
-  static void multiply(const uint64_t* const scalars[8], const uint64_t* const u[8],
-                       uint64_t* const out[8]) {
-    V k[4], w[4];
-    L::template load_rows<4>(scalars, k);
-    clamp(k);
-    L::template load_rows<4>(u, w);
-    const Fe<L> x1 = unpack<L>(w);
-    Fe<L> x, z;
-    ladder(k, x1, x, z);
-    finish(x, z, out);
+  static void multiply(const X25519Item* items, size_t n) {
+    Results r;
+    for (size_t g = 0; g * kLanes < n; ++g) {
+      V k[4], w[4];
+      load(items, n, g, &X25519Item::scalar, k);
+      clamp(k);
+      load(items, n, g, &X25519Item::u, w);
+      ladder(k, unpack<L>(w), r.x[g], r.z[g]);
+    }
+    finish(r, items, n);
   }
 
-  // out[i] = scalar[i] * 9, for 8 scalars.
-  static void multiply_base(const CombTable& comb, const uint64_t* const scalars[8],
-                            uint64_t* const out[8]) {
-    V k[4];
-    L::template load_rows<4>(scalars, k);
-    clamp(k);
+  static void multiply_base(const CombTable& comb, const X25519Item* items, size_t n) {
+    Results r;
+    for (size_t g = 0; g * kLanes < n; ++g) {
+      V k[4];
+      load(items, n, g, &X25519Item::scalar, k);
+      clamp(k);
+      comb_product(comb, k, r.x[g], r.z[g]);
+    }
+    finish(r, items, n);
+  }
+
+ private:
+  static constexpr int kTopPlace = 63;
+
+  // u = x / z, by group.
+  struct Results {
+    Fe<L> x[kMaxGroups], z[kMaxGroups], scratch[kMaxGroups];
+  };
+
+  // Lanes beyond the last item repeat it.
+  static void load(const X25519Item* items, size_t n, size_t g, const uint64_t* X25519Item::*part,
+                   V out[4]) {
+    const uint64_t* rows[kLanes];
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      const size_t i = g * kLanes + lane;
+      rows[lane] = items[i < n ? i : n - 1].*part;
+    }
+    L::template load_rows<4>(rows, out);
+  }
+
+  // One inversion for all groups. A lane's z = 0 (a point of low order) becomes 1 before, so that
+  // it spoils none of the others, and its result 0.
+  static void finish(Results& r, const X25519Item* items, size_t n) {
+    const size_t groups = (n + kLanes - 1) / kLanes;
+    const Fe<L> zero = Fe<L>::zero();
+    for (size_t g = 0; g < groups; ++g) {
+      const auto none = same(freeze(r.z[g]), zero);
+      r.z[g] = select<L>(none, Fe<L>::one(), r.z[g]);
+      r.x[g] = select<L>(none, zero, r.x[g]);
+    }
+    invert_all(r.z, r.scratch, groups);
+    uint64_t nowhere[4];
+    for (size_t g = 0; g < groups; ++g) {
+      V w[4];
+      pack(freeze(mul(r.x[g], r.z[g])), w);
+      uint64_t* rows[kLanes];
+      for (size_t lane = 0; lane < kLanes; ++lane) {
+        const size_t i = g * kLanes + lane;
+        rows[lane] = i < n ? items[i].out : nowhere;
+      }
+      L::template store_rows<4>(rows, w);
+    }
+  }
+
+  static void comb_product(const CombTable& comb, V k[4], Fe<L>& x, Fe<L>& z) {
     // Signed digits of 4 bits: nibble - 8 after 8 was added to each of the lower 63. The top one
     // keeps its value: a clamped scalar is < 2^255, so it is at most 7 and a carry.
     V carry_in = L::all(0);
@@ -50,11 +98,9 @@ class X25519 {
     // u = (1 + y) / (1 - y) = (Z + Y) / (Z - Y); Y = (y_plus_x + y_minus_x) / 2.
     const Fe<L> y2 = add(sum.y_plus_x, sum.y_minus_x);
     const Fe<L> z2 = add(sum.z, sum.z);
-    finish(add(z2, y2), sub(z2, y2), out);
+    x = add(z2, y2);
+    z = sub(z2, y2);
   }
-
- private:
-  static constexpr int kTopPlace = 63;
 
   static SLUICE_INLINE void clamp(V k[4]) {
     k[0] = L::band(k[0], L::all(~uint64_t{7}));
@@ -65,14 +111,6 @@ class X25519 {
     const V both = L::band(a, b);
     const V either_not_sum = L::sub(L::bor(a, b), L::band(L::bor(a, b), s));
     return L::shr(L::bor(both, either_not_sum), 63);
-  }
-
-  static void finish(const Fe<L>& x, const Fe<L>& z, uint64_t* const out[8]) {
-    FeGroup<L, 1> t{{z}};
-    t = invert<L, 1>(t);
-    V w[4];
-    pack(freeze(mul(x, t.e[0])), w);
-    L::template store_rows<4>(out, w);
   }
 
   // RFC 7748 §5, with sums and differences taken before the products are carried. Kept between two
