@@ -95,6 +95,12 @@ http::Response AdminApi::status() {
                {"free", control_.sessions().free_slots()}}},
              {"agents", {{"active", active}, {"revoked", revoked}}},
              {"edges", control_.trust().edges().size()},
+             {"public_key_batches",
+              {{"path", crypto::name_of(crypto::batch_engine())},
+               {"prepared_keys", control_.prepared_keys().counts().ready},
+               {"prepared_keys_room", control_.prepared_keys().counts().room},
+               {"prepared", control_.prepared_keys().counts().prepared},
+               {"evicted", control_.prepared_keys().counts().evicted}}},
              {"under_load", control_.handshakes().under_load()},
              {"x25519_operations", crypto::x25519_operations()},
              {"store_commits", control_.store().commits()}});

@@ -41,7 +41,9 @@ struct LimitsConfig {
   uint32_t agents = 4096;
   uint32_t edges = 65536;
   uint32_t sessions = 16384;
-  uint32_t tenants = 64;        // tenants with a rate
+  uint32_t tenants = 64;  // tenants with a rate
+  // MiB for identities made ready for verification, 6,208 bytes each; never more than `agents`.
+  uint32_t prepared_keys_mb = 32;
   uint32_t packet_buffers = 0;  // 0: computed from ports, queues and workers
 };
 

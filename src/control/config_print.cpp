@@ -172,9 +172,9 @@ std::string print_config(const Config& c) {
       c.handshake.unconfirmed_s, c.handshake.agent_lanes);
   out += fmt::format(
       "limits:\n  agents: {}\n  edges: {}\n  sessions: {}\n  tenants: {}\n"
-      "  packet_buffers: {}\n",
+      "  prepared_keys_mb: {}\n  packet_buffers: {}\n",
       c.limits.agents, c.limits.edges, c.limits.sessions, c.limits.tenants,
-      c.limits.packet_buffers);
+      c.limits.prepared_keys_mb, c.limits.packet_buffers);
   out += fmt::format("admin:\n  socket: {}\n  group: {}\n", quoted(c.admin.socket),
                      quoted(c.admin.group));
   return out + print_trust(c.trust);

@@ -48,6 +48,7 @@ void read_limits(const Section& s, LimitsConfig& out) {
   s.number("edges", out.edges, 2, 16'000'000);
   s.number("sessions", out.sessions, 2, 4'000'000);
   s.number("tenants", out.tenants, 1, 65'535);
+  s.number("prepared_keys_mb", out.prepared_keys_mb, 0, 65'536);
   constexpr uint32_t kFewestBuffers = 1024;
   uint32_t buffers = 0;
   if (!s.number("packet_buffers", buffers, 0, 16'000'000)) return;
@@ -127,7 +128,8 @@ void read_services(const Section& root, Config& out) {
   hs.number("unconfirmed_s", out.handshake.unconfirmed_s, 1, 30);
   hs.number("agent_lanes", out.handshake.agent_lanes, 1, 8);
 
-  read_limits(root.section("limits", {"agents", "edges", "sessions", "tenants", "packet_buffers"}),
+  read_limits(root.section("limits", {"agents", "edges", "sessions", "tenants", "prepared_keys_mb",
+                                      "packet_buffers"}),
               out.limits);
   read_admin(root.section("admin", {"socket", "group"}), out.admin);
 }

@@ -1,5 +1,7 @@
 #include "control/control.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "crypto/cookie.h"
 
@@ -16,6 +18,13 @@ std::vector<uint16_t> port_mtus(const Config& config) {
   std::vector<uint16_t> out;
   for (const auto& p : config.topology.ports) out.push_back(p.mtu);
   return out;
+}
+
+// As many as there is memory and use for.
+uint32_t prepared_keys(const LimitsConfig& limits) {
+  if (crypto::batch_engine() == nullptr) return 0;
+  const uint64_t fit = (uint64_t{limits.prepared_keys_mb} << 20) / sizeof(crypto::PreparedKey);
+  return static_cast<uint32_t>(std::min<uint64_t>(limits.agents, fit));
 }
 
 }  // namespace
@@ -35,7 +44,8 @@ fabric::ArenaSizes arena_sizes(const Config& config) {
           .sessions = config.limits.sessions,
           .lanes_in = config.handshake.agent_lanes,
           .workers = static_cast<uint32_t>(config.topology.workers.size()),
-          .tenants = config.limits.tenants};
+          .tenants = config.limits.tenants,
+          .prepared_keys = prepared_keys(config.limits)};
 }
 
 Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> store,
@@ -47,12 +57,13 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
       trust_(around_.arena, around_.clock),
       sessions_(around_.arena, around_.qsbr, around_.clock, config_.handshake.session_life_s,
                 config_.handshake.unconfirmed_s, config_.handshake.agent_lanes),
+      prepared_(around_.arena, around_.qsbr, around_.clock),
       handshakes_({.tunnel_key = keys_.tunnel,
                    .config = config_.handshake,
                    .epoch = fill_relay_record(around_.arena, keys_),
                    .workers = static_cast<uint8_t>(config_.topology.workers.size()),
                    .port_mtu = port_mtus(config_)},
-                  around_.clock, trust_, sessions_, around_.arena, around_.mailboxes),
+                  around_.clock, trust_, sessions_, prepared_, around_.arena, around_.mailboxes),
       channel_(keys_, around_.clock, trust_, sessions_, around_.arena, around_.mailboxes),
       owners_(around_.clock, around_.arena, around_.mailboxes),
       store_(std::move(store)),
@@ -103,6 +114,7 @@ unsigned Control::poll() {
     on_event(*e);
   }
   busy = handshakes_.poll() || busy;
+  busy = prepared_.poll() || busy;
   busy = channel_.poll() || busy;
   sessions_.poll();
   trust_.rates().poll();

@@ -9,6 +9,7 @@
 #include "control/config.h"
 #include "control/handshake.h"
 #include "control/ownership.h"
+#include "control/prepared_keys.h"
 #include "control/relay_keys.h"
 #include "control/revocation.h"
 #include "control/session_table.h"
@@ -48,6 +49,7 @@ class Control {
   const Surroundings& around() const { return around_; }
   TrustTable& trust() { return trust_; }
   SessionTable& sessions() { return sessions_; }
+  const PreparedKeys& prepared_keys() const { return prepared_; }
   Handshakes& handshakes() { return handshakes_; }
   Channel& channel() { return channel_; }
   Revocations& revocations() { return revocations_; }
@@ -67,6 +69,7 @@ class Control {
   uint64_t last_busy_ = 0;  // ticks
   TrustTable trust_;
   SessionTable sessions_;
+  PreparedKeys prepared_;
   Handshakes handshakes_;
   Channel channel_;
   Ownership owners_;

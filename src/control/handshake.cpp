@@ -25,11 +25,13 @@ constexpr uint32_t kNoEnd = 0;  // life of the trust: the configuration names no
 }  // namespace
 
 Handshakes::Handshakes(Setting setting, const Clock& clock, TrustTable& trust,
-                       SessionTable& sessions, fabric::Arena& arena, fabric::Mailboxes& mailboxes)
+                       SessionTable& sessions, PreparedKeys& prepared, fabric::Arena& arena,
+                       fabric::Mailboxes& mailboxes)
     : s_(std::move(setting)),
       clock_(clock),
       trust_(trust),
       sessions_(sessions),
+      prepared_(prepared),
       arena_(arena),
       mailboxes_(mailboxes),
       cookies_(clock),
@@ -267,7 +269,9 @@ O Handshakes::admit(Greeting& g) {
   if (g.state == Greeting::State::kNoiseFailed) return O::kNoiseFailed;
   if (g.state == Greeting::State::kMalformed) return O::kMalformed;
   O why = O::kWelcomed;
-  if (active_agent(g, why) == nullptr) return why;
+  const AgentEntry* agent = active_agent(g, why);
+  if (agent == nullptr) return why;
+  g.prepared = prepared_.of(agent->index, g.payload.identity);
   g.state = Greeting::State::kAnswering;
   return why;
 }

@@ -11,6 +11,7 @@
 #include "control/cookie_jar.h"
 #include "control/handshake_batch.h"
 #include "control/handshake_outcome.h"
+#include "control/prepared_keys.h"
 #include "control/session_table.h"
 #include "control/trust_table.h"
 #include "fabric/mailbox.h"
@@ -28,7 +29,7 @@ class Handshakes {
     std::vector<uint16_t> port_mtu;  // by port index
   };
   Handshakes(Setting setting, const Clock& clock, TrustTable& trust, SessionTable& sessions,
-             fabric::Arena& arena, fabric::Mailboxes& mailboxes);
+             PreparedKeys& prepared, fabric::Arena& arena, fabric::Mailboxes& mailboxes);
 
   // Takes what the rings hold, within a budget of work. True if it did something.
   bool poll();
@@ -59,6 +60,7 @@ class Handshakes {
   const Clock& clock_;
   TrustTable& trust_;
   SessionTable& sessions_;
+  PreparedKeys& prepared_;
   fabric::Arena& arena_;
   fabric::Mailboxes& mailboxes_;
   CookieJar cookies_;

@@ -46,6 +46,7 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
   h.window_size = sizeof(ReplayWindow);
   h.counters_size = sizeof(WorkerCounters);
   h.share_size = sizeof(TenantShare);
+  h.prepared_size = sizeof(crypto::PreparedKey);
   uint64_t at = kHeaderSize;
   const auto place = [&at](uint64_t bytes) {
     const uint64_t here = at;
@@ -60,6 +61,7 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
   h.lanes_at = place(uint64_t{sizes.sessions} * sizes.workers * sizeof(uint64_t));
   h.counters_at = place(uint64_t{sizes.workers} * sizeof(WorkerCounters));
   h.shares_at = place(uint64_t{sizes.workers} * sizes.tenants * sizeof(TenantShare));
+  h.prepared_at = place(uint64_t{sizes.prepared_keys} * sizeof(crypto::PreparedKey));
   h.total = round_up(at, kHugePage);
   std::strncpy(h.ipsec_mb_version, crypto::Aead::library_version(), sizeof h.ipsec_mb_version - 1);
   std::strncpy(h.ipsec_mb_path, crypto::aead().path(), sizeof h.ipsec_mb_path - 1);
@@ -106,6 +108,7 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
   arena->lanes_ = construct<uint64_t>(base, h.lanes_at, size_t{sizes.sessions} * sizes.workers);
   arena->counters_ = construct<WorkerCounters>(base, h.counters_at, sizes.workers);
   arena->shares_ = construct<TenantShare>(base, h.shares_at, size_t{sizes.workers} * sizes.tenants);
+  arena->prepared_ = construct<crypto::PreparedKey>(base, h.prepared_at, sizes.prepared_keys);
   return arena;
 }
 

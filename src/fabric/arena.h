@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "crypto/prepared_key.h"
 #include "fabric/records.h"
 
 namespace sluice::fabric {
@@ -17,9 +18,10 @@ struct ArenaSizes {
   uint32_t agents = 0;
   uint32_t edges = 0;
   uint32_t sessions = 0;
-  uint32_t lanes_in = 1;  // receive windows per session
-  uint32_t workers = 1;   // send lanes: each worker's own array of counters
-  uint32_t tenants = 1;   // tenants with a limit
+  uint32_t lanes_in = 1;       // receive windows per session
+  uint32_t workers = 1;        // send lanes: each worker's own array of counters
+  uint32_t tenants = 1;        // tenants with a limit
+  uint32_t prepared_keys = 0;  // identities made ready for verification
 };
 
 // The first 512 bytes. Everything needed to decide whether this program may adopt the segment.
@@ -29,16 +31,17 @@ struct ArenaHeader {
   uint32_t header_size;
   ArenaSizes sizes;
   uint32_t session_size, agent_size, edge_size, window_size, counters_size, share_size;
+  uint32_t prepared_size, reserved;
   uint64_t total;
   uint64_t relay_at, agents_at, edges_at, sessions_at, windows_at, lanes_at, counters_at;
-  uint64_t shares_at;
+  uint64_t shares_at, prepared_at;
   char ipsec_mb_version[32];
   char ipsec_mb_path[16];  // key schedules differ between the library's paths
 };
 static_assert(sizeof(ArenaHeader) <= 512);
 
 inline constexpr uint64_t kArenaMagic = 0x314e4552'43554c53;  // "SLUCREN1"
-inline constexpr uint32_t kArenaLayout = 3;
+inline constexpr uint32_t kArenaLayout = 4;
 
 enum class PageKind : uint8_t { kHuge, kSmall };
 
@@ -75,6 +78,10 @@ class Arena {
   TenantShare& tenant_share(uint32_t worker, uint32_t slot) const {
     return shares_[size_t{worker} * header_->sizes.tenants + slot];
   }
+  // Filled by control; a worker reads the one that an agent's record names.
+  std::span<crypto::PreparedKey> prepared_keys() const {
+    return {prepared_, sizes().prepared_keys};
+  }
 
  private:
   Arena() = default;
@@ -92,6 +99,7 @@ class Arena {
   uint64_t* lanes_ = nullptr;
   WorkerCounters* counters_ = nullptr;
   TenantShare* shares_ = nullptr;
+  crypto::PreparedKey* prepared_ = nullptr;
 };
 
 }  // namespace sluice::fabric

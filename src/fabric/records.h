@@ -147,7 +147,8 @@ struct alignas(64) Agent {
   uint64_t address = 0;
   // Its tenant's share on each worker; kNone: not limited.
   std::atomic<uint32_t> tenant_slot{kNone};
-  uint32_t reserved00 = 0;
+  // Its identity's prepared key (Arena::prepared_keys); kNone: none.
+  std::atomic<uint32_t> prepared{kNone};
   uint8_t reserved0[32] = {};
   // Line 1. Owner: packets and bytes that the agent sent, and through which worker they arrive.
   Counter packets;
