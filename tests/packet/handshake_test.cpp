@@ -85,6 +85,90 @@ TEST_F(Handshake, TheSameHelloGetsTheSameWelcomeUntilItIsConfirmed) {
   EXPECT_NE(third, first);
 }
 
+// The same bytes twice before control looks: one session, and its WELCOME twice.
+TEST_F(Handshake, TheSameHelloTwiceInOneBatch) {
+  const Buf frame = r.hello_frame(alpha);
+  const uint64_t operations = sluice::crypto::x25519_operations();
+  r.inject(0, frame);
+  r.inject(0, frame);
+  r.poll_workers();
+  ASSERT_TRUE(r.poll_until([&] { return total() == 2; }));
+  r.poll(2);
+  EXPECT_EQ(count(HandshakeOutcome::kWelcomed), 1u);
+  EXPECT_EQ(count(HandshakeOutcome::kRepeated), 1u);
+  EXPECT_EQ(sluice::crypto::x25519_operations() - operations, 5u);
+  const auto out = r.drain(0);
+  ASSERT_EQ(out.size(), 2u);
+  EXPECT_EQ(oracle::parse_udp_frame(out[0])->payload, oracle::parse_udp_frame(out[1])->payload);
+  EXPECT_EQ(r.control->sessions().entries().size(), 1u);
+}
+
+// Good and bad side by side: each has its own outcome, and only who is welcome is heard.
+TEST_F(Handshake, EveryOutcomeInOneBatch) {
+  oracle::Peer stranger(77);
+  const uint64_t now = r.clock.unix_ms();
+  const uint64_t operations = sluice::crypto::x25519_operations();
+  r.inject(0, oracle::udp_frame(alpha.flow, stranger.hello(r.relay_key, {.time_ms = now})));
+  r.inject(0, r.hello_frame(alpha, {.bad_signature = true}));
+  r.inject(0, r.hello_frame(alpha, {.corrupt_noise = true}));
+  r.inject(0, r.hello_frame(alpha));
+  r.inject(1, r.hello_frame(beta, {.time_ms = now + 120'000}));
+  r.inject(0, r.hello_frame(alpha, {.nonzero_padding = true}));
+  r.poll_workers();
+  ASSERT_TRUE(r.poll_until([&] { return total() == 6; }));
+  r.poll(2);
+  EXPECT_EQ(count(HandshakeOutcome::kUnknownIdentity), 1u);
+  EXPECT_EQ(count(HandshakeOutcome::kBadSignature), 1u);
+  EXPECT_EQ(count(HandshakeOutcome::kNoiseFailed), 1u);
+  EXPECT_EQ(count(HandshakeOutcome::kWelcomed), 1u);
+  EXPECT_EQ(count(HandshakeOutcome::kBadTime), 1u);
+  EXPECT_EQ(count(HandshakeOutcome::kMalformed), 1u);
+  // Two for every HELLO, three more for the two that are answered, none after a bad signature.
+  EXPECT_EQ(sluice::crypto::x25519_operations() - operations, 6u * 2 + 2u * 3);
+  EXPECT_EQ(r.drain(0).size(), 1u);
+  EXPECT_EQ(r.drain(1).size(), 1u);
+  EXPECT_EQ(r.control->sessions().entries().size(), 1u);
+}
+
+// Two fresh HELLOs of one agent in a batch: the second one's time decides, as if it had come later.
+TEST_F(Handshake, TwoHellosOfOneAgentInOneBatch) {
+  const uint64_t now = r.clock.unix_ms();
+  r.inject(0, r.hello_frame(alpha, {.time_ms = now + 10}));
+  r.inject(0, r.hello_frame(alpha, {.time_ms = now + 5}));
+  r.inject(0, r.hello_frame(alpha, {.time_ms = now + 20}));
+  r.poll_workers();
+  ASSERT_TRUE(r.poll_until([&] { return total() == 3; }));
+  EXPECT_EQ(count(HandshakeOutcome::kWelcomed), 2u);
+  EXPECT_EQ(count(HandshakeOutcome::kBadTime), 1u);
+  EXPECT_EQ(r.control->sessions().entries().size(), 1u) << "the unconfirmed one gave way";
+}
+
+TEST_F(Handshake, IdentitiesThatComeBackArePrepared) {
+  ASSERT_TRUE(r.connect(alpha));
+  r.clock.advance_ms(50);
+  r.poll(3);
+  const auto counts = r.control->prepared_keys().counts();
+  if (sluice::crypto::batch_engine() == nullptr) {
+    EXPECT_EQ(counts.room, 0u);
+    return;
+  }
+  EXPECT_EQ(counts.prepared, 1u);
+  r.clock.advance_ms(1000);
+  ASSERT_TRUE(r.connect(alpha));
+  EXPECT_EQ(r.control->prepared_keys().counts().prepared, 1u);
+  EXPECT_TRUE(ask(alpha, r.hello_frame(alpha, {.bad_signature = true})).empty());
+  EXPECT_EQ(count(HandshakeOutcome::kBadSignature), 1u) << "with a prepared key, too";
+}
+
+TEST(CryptoPath, IsWhatTheEnvironmentSays) {
+  const char* wanted = std::getenv("SLUICE_CRYPTO");
+  if (wanted == nullptr) {
+    EXPECT_EQ(sluice::crypto::batch_engine(), sluice::crypto::ifma_engine_here());
+  } else {
+    EXPECT_EQ(std::string(wanted), sluice::crypto::name_of(sluice::crypto::batch_engine()));
+  }
+}
+
 TEST_F(Handshake, BadTimeGetsTheRelaysTimeAndNoSession) {
   for (const uint64_t time : {r.clock.unix_ms() + 61'000, uint64_t{0}}) {
     oracle::HelloOptions o;
