@@ -95,7 +95,8 @@ bool PreparedKeys::poll() {
       unused.push_back(slot);
       continue;
     }
-    slots_[slot] = {.agent = agent, .used = true};
+    // On probation: whoever comes back first stays, a crowd that comes once passes through.
+    slots_[slot] = {.agent = agent};
     arena_.agents()[agent].prepared.store(slot, std::memory_order_release);
     ++prepared_;
   }
