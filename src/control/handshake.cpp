@@ -22,6 +22,13 @@ constexpr uint64_t kLoadMs = 2000;
 constexpr uint64_t kMaxAheadMs = 60'000;
 constexpr uint32_t kNoEnd = 0;  // life of the trust: the configuration names none
 
+// Whose turn a HELLO takes: an IPv4 address, or the /64 that one IPv6 host may roam in.
+wire::IpBytes source_of(const wire::PathHeader& path) {
+  wire::IpBytes ip = path.remote_ip();
+  if (path.v6()) std::fill(ip.begin() + 8, ip.end(), uint8_t{0});
+  return ip;
+}
+
 }  // namespace
 
 Handshakes::Handshakes(Setting setting, const Clock& clock, TrustTable& trust,
@@ -35,6 +42,7 @@ Handshakes::Handshakes(Setting setting, const Clock& clock, TrustTable& trust,
       arena_(arena),
       mailboxes_(mailboxes),
       cookies_(clock),
+      with_cookie_(kMaxWithCookie),
       batch_(s_.tunnel_key),
       tokens_(s_.config.under_load_per_s),
       tokens_at_(clock.ticks()) {}
@@ -49,9 +57,10 @@ bool Handshakes::poll() {
   }
   take_hellos();
   decide_held();
-  while (queued_.size() < most && !with_cookie_.empty()) {
-    queued_.push_back(std::move(with_cookie_.front()));
-    with_cookie_.pop_front();
+  while (queued_.size() < most) {
+    auto parcel = with_cookie_.pop();
+    if (!parcel) break;
+    queued_.push_back(std::move(*parcel));
   }
   serve_queued();
   return counts_ != before;
@@ -77,10 +86,9 @@ void Handshakes::take_hellos() {
       // An old cookie of an honest agent: it gets a new one.
       count(O::kBadCookie);
       (void)send_retry(std::move(parcel));
-    } else if (with_cookie_.size() < kMaxWithCookie) {
-      with_cookie_.push_back(std::move(parcel));
     } else {
-      count(O::kQueueFull);
+      const auto source = source_of(parcel.meta().path);
+      if (with_cookie_.push(source, std::move(parcel))) count(O::kQueueFull);
     }
   }
 }

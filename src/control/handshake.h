@@ -9,6 +9,7 @@
 
 #include "control/config.h"
 #include "control/cookie_jar.h"
+#include "control/fair_queue.h"
 #include "control/handshake_batch.h"
 #include "control/handshake_outcome.h"
 #include "control/prepared_keys.h"
@@ -73,7 +74,7 @@ class Handshakes {
     uint64_t since;
   };
   std::deque<Held> held_;
-  std::deque<fabric::Parcel> with_cookie_;
+  FairQueue<fabric::Parcel> with_cookie_;
   // What the next batch takes; rekeys come first.
   std::vector<fabric::Parcel> queued_;
   HandshakeBatch batch_;
