@@ -23,7 +23,7 @@ constexpr uint64_t kMaxAheadMs = 60'000;
 constexpr uint32_t kNoEnd = 0;  // life of the trust: the configuration names none
 
 // Whose turn a HELLO takes: an IPv4 address, or the /64 that one IPv6 host may roam in.
-wire::IpBytes source_of(const wire::PathHeader& path) {
+wire::IpBytes turn_of(const wire::PathHeader& path) {
   wire::IpBytes ip = path.remote_ip();
   if (path.v6()) std::fill(ip.begin() + 8, ip.end(), uint8_t{0});
   return ip;
@@ -87,7 +87,7 @@ void Handshakes::take_hellos() {
       count(O::kBadCookie);
       (void)send_retry(std::move(parcel));
     } else {
-      const auto source = source_of(parcel.meta().path);
+      const auto source = turn_of(parcel.meta().path);
       if (with_cookie_.push(source, std::move(parcel))) count(O::kQueueFull);
     }
   }
