@@ -94,8 +94,8 @@ SLUICE_INLINE Raw<L> plus(const Raw<L>& a, const Limbs& b) {
 }
 
 template <class L>
-SLUICE_INLINE typename L::V times19(typename L::V x) {
-  return L::mul64(x, L::all(19));
+SLUICE_INLINE typename L::V times(uint64_t k, typename L::V x) {
+  return L::mul64(x, L::all(k));
 }
 template <class L>
 SLUICE_INLINE typename L::V dbl(typename L::V x) {
@@ -140,9 +140,12 @@ template <int k, class From, class L>
 SLUICE_INLINE typename L::V column(const Fe<L>& a, const Fe<L>& b) {
   constexpr uint64_t kStart = From::kStart.v[k];
   static_assert(kStart % 38 == 0);
-  auto upper = dbl<L>(high<k + 4>(L::all(k == 0 ? kStart / 38 : 0), a, b));
-  if constexpr (k < 4) upper = low<k + 5>(upper, a, b);
-  auto acc = times19<L>(upper);
+  auto acc = high<k + 4>(L::all(k == 0 ? kStart / 38 : 0), a, b);
+  if constexpr (k < 4) {
+    acc = times<L>(19, low<k + 5>(dbl<L>(acc), a, b));
+  } else {
+    acc = times<L>(38, acc);  // nothing is added after the doubling
+  }
   if constexpr (k > 0) acc = L::add(acc, dbl<L>(high<k - 1>(L::all(kStart / 2), a, b)));
   return low<k>(acc, a, b);
 }
@@ -173,19 +176,30 @@ SLUICE_INLINE typename L::V high_pairs(typename L::V acc, const Fe<L>& a) {
     return acc;
   }
 }
+// Half of column k, but for the square of a limb that is in it where k is even.
 template <int k, class L>
-SLUICE_INLINE typename L::V square_column(const Fe<L>& a, uint64_t start) {
-  auto acc = L::all(start / (k == 0 ? 1 : k == 1 ? 2 : 4));
+SLUICE_INLINE typename L::V half_column(const Fe<L>& a, uint64_t start) {
+  auto acc = L::all(start);
   if constexpr (k > 1) acc = dbl<L>(high_pairs<k - 1>(acc, a));
   if constexpr (k % 2 == 1) acc = L::madd_hi(acc, a.v[k / 2], a.v[k / 2]);
-  acc = low_pairs<k>(acc, a);
-  if constexpr (k > 0) acc = dbl<L>(acc);
+  return low_pairs<k>(acc, a);
+}
+template <int k, class L>
+SLUICE_INLINE typename L::V square_column(const Fe<L>& a, uint64_t start) {
+  auto acc = L::all(start);
+  if constexpr (k > 0) acc = dbl<L>(half_column<k>(a, start / (k == 1 ? 2 : 4)));
   if constexpr (k % 2 == 0) acc = L::madd_lo(acc, a.v[k / 2], a.v[k / 2]);
   return acc;
 }
 template <int k, class From, class L>
 SLUICE_INLINE typename L::V folded_square_column(const Fe<L>& a) {
-  return L::add(square_column<k>(a, From::kStart.v[k]), times19<L>(square_column<k + 5>(a, 0)));
+  typename L::V upper;
+  if constexpr (k % 2 == 0) {
+    upper = times<L>(38, half_column<k + 5>(a, 0));
+  } else {
+    upper = times<L>(19, square_column<k + 5>(a, 0));
+  }
+  return L::add(square_column<k>(a, From::kStart.v[k]), upper);
 }
 template <class From = FromZero, class L>
 SLUICE_INLINE Raw<L> square(const Fe<L>& a) {
