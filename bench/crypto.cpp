@@ -291,6 +291,11 @@ class Bench {
     compare(
         "handshakes", [&] { return mill.answer_together(); }, "handshakes_one_at_a_time",
         [&] { return mill.answer_one_by_one(); });
+    if (mill.prepare()) {
+      compare(
+          "handshakes_prepared", [&] { return mill.answer_together(); }, "",
+          [&] { return mill.answer_one_by_one(); });
+    }
     require(mill.failures() == 0, "a handshake failed");
   }
 

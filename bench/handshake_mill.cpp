@@ -9,6 +9,8 @@ namespace sluice::bench {
 struct HandshakeMill::Agent {
   Buffer packet;
   wire::HelloView hello;
+  crypto::PublicKey identity;
+  std::unique_ptr<crypto::PreparedKey> prepared;
 };
 
 HandshakeMill::HandshakeMill(size_t count)
@@ -18,6 +20,7 @@ HandshakeMill::HandshakeMill(size_t count)
   for (size_t i = 0; i < count; ++i) {
     auto agent = std::make_unique<Agent>();
     const auto identity = crypto::Identity::generate();
+    agent->identity = identity.public_key();
     const auto tunnel = crypto::X25519KeyPair::generate();
     const size_t payload_size = wire::hello_payload_size(0);
     const size_t noise_size = wire::kHelloTokens + payload_size + wire::kTagSize;
@@ -42,6 +45,17 @@ HandshakeMill::HandshakeMill(size_t count)
 
 HandshakeMill::~HandshakeMill() = default;
 
+bool HandshakeMill::prepare() {
+  crypto::Ed25519BatchVerifier maker;
+  for (auto& agent : agents_) {
+    auto key = std::make_unique<crypto::PreparedKey>();
+    crypto::PreparedKey* const out = key.get();
+    if (maker.prepare({&agent->identity, 1}, {&out, 1}) != 1) return false;
+    agent->prepared = std::move(key);
+  }
+  return true;
+}
+
 size_t HandshakeMill::answer(control::HandshakeBatch& batch, size_t at_once) {
   using State = control::Greeting::State;
   const ByteArray<sizeof(wire::WelcomePayload)> payload{};
@@ -55,7 +69,9 @@ size_t HandshakeMill::answer(control::HandshakeBatch& batch, size_t at_once) {
     }
     batch.open({asked.data(), n});
     for (size_t i = 0; i < n; ++i) {
-      if (greetings[i].state == State::kOpened) greetings[i].state = State::kAnswering;
+      if (greetings[i].state != State::kOpened) continue;
+      greetings[i].state = State::kAnswering;
+      if (at_once > 1) greetings[i].prepared = agents_[from + i]->prepared.get();
     }
     batch.answer({asked.data(), n});
     for (size_t i = 0; i < n; ++i) {

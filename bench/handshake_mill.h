@@ -15,6 +15,9 @@ class HandshakeMill {
   explicit HandshakeMill(size_t count);
   ~HandshakeMill();
 
+  // From now on answer_together has the identities' prepared keys. False where nothing is prepared.
+  bool prepare();
+
   // Both answer every HELLO, up to the WELCOME's payload and the session's keys; how many.
   size_t answer_together();
   size_t answer_one_by_one();
