@@ -145,6 +145,8 @@ TEST_P(Batch, AgreesWithLibsodium) {
   EXPECT_GT(refused(cases::Kind::kKeyMixedOrder), accepted(cases::Kind::kKeyMixedOrder));
   EXPECT_GT(accepted(cases::Kind::kBothMixedOrder), 0u);
   EXPECT_EQ(accepted(cases::Kind::kScalarPlusOrder), 0u);
+  EXPECT_EQ(accepted(cases::Kind::kOffCurveAsBase), 0u);
+  EXPECT_GT(refused(cases::Kind::kOffCurveAsBase), 0u);
   EXPECT_EQ(accepted(cases::Kind::kRSmallOrder), 0u);
   EXPECT_EQ(accepted(cases::Kind::kKeySmallOrder), 0u);
   std::printf("%s: %zu cases, %zu with a prepared key\n", std::string(name_of(GetParam())).c_str(),

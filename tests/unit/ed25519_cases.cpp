@@ -187,6 +187,17 @@ Case Maker::make(Kind kind) {
     case Kind::kRandomKey:
       set_key(random_bytes());
       break;
+    case Kind::kOffCurveAsBase: {
+      // The back end works on the base point where a key is no point.
+      Signer nobody{{1}, {}};
+      do {
+        nobody.key = random_bytes();
+      } while (crypto_core_ed25519_add(r_point.data(), nobody.key.data(), nobody.key.data()) == 0);
+      crypto_scalarmult_ed25519_base_noclamp(r_point.data(), r.data());
+      set_key(nobody.key);
+      c.signature = sign(nobody, c.message, r_point, r);
+      break;
+    }
     case Kind::kRandomAll:
       set_key(random_bytes());
       set_r(random_bytes());

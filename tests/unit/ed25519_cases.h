@@ -28,6 +28,7 @@ enum class Kind : unsigned {
   kRBeyondP,
   kUniform,  // all bytes of a part the same
   kRandomKey,
+  kOffCurveAsBase,  // right if the key, which is no point, were the base point
   kRandomAll,
   kCount
 };
