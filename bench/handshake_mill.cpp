@@ -60,28 +60,28 @@ size_t HandshakeMill::answer(control::HandshakeBatch& batch, size_t at_once) {
   using State = control::Greeting::State;
   const ByteArray<sizeof(wire::WelcomePayload)> payload{};
   for (size_t from = 0; from < agents_.size(); from += at_once) {
-    std::array<control::Greeting, control::HandshakeBatch::kMax> greetings;
+    std::array<std::optional<control::Greeting>, control::HandshakeBatch::kMax> greetings;
     std::array<control::Greeting*, control::HandshakeBatch::kMax> asked{};
     const size_t n = std::min(at_once, agents_.size() - from);
     for (size_t i = 0; i < n; ++i) {
-      greetings[i].hello = agents_[from + i]->hello;
-      asked[i] = &greetings[i];
+      asked[i] = &greetings[i].emplace();
+      asked[i]->hello = agents_[from + i]->hello;
     }
     batch.open({asked.data(), n});
     for (size_t i = 0; i < n; ++i) {
-      if (greetings[i].state != State::kOpened) continue;
-      greetings[i].state = State::kAnswering;
-      if (at_once > 1) greetings[i].prepared = agents_[from + i]->prepared.get();
+      if (greetings[i]->state != State::kOpened) continue;
+      greetings[i]->state = State::kAnswering;
+      if (at_once > 1) greetings[i]->prepared = agents_[from + i]->prepared.get();
     }
     batch.answer({asked.data(), n});
     for (size_t i = 0; i < n; ++i) {
-      if (greetings[i].state != State::kAnswered) {
+      if (greetings[i]->state != State::kAnswered) {
         ++failures_;
         continue;
       }
       ByteArray<payload.size() + wire::kTagSize> sealed;
-      greetings[i].noise->write_payload(payload, sealed);
-      const crypto::NoiseKeys keys = greetings[i].noise->split();
+      greetings[i]->noise->write_payload(payload, sealed);
+      const crypto::NoiseKeys keys = greetings[i]->noise->split();
       failures_ += all_zero(keys.initiator_to_responder.view());
     }
   }

@@ -37,7 +37,7 @@ class FairQueue {
       buckets_[longest].pop_back();
       --size_;
     }
-    if (buckets_[b].empty()) turns_.push_back(b);
+    if (!std::exchange(has_turn_[b], true)) turns_.push_back(b);
     buckets_[b].push_back(std::move(item));
     ++size_;
     return gone;
@@ -48,10 +48,11 @@ class FairQueue {
       const size_t b = turns_.front();
       turns_.pop_front();
       auto& bucket = buckets_[b];
+      has_turn_[b] = bucket.size() > 1;
       if (bucket.empty()) continue;
       std::optional<T> item = std::move(bucket.front());
       bucket.pop_front();
-      if (!bucket.empty()) turns_.push_back(b);
+      if (has_turn_[b]) turns_.push_back(b);
       --size_;
       return item;
     }
@@ -63,7 +64,8 @@ class FairQueue {
   size_t size_ = 0;
   ByteArray<16> key_;
   std::array<std::deque<T>, kBuckets> buckets_;
-  std::deque<size_t> turns_;  // buckets with something in them, each once
+  std::deque<size_t> turns_;  // each bucket at most once; one that lost all it had may be there
+  std::array<bool, kBuckets> has_turn_{};
 };
 
 }  // namespace sluice::control

@@ -50,14 +50,15 @@ Handshakes::Handshakes(Setting setting, const Clock& clock, TrustTable& trust,
 bool Handshakes::poll() {
   const OutcomeCounts before = counts_;
   const size_t most = crypto::batch_engine() != nullptr ? kBatchOfLanes : kBatchOfSodium;
-  for (unsigned i = 0; i < kRekeysPerPoll && queued_.size() < most; ++i) {
+  for (unsigned i = 0; i < kRekeysPerPoll && queued_.size() < most / 2; ++i) {
     fabric::Parcel parcel = mailboxes_.take_rekey();
     if (!parcel) break;
     queued_.push_back(std::move(parcel));
   }
   take_hellos();
   decide_held();
-  while (queued_.size() < most) {
+  // At least half of a round is theirs, whatever else waits.
+  for (size_t taken = 0; taken < most / 2 || queued_.size() < most; ++taken) {
     auto parcel = with_cookie_.pop();
     if (!parcel) break;
     queued_.push_back(std::move(*parcel));
@@ -208,19 +209,16 @@ std::optional<O> Handshakes::repeat(const HelloDigest& digest, fabric::Parcel& p
 }
 
 void Handshakes::serve_queued() {
-  // A HELLO that came twice is served once the first has been answered.
-  for (std::vector<fabric::Parcel> again; !queued_.empty(); queued_.swap(again), again.clear()) {
-    for (size_t from = 0; from < queued_.size(); from += HandshakeBatch::kMax) {
-      const size_t n = std::min(queued_.size() - from, HandshakeBatch::kMax);
-      serve_batch({&queued_[from], n}, again);
-    }
-    queued_.clear();
+  for (size_t from = 0; from < queued_.size(); from += HandshakeBatch::kMax) {
+    const size_t n = std::min(queued_.size() - from, HandshakeBatch::kMax);
+    serve_batch({&queued_[from], n});
   }
+  queued_.clear();
 }
 
-void Handshakes::serve_batch(std::span<fabric::Parcel> parcels,
-                             std::vector<fabric::Parcel>& again) {
-  std::array<Greeting, HandshakeBatch::kMax> greetings;
+void Handshakes::serve_batch(std::span<fabric::Parcel> parcels) {
+  // A HELLO that came twice, and which one is the first: it shares its outcome, at no work.
+  std::vector<std::pair<fabric::Parcel*, size_t>> copies;
   std::array<Greeting*, HandshakeBatch::kMax> asked{};
   std::array<HelloDigest, HandshakeBatch::kMax> digests;
   std::array<fabric::Parcel*, HandshakeBatch::kMax> of{};
@@ -237,24 +235,34 @@ void Handshakes::serve_batch(std::span<fabric::Parcel> parcels,
       continue;
     }
     const auto end = digests.begin() + static_cast<ptrdiff_t>(n);
-    if (std::find(digests.begin(), end, digest) != end) {
-      again.push_back(std::move(parcel));
+    if (const auto first = std::find(digests.begin(), end, digest); first != end) {
+      copies.emplace_back(&parcel, static_cast<size_t>(first - digests.begin()));
       continue;
     }
-    greetings[n].hello = *hello;
     digests[n] = digest;
     of[n] = &parcel;
-    asked[n] = &greetings[n];
+    asked[n] = &greetings_[n].emplace();
+    asked[n]->hello = *hello;
     ++n;
   }
   batch_.open({asked.data(), n});
   std::array<O, HandshakeBatch::kMax> outcome{};
-  for (size_t i = 0; i < n; ++i) outcome[i] = admit(greetings[i]);
+  for (size_t i = 0; i < n; ++i) outcome[i] = admit(*asked[i]);
   batch_.answer({asked.data(), n});
   for (size_t i = 0; i < n; ++i) {
-    if (outcome[i] == O::kWelcomed) outcome[i] = conclude(greetings[i], digests[i], *of[i]);
+    if (outcome[i] == O::kWelcomed) outcome[i] = conclude(*asked[i], digests[i], *of[i]);
     count(outcome[i]);
+    greetings_[i].reset();
   }
+  for (const auto& [parcel, first] : copies) {
+    count(repeat(digests[first], *parcel).value_or(outcome[first]));
+  }
+}
+
+// Above the identity's last time, and not too far ahead (wire.md §4).
+bool Handshakes::timely(const Greeting& g, const AgentEntry& agent) const {
+  return g.payload.time_ms > agent.last_hello_ms &&
+         g.payload.time_ms <= clock_.unix_ms() + kMaxAheadMs;
 }
 
 AgentEntry* Handshakes::active_agent(const Greeting& g, O& why) const {
@@ -279,7 +287,10 @@ O Handshakes::admit(Greeting& g) {
   O why = O::kWelcomed;
   const AgentEntry* agent = active_agent(g, why);
   if (agent == nullptr) return why;
-  g.prepared = prepared_.of(agent->index, g.payload.identity);
+  // What needs no signature to be refused; the one who asks hears nothing of it.
+  if (timely(g, *agent) && !sessions_.next_free()) return O::kNoSlot;
+  // Only looked at: who claims an identity has not shown it yet.
+  g.prepared = prepared_.find(agent->index);
   g.state = Greeting::State::kAnswering;
   return why;
 }
@@ -298,8 +309,8 @@ O Handshakes::conclude(Greeting& g, const HelloDigest& digest, fabric::Parcel& p
   const bool is_rekey = running != sessions_.entries().end() &&
                         running->second.agent == agent->index && running->second.confirmed;
   const uint16_t mtu = s_.port_mtu.at(meta.path.port);
-  const uint64_t now_ms = clock_.unix_ms();
-  if (g.payload.time_ms <= agent->last_hello_ms || g.payload.time_ms > now_ms + kMaxAheadMs) {
+  prepared_.met(agent->index, g.payload.identity);
+  if (!timely(g, *agent)) {
     const O o = send_welcome(parcel, 0, build_welcome(g, *agent, 0, mtu));
     return o == O::kWelcomed ? O::kBadTime : o;
   }

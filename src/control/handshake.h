@@ -3,7 +3,9 @@
 // thread.
 #pragma once
 
+#include <array>
 #include <deque>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -46,10 +48,11 @@ class Handshakes {
   void refill();
   void extend_load();
   void serve_queued();
-  void serve_batch(std::span<fabric::Parcel> parcels, std::vector<fabric::Parcel>& again);
+  void serve_batch(std::span<fabric::Parcel> parcels);
   HandshakeOutcome admit(Greeting& greeting);
   HandshakeOutcome conclude(Greeting& greeting, const HelloDigest& digest, fabric::Parcel& parcel);
   std::optional<HandshakeOutcome> repeat(const HelloDigest& digest, fabric::Parcel& parcel);
+  bool timely(const Greeting& greeting, const AgentEntry& agent) const;
   AgentEntry* active_agent(const Greeting& greeting, HandshakeOutcome& why) const;
   HandshakeOutcome send_retry(fabric::Parcel parcel);
   HandshakeOutcome send_welcome(fabric::Parcel& parcel, uint32_t slot, Buffer welcome);
@@ -77,6 +80,7 @@ class Handshakes {
   FairQueue<fabric::Parcel> with_cookie_;
   // What the next batch takes; rekeys come first.
   std::vector<fabric::Parcel> queued_;
+  std::array<std::optional<Greeting>, HandshakeBatch::kMax> greetings_;
   HandshakeBatch batch_;
   uint64_t loaded_until_ = 0;
   double tokens_ = 0;

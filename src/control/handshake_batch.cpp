@@ -20,19 +20,20 @@ HandshakeBatch::HandshakeBatch(const crypto::X25519KeyPair& tunnel_key,
 void HandshakeBatch::multiply(std::span<Greeting* const> greetings, std::span<NoiseStep> steps) {
   for (;;) {
     std::array<crypto::X25519Job, kMax> jobs;
-    std::array<crypto::Key256, kMax> shared;
     std::array<size_t, kMax> of;
     size_t n = 0;
     for (size_t i = 0; i < greetings.size(); ++i) {
       if (steps[i] != NoiseStep::kNeedsDh) continue;
       const crypto::DhRequest r = greetings[i]->noise->dh();
-      jobs[n] = {r.secret, r.peer, &shared[n]};
+      jobs[n] = {r.secret, r.peer, &shared_[n]};
       of[n++] = i;
     }
     if (n == 0) return;
     crypto::x25519_batch({jobs.data(), n}, engine_);
     for (size_t k = 0; k < n; ++k) {
-      steps[of[k]] = jobs[k].good ? greetings[of[k]]->noise->resume(shared[k]) : NoiseStep::kFailed;
+      steps[of[k]] =
+          jobs[k].good ? greetings[of[k]]->noise->resume(shared_[k]) : NoiseStep::kFailed;
+      shared_[k].clear();
     }
   }
 }
@@ -92,11 +93,10 @@ void HandshakeBatch::answer(std::span<Greeting* const> greetings) {
       asked[i]->state = State::kBadSignature;
     }
   }
-  std::array<crypto::X25519KeyPair, kMax> ephemeral;
-  crypto::x25519_generate({ephemeral.data(), answered}, engine_);
+  crypto::x25519_generate({ephemeral_.data(), answered}, engine_);
   std::array<NoiseStep, kMax> steps;
   for (size_t i = 0; i < answered; ++i) {
-    asked[i]->noise->set_ephemeral(std::move(ephemeral[i]));
+    asked[i]->noise->set_ephemeral(std::move(ephemeral_[i]));
     steps[i] = asked[i]->noise->start_write(asked[i]->tokens);
   }
   multiply({asked.data(), answered}, steps);

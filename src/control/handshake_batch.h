@@ -6,6 +6,7 @@
 // time.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <span>
 
@@ -61,6 +62,9 @@ class HandshakeBatch {
   const crypto::X25519KeyPair& tunnel_key_;
   const crypto::lanes::Engine* engine_;
   crypto::Ed25519BatchVerifier verifier_;
+  // Empty between calls: shared secrets are wiped, ephemeral keys move into their handshakes.
+  std::array<crypto::Key256, kMax> shared_;
+  std::array<crypto::X25519KeyPair, kMax> ephemeral_;
 };
 
 }  // namespace sluice::control

@@ -22,24 +22,26 @@ PreparedKeys::PreparedKeys(fabric::Arena& arena, fabric::Qsbr& qsbr, const Clock
   for (size_t i = slots_.size(); i > 0; --i) free_.push_back(static_cast<uint32_t>(i - 1));
 }
 
-const crypto::PreparedKey* PreparedKeys::of(uint32_t agent, const crypto::PublicKey& identity) {
-  if (!enabled_) return nullptr;
+const crypto::PreparedKey* PreparedKeys::find(uint32_t agent) const {
+  const uint32_t slot = arena_.agents()[agent].prepared.load(std::memory_order_relaxed);
+  return slot == fabric::kNone ? nullptr : &arena_.prepared_keys()[slot];
+}
+
+void PreparedKeys::met(uint32_t agent, const crypto::PublicKey& identity) {
+  if (!enabled_) return;
   const uint32_t slot = arena_.agents()[agent].prepared.load(std::memory_order_relaxed);
   if (slot != fabric::kNone) {
     slots_[slot].used = true;
-    return &arena_.prepared_keys()[slot];
-  }
-  if (!is_wanted_[agent] && wanted_.size() < kMaxWanted) {
+  } else if (!is_wanted_[agent] && wanted_.size() < kMaxWanted) {
     is_wanted_[agent] = true;
     wanted_.push_back({agent, identity});
   }
-  return nullptr;
 }
 
 void PreparedKeys::refill() {
   const uint64_t now = clock_.ticks();
-  tokens_ = std::min<double>(kAtOnce,
-                             tokens_ + double(now - tokens_at_) * kPerSecond / double(clock_.hz()));
+  tokens_ = std::min<double>(
+      1, tokens_ + double(now - tokens_at_) * kGroupsPerSecond / double(clock_.hz()));
   tokens_at_ = now;
 }
 
@@ -69,9 +71,8 @@ bool PreparedKeys::poll() {
   }
   if (wanted_.empty()) return false;
   refill();
-  // Whole groups while many wait: eight cost as much as one.
+  if (tokens_ < 1) return false;
   const size_t wish = std::min(wanted_.size(), kAtOnce);
-  if (tokens_ < double(wish)) return false;
   if (free_.size() < wish) make_room(wish - free_.size());
   const size_t n = std::min(wish, free_.size());
   if (n == 0) return false;
@@ -83,7 +84,7 @@ bool PreparedKeys::poll() {
     out[i] = &arena_.prepared_keys()[free_[free_.size() - 1 - i]];
   }
   const uint8_t made = maker_.prepare({keys, n}, {out, n});
-  tokens_ -= double(n);
+  tokens_ -= 1;
   std::vector<uint32_t> unused;
   for (size_t i = 0; i < n; ++i) {
     const uint32_t agent = wanted_.front().agent;

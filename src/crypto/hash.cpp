@@ -14,10 +14,14 @@ namespace {
 class Sha256 {
  public:
   Sha256() noexcept { SHA256_Init(&ctx_); }
+  // SHA256_Final wipes the block that it holds, and leaves the digest in the state.
+  ~Sha256() { wipe(&ctx_, sizeof ctx_); }
+  Sha256(const Sha256&) = delete;
+  Sha256& operator=(const Sha256&) = delete;
   void add(Bytes p) noexcept { SHA256_Update(&ctx_, p.data(), p.size()); }
   ByteArray<32> finish() noexcept {
     ByteArray<32> out;
-    SHA256_Final(out.data(), &ctx_);  // which wipes the state
+    SHA256_Final(out.data(), &ctx_);
     return out;
   }
 
@@ -63,7 +67,9 @@ ByteArray<32> HmacSha256::mac(std::initializer_list<Bytes> parts) const noexcept
   std::memcpy(static_cast<void*>(&inner), inner_, sizeof inner);
   std::memcpy(static_cast<void*>(&outer), outer_, sizeof outer);
   for (Bytes p : parts) inner.add(p);
-  outer.add(inner.finish());
+  auto digest = inner.finish();
+  outer.add(digest);
+  wipe(digest.data(), digest.size());
   return outer.finish();
 }
 

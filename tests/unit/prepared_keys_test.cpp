@@ -21,8 +21,11 @@ class PreparedCache : public testing::Test {
   void SetUp() override {
     if (crypto::ifma_engine_here() == nullptr) GTEST_SKIP() << "this CPU has no AVX-512 IFMA";
   }
+  // As a handshake does that succeeds.
   const crypto::PreparedKey* of(uint32_t agent) {
-    return keys_.of(agent, identities_[agent].public_key());
+    const auto* key = keys_.find(agent);
+    keys_.met(agent, identities_[agent].public_key());
+    return key;
   }
   // Polls with time in between until nothing waits.
   void settle() {
@@ -64,11 +67,29 @@ TEST_F(PreparedCache, FirstUseAsksAndTheNextOneFindsIt) {
 
 TEST_F(PreparedCache, PreparesAtABoundedRate) {
   for (uint32_t i = 0; i < kRoom; ++i) EXPECT_EQ(of(i), nullptr);
-  // No time passes but the processor's own, in which far fewer than another eight become due.
+  // No time passes but the processor's own, in which far less than another group becomes due.
   for (int i = 0; i < 3; ++i) keys_.poll();
   EXPECT_LE(keys_.counts().prepared, crypto::Ed25519BatchVerifier::kMaxPrepare);
   settle();
   EXPECT_EQ(keys_.counts().prepared, kRoom);
+}
+
+// One key costs as much as eight, and is charged so.
+TEST_F(PreparedCache, OneKeyIsChargedAsAGroup) {
+  EXPECT_EQ(of(0), nullptr);
+  keys_.poll();
+  EXPECT_EQ(keys_.counts().prepared, 1u);
+  EXPECT_EQ(of(1), nullptr);
+  keys_.poll();
+  EXPECT_EQ(keys_.counts().prepared, 1u) << "the next group is due after 2 ms";
+  settle();
+  EXPECT_EQ(keys_.counts().prepared, 2u);
+}
+
+// Looking for a key asks for nothing: who looks has shown nothing.
+TEST_F(PreparedCache, FindAsksForNothing) {
+  EXPECT_EQ(keys_.find(3), nullptr);
+  EXPECT_FALSE(keys_.backlog());
 }
 
 TEST_F(PreparedCache, ASlotIsFilledAgainOnlyAfterTheGracePeriod) {
@@ -111,7 +132,8 @@ TEST(PreparedCacheOff, WithoutLanesNothingIsPrepared) {
                                       fabric::PageKind::kSmall);
   fabric::Qsbr qsbr(1);
   PreparedKeys keys(*arena, qsbr, clock, nullptr);
-  EXPECT_EQ(keys.of(1, crypto::Identity::generate().public_key()), nullptr);
+  keys.met(1, crypto::Identity::generate().public_key());
+  EXPECT_EQ(keys.find(1), nullptr);
   EXPECT_FALSE(keys.backlog());
   EXPECT_EQ(keys.counts().room, 0u);
 }
