@@ -41,7 +41,9 @@ Maker::Maker(uint64_t seed) : random_(seed) {
     Signer& s = pool_[i];
     s.secret = random_scalar();
     crypto_scalarmult_ed25519_base_noclamp(s.key.data(), s.secret.data());
-    if (i >= kPool / 2) s.key = plus(s.key, torsion_point(true));
+    if (i < kPool / 2) continue;
+    s.torsion = 1 + static_cast<unsigned>(random_() % 7);
+    s.key = plus(s.key, torsion(s.torsion));
   }
 }
 
@@ -62,30 +64,39 @@ Buffer Maker::random_message() {
   return out;
 }
 
-ByteArray<32> Maker::torsion_point(bool not_identity) {
+ByteArray<32> Maker::torsion(unsigned n) {
   ByteArray<32> p{1};
-  for (auto n = random_() % (not_identity ? 7 : 8) + (not_identity ? 1 : 0); n > 0; --n)
-    p = plus(p, order8());
+  for (; n > 0; --n) p = plus(p, order8());
   return p;
+}
+
+ByteArray<32> Maker::torsion_point(bool not_identity) {
+  return torsion(static_cast<unsigned>(not_identity ? 1 + random_() % 7 : random_() % 8));
+}
+
+Maker::Scalar Maker::hash_of(const Case& c) {
+  crypto_hash_sha512_state state;
+  crypto_hash_sha512_init(&state);
+  crypto_hash_sha512_update(&state, c.signature.data(), 32);
+  crypto_hash_sha512_update(&state, c.key.data(), 32);
+  crypto_hash_sha512_update(&state, c.message.data(), c.message.size());
+  ByteArray<64> digest;
+  crypto_hash_sha512_final(&state, digest.data());
+  Scalar h;
+  crypto_core_ed25519_scalar_reduce(h.data(), digest.data());
+  return h;
 }
 
 Signature Maker::sign(const Signer& signer, Bytes message, const ByteArray<32>& r_point,
                       const Scalar& r) const {
-  crypto_hash_sha512_state state;
-  crypto_hash_sha512_init(&state);
-  crypto_hash_sha512_update(&state, r_point.data(), 32);
-  crypto_hash_sha512_update(&state, signer.key.data(), 32);
-  crypto_hash_sha512_update(&state, message.data(), message.size());
-  ByteArray<64> digest;
-  crypto_hash_sha512_final(&state, digest.data());
-  Scalar h, product, s;
-  crypto_core_ed25519_scalar_reduce(h.data(), digest.data());
+  Case c{Kind::kValid, -1, signer.key, to_buffer(message), {}};
+  std::memcpy(c.signature.data(), r_point.data(), 32);
+  const Scalar h = hash_of(c);
+  Scalar product, s;
   crypto_core_ed25519_scalar_mul(product.data(), h.data(), signer.secret.data());
   crypto_core_ed25519_scalar_add(s.data(), product.data(), r.data());
-  Signature out;
-  std::memcpy(out.data(), r_point.data(), 32);
-  std::memcpy(out.data() + 32, s.data(), 32);
-  return out;
+  std::memcpy(c.signature.data() + 32, s.data(), 32);
+  return c.signature;
 }
 
 Case Maker::make(Kind kind) {
@@ -156,8 +167,22 @@ Case Maker::make(Kind kind) {
     case Kind::kRSmallOrder: {
       ByteArray<32> p = torsion_point(false);
       if (random_() % 2 == 0) p[31] ^= 0x80;
-      // r = 0: S = h a satisfies the equation where the point is the identity.
+      // r = 0: S = h a satisfies the equation where the point is the identity. Under a key a B + t
+      // E it does for R = k E with h t + k = 0 modulo 8, E of order 8: messages are tried until
+      // that holds.
       c.signature = sign(signer, c.message, p, Scalar{});
+      if (random_() % 2 == 0) {
+        const Signer& mixed = pool_[kPool / 2 + random_() % (kPool / 2)];
+        c.pool = -1;
+        c.key = mixed.key;
+        const auto k = static_cast<unsigned>(random_() % 8);
+        p = torsion(k);
+        for (int tries = 0; tries < 64; ++tries) {
+          c.message = random_message();
+          c.signature = sign(mixed, c.message, p, Scalar{});
+          if ((hash_of(c)[0] % 8 * mixed.torsion + k) % 8 == 0) break;
+        }
+      }
       break;
     }
     case Kind::kKeyBeyondP:
@@ -189,7 +214,7 @@ Case Maker::make(Kind kind) {
       break;
     case Kind::kOffCurveAsBase: {
       // The back end works on the base point where a key is no point.
-      Signer nobody{{1}, {}};
+      Signer nobody{{1}, {}, 0};
       do {
         nobody.key = random_bytes();
       } while (crypto_core_ed25519_add(r_point.data(), nobody.key.data(), nobody.key.data()) == 0);

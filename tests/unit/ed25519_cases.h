@@ -57,10 +57,13 @@ class Maker {
   struct Signer {
     Scalar secret;
     PublicKey key;
+    unsigned torsion = 0;  // the key has so many times a point of order 8 beside a B
   };
   Scalar random_scalar();
   Buffer random_message();
   ByteArray<32> torsion_point(bool not_identity);
+  static ByteArray<32> torsion(unsigned n);
+  static Scalar hash_of(const Case& c);  // SHA-512(R || A || M) modulo the order
   // S for R = r B (+ what `r_point` has beside it), under `signer`.
   Signature sign(const Signer& signer, Bytes message, const ByteArray<32>& r_point,
                  const Scalar& r) const;
