@@ -54,6 +54,7 @@ class NoiseHandshake {
 
   // Readers: false is final; the object must be dropped.
   bool read_tokens(Bytes in);
+  bool read_payload(Bytes in, MutBytes out);  // out: in.size() - 16
 
   // The same tokens for whoever multiplies for many handshakes at once: they run until one needs a
   // Diffie-Hellman, which `dh` names and whose result `resume` takes (never an all-zero one: then
@@ -62,8 +63,6 @@ class NoiseHandshake {
   NoiseStep start_read(Bytes in);
   NoiseStep resume(const Key256& shared);
   DhRequest dh() const noexcept;
-
-  bool read_payload(Bytes in, MutBytes out);  // out: in.size() - 16
 
   const ByteArray<32>& hash() const noexcept { return h_; }
   const ByteArray<32>& remote_static() const noexcept { return rs_; }
