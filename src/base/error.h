@@ -28,6 +28,7 @@ namespace sluice {
   X(kRefused, "refused", 13, 403, "the relay or the peer refused")                             \
   X(kStore, "store", 14, 500, "the durable store cannot be read or written")                   \
   X(kTooLarge, "too_large", 15, 413, "larger than the documented limit")                       \
+  X(kOutdated, "outdated", 16, 409, "made too long ago, or overtaken by a newer one")          \
   X(kNoPrivilege, "no_privilege", 77, 403, "needs a privilege that this user does not have")
 
 enum class ErrorCode : uint8_t {

@@ -10,11 +10,13 @@
 
 namespace sluice::http {
 
-// Who connected, as the kernel recorded it at connect time (SO_PEERCRED).
+// Who connected: on a Unix socket as the kernel recorded it at connect time (SO_PEERCRED), over TLS
+// by the certificate that was verified.
 struct PeerCredentials {
   pid_t pid = 0;
   uid_t uid = 0;
   gid_t gid = 0;
+  std::string certificate;  // its common name; empty on a Unix socket
 };
 
 struct Request {

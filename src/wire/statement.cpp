@@ -1,5 +1,7 @@
 #include "wire/statement.h"
 
+#include <algorithm>
+
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
@@ -60,6 +62,42 @@ Result<void> parse_signed(Bytes bytes, pb::Signed& out) {
     return fail(ErrorCode::kRefused, "the signed statement lacks its signer or signature");
   }
   return {};
+}
+
+pb::Signed sign_statement(const pb::Statement& statement, const ByteArray<32>& signer,
+                          const std::function<ByteArray<64>(Bytes)>& sign) {
+  pb::Signed out;
+  out.set_statement(encode_statement(statement));
+  out.set_signer(std::string(as_text(signer)));
+  out.set_signature(std::string(as_text(sign(as_bytes(out.statement())))));
+  return out;
+}
+
+bool is_plain_text(std::string_view text, size_t most) {
+  if (text.size() > most) return false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto at = [&](size_t n) -> unsigned {
+      return i + n < text.size() ? static_cast<unsigned char>(text[i + n]) : 0;
+    };
+    const unsigned c = at(0), second = at(1), third = at(2);
+    if (c < 0x20 || c == 0x7f) return false;
+    if (c == 0xc2 && second < 0xa0) return false;   // U+0080 to U+009F
+    if (c == 0xd8 && second == 0x9c) return false;  // U+061C
+    if (c == 0xe2 && second == 0x80 &&
+        ((third >= 0xa8 && third <= 0xae) || third == 0x8e || third == 0x8f)) {
+      return false;  // U+2028 to U+202E, U+200E, U+200F
+    }
+    if (c == 0xe2 && second == 0x81 && third >= 0xa6 && third <= 0xa9)
+      return false;  // U+2066 to U+2069
+  }
+  return true;
+}
+
+bool is_agent_name(std::string_view name) {
+  const auto alnum = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); };
+  return !name.empty() && name.size() <= 63 && alnum(name.front()) &&
+         std::all_of(name.begin(), name.end(),
+                     [&](char c) { return alnum(c) || c == '.' || c == '_' || c == '-'; });
 }
 
 }  // namespace sluice::wire
