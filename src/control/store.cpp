@@ -55,7 +55,8 @@ std::thread start_thread(std::function<void()> body) {
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> Store::open(const std::string& directory, Post post, Reread reread) {
+Result<std::unique_ptr<Store>> Store::open(const std::string& directory, Post post, Reread reread,
+                                           bool check_now) {
   std::string folder = directory;
   while (folder.size() > 1 && folder.back() == '/') folder.pop_back();
   if (auto ok = make_folder(folder, 0700); !ok) {
@@ -75,7 +76,7 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& directory, Post po
     }
     if (auto ok = Database::create(path); !ok) return tl::unexpected<Error>(std::move(ok.error()));
   }
-  auto database = Database::open(path);
+  auto database = Database::open(path, check_now);
   if (!database) return tl::unexpected<Error>(std::move(database.error()));
   return std::unique_ptr<Store>(
       new Store(path, std::move(*lock), std::move(*database), std::move(post), std::move(reread)));
@@ -109,20 +110,16 @@ Result<Snapshot> Store::load() {
   return out;
 }
 
-Result<void> Store::enrol_now(std::vector<AgentRow> rows) {
+Result<void> Store::apply_now(Changes changes) {
   std::promise<Result<void>> promise;
   auto answered = promise.get_future();
-  submit({std::move(rows),
+  submit({std::move(changes),
           [&promise](Result<WriteTimes> r) { promise.set_value(r.map([](WriteTimes) {})); }, true});
   return answered.get();
 }
 
-void Store::enrol(std::vector<AgentRow> rows, Done done) {
-  submit({std::move(rows), std::move(done)});
-}
-
-void Store::revoke(std::vector<RevocationRow> rows, Done done) {
-  submit({std::move(rows), std::move(done)});
+void Store::apply(Changes changes, Done done) {
+  submit({std::move(changes), std::move(done)});
 }
 
 void Store::submit(Operation operation) {
@@ -133,16 +130,53 @@ void Store::submit(Operation operation) {
   queued_.notify_one();
 }
 
+void Store::ask(Query query) {
+  {
+    const std::lock_guard guard(queue_mutex_);
+    queries_.push_back(std::move(query));
+  }
+  queued_.notify_one();
+}
+
+std::future<Result<void>> Store::check() {
+  auto promise = std::make_shared<std::promise<Result<void>>>();
+  ask([promise](Database* database, const Error& unavailable) {
+    promise->set_value(database == nullptr ? Result<void>(tl::unexpected(unavailable))
+                                           : database->check_tables());
+    return [] {};
+  });
+  return promise->get_future();
+}
+
+void Store::read_feed(uint64_t after, uint32_t limit, FeedDone done) {
+  ask([=, done = std::move(done)](Database* database, const Error& unavailable) {
+    Result<std::vector<FeedEntry>> entries = tl::unexpected(unavailable);
+    if (database != nullptr) entries = database->feed(after, limit);
+    return [done, entries = std::move(entries)] { done(entries); };
+  });
+}
+
+void Store::read_statement(const Digest& digest, StatementDone done) {
+  ask([=, done = std::move(done)](Database* database, const Error& unavailable) {
+    Result<Buffer> statement = tl::unexpected(unavailable);
+    if (database != nullptr) statement = database->statement(digest);
+    return [done, statement = std::move(statement)] { done(statement); };
+  });
+}
+
 void Store::run() {
   for (;;) {
     Batch batch;
+    std::vector<Query> queries;
     {
       std::unique_lock guard(queue_mutex_);
-      queued_.wait(guard, [this] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) return;
+      queued_.wait(guard, [this] { return stopping_ || !queue_.empty() || !queries_.empty(); });
+      if (queue_.empty() && queries_.empty()) return;
       batch.swap(queue_);
+      queries.swap(queries_);
     }
-    write(std::move(batch));
+    if (!batch.empty()) write(std::move(batch));
+    for (const Query& q : queries) answer(q);
   }
 }
 
@@ -185,9 +219,7 @@ Result<void> Store::reopen() {
 Result<WriteTimes> Store::commit(const Batch& batch, Outcomes& outcomes) {
   if (auto ok = database_->begin(); !ok) return tl::unexpected<Error>(std::move(ok.error()));
   for (size_t i = 0; i < batch.size(); ++i) {
-    const auto* agents = std::get_if<std::vector<AgentRow>>(&batch[i].rows);
-    outcomes[i] = agents ? database_->enrol(*agents)
-                         : database_->revoke(std::get<std::vector<RevocationRow>>(batch[i].rows));
+    outcomes[i] = database_->apply(batch[i].changes);
     if (database_->broken()) return tl::unexpected<Error>(outcomes[i].error());
   }
   const auto start = std::chrono::steady_clock::now();
@@ -215,6 +247,17 @@ void Store::answer(Batch batch, const Result<WriteTimes>& written, const Outcome
   post_([answers = std::move(answers)]() mutable {
     for (auto& [done, result] : answers) done(std::move(result));
   });
+}
+
+void Store::answer(const Query& query) {
+  const std::lock_guard guard(database_mutex_);
+  Error unavailable;
+  if (!database_) {
+    if (auto ok = reopen(); !ok) unavailable = ok.error();
+  }
+  auto give = query(database_.get(), unavailable);
+  if (database_ && database_->broken()) database_.reset();
+  post_(std::move(give));
 }
 
 }  // namespace sluice::control

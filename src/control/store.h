@@ -1,9 +1,9 @@
 // The relay's durable state, in one directory that belongs to one relay at a time:
 //   sluice.db (and SQLite's log beside it), lock; files 0600, a new directory 0700.
 //
-// Owned by the control thread, which never waits for it after start-up: enrol() and revoke() only
-// queue. A thread of the store's own takes all that is queued into one transaction and syncs it;
-// an answer is durable before it is given, and is given through `post`, on the control thread.
+// Owned by the control thread, which never waits for it after start-up: apply() only queues. A
+// thread of the store's own takes all that is queued into one transaction and syncs it; an answer
+// is durable before it is given, and is given through `post`, on the control thread.
 //
 // After an I/O error the connection is closed, opened again with all checks, and re-read; the
 // operations that met the error are then tried once more (they are idempotent). As long as it
@@ -14,11 +14,11 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
-#include <variant>
 #include <vector>
 
 #include "base/error.h"
@@ -43,8 +43,9 @@ class Store {
 
   // kConflict: another relay uses the directory. kPermission: it cannot be written.
   // kStore: damaged, of a newer schema, on a full disk.
+  // Without `check_now` damage is found by check(), which runs beside what the caller does.
   static Result<std::unique_ptr<Store>> open(const std::string& directory, Post post,
-                                             Reread reread = {});
+                                             Reread reread = {}, bool check_now = true);
   // Finishes and answers what is queued.
   ~Store();
   Store(const Store&) = delete;
@@ -52,23 +53,34 @@ class Store {
 
   // For start-up: these wait for the disk.
   Result<Snapshot> load();
-  Result<void> enrol_now(std::vector<AgentRow> rows);
+  Result<void> apply_now(Changes changes);
+  // Reads the whole file but the evidence, on the store's thread.
+  std::future<Result<void>> check();
 
-  // All rows of one call or none. A known identity with the same address is fine and keeps its
-  // first row; an address or identity that is taken is kConflict, a value out of range kUsage.
-  void enrol(std::vector<AgentRow> rows, Done done);
-  // A second revocation of an identity is fine; the first one's reason and time stay.
-  void revoke(std::vector<RevocationRow> rows, Done done);
+  // All changes of one call or none, and each in the feed. What is there already is fine and stays
+  // as it is: an agent with the same address, a revocation, a request, a pair. An address, name or
+  // identity that is taken and a token that is spent are kConflict, a value out of range kUsage.
+  void apply(Changes changes, Done done);
+
+  // The feed from `after` on, at most `limit` entries.
+  using FeedDone = std::function<void(Result<std::vector<FeedEntry>>)>;
+  void read_feed(uint64_t after, uint32_t limit, FeedDone done);
+
+  // A statement by its digest, as it was signed; empty: there is none.
+  using StatementDone = std::function<void(Result<Buffer>)>;
+  void read_statement(const Digest& digest, StatementDone done);
 
   // Transactions made durable so far. Any thread.
   uint64_t commits() const noexcept { return commits_.load(std::memory_order_relaxed); }
 
  private:
   struct Operation {
-    std::variant<std::vector<AgentRow>, std::vector<RevocationRow>> rows;
+    Changes changes;
     Done done;
     bool direct = false;  // answered on the store's thread: the control thread is waiting
   };
+  // Reads, and returns what hands the result to whoever asked.
+  using Query = std::function<std::function<void()>(Database*, const Error& unavailable)>;
   using Batch = std::vector<Operation>;
   using Outcomes = std::vector<Result<void>>;
 
@@ -79,6 +91,8 @@ class Store {
   Result<void> reopen();
   Result<WriteTimes> commit(const Batch& batch, Outcomes& outcomes);
   void answer(Batch batch, const Result<WriteTimes>& written, const Outcomes& outcomes);
+  void ask(Query query);
+  void answer(const Query& query);
 
   const std::string path_;
   const Fd lock_;  // released after the last connection is closed
@@ -86,12 +100,13 @@ class Store {
   const Reread reread_;
   std::atomic<uint64_t> commits_{0};
 
-  std::mutex database_mutex_;           // held over disk I/O: never taken by enrol() and revoke()
+  std::mutex database_mutex_;           // held over disk I/O: never taken by apply()
   std::unique_ptr<Database> database_;  // null: to be opened again
 
   std::mutex queue_mutex_;
   std::condition_variable queued_;
   Batch queue_;
+  std::vector<Query> queries_;
   bool stopping_ = false;
 
   std::thread thread_;

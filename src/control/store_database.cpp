@@ -11,7 +11,6 @@
 
 #include <fmt/format.h>
 
-#include "base/address.h"
 #include "base/file.h"
 #include "control/store_migrations.h"
 
@@ -96,7 +95,7 @@ Result<void> Database::create(const std::string& path) {
   return sync_folders_of(path);
 }
 
-Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
+Result<std::unique_ptr<Database>> Database::open(const std::string& path, bool check_tables) {
   struct stat st {};
   if (stat(path.c_str(), &st) != 0) return system_error("open", path);
   if (!S_ISREG(st.st_mode)) {
@@ -113,7 +112,9 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
   }
   std::unique_ptr<Database> out(new Database(path));
   if (auto ok = out->connect(); !ok) return tl::unexpected<Error>(std::move(ok.error()));
-  if (auto ok = out->check_contents(); !ok) return tl::unexpected<Error>(std::move(ok.error()));
+  if (auto ok = out->prepare_contents(check_tables); !ok) {
+    return tl::unexpected<Error>(std::move(ok.error()));
+  }
   if (auto ok = out->prepare_statements(); !ok) return tl::unexpected<Error>(std::move(ok.error()));
   return out;
 }
@@ -156,7 +157,35 @@ Result<void> Database::connect() {
       "open");
 }
 
-Result<void> Database::check_contents() {
+Result<void> Database::check_tables() {
+  // Statements are evidence that grows for ever, half of the file, and not read at start: a page of
+  // theirs that is damaged fails what needs it. Whatever else there is has to be whole.
+  std::vector<std::string> tables;
+  {
+    const Statement s = prepare(
+        db_.get(), "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'statements'");
+    if (!s) return failed("check");
+    Run r(s);
+    int rc;
+    while ((rc = r.step()) == SQLITE_ROW) tables.emplace_back(r.text(0));
+    if (rc != SQLITE_DONE) return failed("check");
+  }
+  for (const std::string& table : tables) {
+    const Statement s = prepare(db_.get(), fmt::format("PRAGMA quick_check('{}')", table).c_str());
+    if (!s) return failed("check");
+    Run r(s);
+    if (r.step() != SQLITE_ROW) return failed("check");
+    if (r.text(0) != "ok") {
+      std::string finding(r.text(0));
+      std::replace(finding.begin(), finding.end(), '\n', ' ');
+      return fail(ErrorCode::kStore,
+                  fmt::format("{} is damaged ({}): restore it from a backup", path_, finding));
+    }
+  }
+  return {};
+}
+
+Result<void> Database::prepare_contents(bool check_first) {
   const auto id = pragma_number("PRAGMA application_id");
   if (!id) return tl::unexpected<Error>(id.error());
   const auto version = pragma_number("PRAGMA user_version");
@@ -171,17 +200,8 @@ Result<void> Database::check_contents() {
                             "the newer program, or restore a backup made before the upgrade",
                             path_, *version, known));
   }
-  {
-    const Statement s = prepare(db_.get(), "PRAGMA quick_check(1)");
-    if (!s) return failed("check");
-    Run r(s);
-    if (r.step() != SQLITE_ROW) return failed("check");
-    if (r.text(0) != "ok") {
-      std::string finding(r.text(0));
-      std::replace(finding.begin(), finding.end(), '\n', ' ');
-      return fail(ErrorCode::kStore,
-                  fmt::format("{} is damaged ({}): restore it from a backup", path_, finding));
-    }
+  if (check_first || *version < known) {
+    if (auto ok = check_tables(); !ok) return ok;
   }
   {
     const Statement s = prepare(db_.get(), "PRAGMA journal_mode = WAL");
@@ -212,123 +232,8 @@ Result<void> Database::check_contents() {
   return {};
 }
 
-Result<void> Database::prepare_statements() {
-  by_identity_ = prepare(db_.get(), "SELECT tenant, node FROM agents WHERE identity = ?");
-  by_address_ = prepare(db_.get(), "SELECT name FROM agents WHERE tenant = ? AND node = ?");
-  add_agent_ = prepare(db_.get(),
-                       "INSERT INTO agents (identity, tenant, node, name, created_ms)"
-                       " VALUES (?, ?, ?, ?, ?)");
-  add_revocation_ = prepare(db_.get(),
-                            "INSERT INTO revocations (identity, reason, at_ms) VALUES (?, ?, ?)"
-                            " ON CONFLICT (identity) DO NOTHING");
-  if (!by_identity_ || !by_address_ || !add_agent_ || !add_revocation_) return failed("read");
-  return {};
-}
-
-Result<Snapshot> Database::load() {
-  const auto damaged = [&](const char* table) {
-    return fail(ErrorCode::kStore,
-                fmt::format("{} is damaged (an identity in {} has the wrong length): restore it "
-                            "from a backup",
-                            path_, table));
-  };
-  Snapshot out;
-  {
-    const Statement s = prepare(
-        db_.get(),
-        "SELECT identity, tenant, node, name, created_ms FROM agents ORDER BY tenant, node");
-    if (!s) return failed("read");
-    Run r(s);
-    int rc;
-    while ((rc = r.step()) == SQLITE_ROW) {
-      if (r.blob(0).size() != 32) return damaged("agents");
-      out.agents.push_back({take<32>(r.blob(0).data()), static_cast<uint16_t>(r.number(1)),
-                            static_cast<uint32_t>(r.number(2)), std::string(r.text(3)),
-                            r.number(4)});
-    }
-    if (rc != SQLITE_DONE) return failed("read");
-  }
-  {
-    const Statement s =
-        prepare(db_.get(), "SELECT identity, reason, at_ms FROM revocations ORDER BY id");
-    if (!s) return failed("read");
-    Run r(s);
-    int rc;
-    while ((rc = r.step()) == SQLITE_ROW) {
-      if (r.blob(0).size() != 32) return damaged("revocations");
-      out.revocations.push_back({take<32>(r.blob(0).data()), std::string(r.text(1)), r.number(2)});
-    }
-    if (rc != SQLITE_DONE) return failed("read");
-  }
-  return out;
-}
-
 Result<void> Database::begin() {
   return run("BEGIN IMMEDIATE", "write");
-}
-
-template <typename Row, typename One>
-Result<void> Database::all_or_none(std::span<const Row> rows, One one) {
-  if (auto ok = run("SAVEPOINT operation", "write"); !ok) return ok;
-  for (const Row& row : rows) {
-    Result<void> ok = one(row);
-    if (ok) continue;
-    if (!broken_) {
-      if (auto undone = run("ROLLBACK TO operation; RELEASE operation", "write"); !undone) {
-        return undone;
-      }
-    }
-    return ok;
-  }
-  return run("RELEASE operation", "write");
-}
-
-Result<void> Database::enrol(std::span<const AgentRow> rows) {
-  return all_or_none(rows, [this](const AgentRow& row) { return enrol_one(row); });
-}
-
-Result<void> Database::revoke(std::span<const RevocationRow> rows) {
-  return all_or_none(rows, [this](const RevocationRow& row) { return revoke_one(row); });
-}
-
-Result<void> Database::enrol_one(const AgentRow& row) {
-  const VirtualAddress wanted{row.tenant, row.node};
-  {
-    Run r(by_identity_);
-    const int rc = r.bind(Bytes(row.identity)).step();
-    if (rc == SQLITE_ROW) {
-      const VirtualAddress has{static_cast<uint16_t>(r.number(0)),
-                               static_cast<uint32_t>(r.number(1))};
-      if (has == wanted) return {};
-      return fail(
-          ErrorCode::kConflict,
-          fmt::format("{} cannot be given address {}: that identity has address {} for good",
-                      row.name, to_string(wanted), to_string(has)));
-    }
-    if (rc != SQLITE_DONE) return failed("read");
-  }
-  {
-    Run r(by_address_);
-    const int rc = r.bind(uint64_t{row.tenant}).bind(uint64_t{row.node}).step();
-    if (rc == SQLITE_ROW) {
-      return fail(ErrorCode::kConflict,
-                  fmt::format("{} cannot be given address {}: it belongs to {} for good", row.name,
-                              to_string(wanted), r.text(0)));
-    }
-    if (rc != SQLITE_DONE) return failed("read");
-  }
-  Run r(add_agent_);
-  r.bind(Bytes(row.identity)).bind(uint64_t{row.tenant}).bind(uint64_t{row.node});
-  r.bind(std::string_view(row.name)).bind(row.created_ms);
-  if (r.step() != SQLITE_DONE) return failed("enrol an agent");
-  return {};
-}
-
-Result<void> Database::revoke_one(const RevocationRow& row) {
-  Run r(add_revocation_);
-  r.bind(Bytes(row.identity)).bind(std::string_view(row.reason)).bind(row.at_ms);
-  if (r.step() != SQLITE_DONE) return failed("record a revocation");
-  return {};
 }
 
 Result<void> Database::commit() {

@@ -7,8 +7,8 @@
 // new one may acknowledge.
 #pragma once
 
+#include <array>
 #include <memory>
-#include <span>
 #include <string>
 
 #include "base/error.h"
@@ -22,15 +22,21 @@ class Database {
   // Complete or not there at all: built beside `path`, then renamed.
   static Result<void> create(const std::string& path);
   // An existing one only: a store that disappeared must not come back empty.
-  static Result<std::unique_ptr<Database>> open(const std::string& path);
+  // Without `check_tables` that is left to the caller, unless the schema has to be upgraded.
+  static Result<std::unique_ptr<Database>> open(const std::string& path, bool check_tables = true);
+
+  // Reads every page but those of the evidence. kStore: damaged.
+  Result<void> check_tables();
 
   Result<Snapshot> load();
+  Result<std::vector<FeedEntry>> feed(uint64_t after, uint32_t limit);
+
+  Result<Buffer> statement(const Digest& digest);
 
   Result<void> begin();
-  // All rows or none, inside the transaction; an error that leaves `broken` false is this
+  // All of it or nothing, inside the transaction; an error that leaves `broken` false is this
   // operation's alone.
-  Result<void> enrol(std::span<const AgentRow> rows);
-  Result<void> revoke(std::span<const RevocationRow> rows);
+  Result<void> apply(const Changes& changes);
   // Durable when it returns.
   Result<void> commit();
 
@@ -42,21 +48,38 @@ class Database {
  private:
   explicit Database(std::string path) : path_(std::move(path)) {}
   Result<void> connect();
-  Result<void> check_contents();
+  Result<void> prepare_contents(bool check_first);
   Result<void> prepare_statements();
-  Result<void> enrol_one(const AgentRow& row);
-  Result<void> revoke_one(const RevocationRow& row);
-  template <typename Row, typename One>
-  Result<void> all_or_none(std::span<const Row> rows, One one);
+  template <typename Read>
+  Result<void> each_row(const char* sql, Read&& read);
+  Result<void> apply_all(const Changes& changes);
+  // One for each kind of change; what is done already is no error.
+  Result<void> one(const AgentRow& row);
+  Result<void> one(const AgentUpdate& update);
+  Result<void> one(const RevocationRow& row);
+  Result<void> one(const TenantRow& row);
+  Result<void> one(const TokenRow& row);
+  Result<void> one(const TokenUse& use);
+  Result<void> one(const TokenEnd& end);
+  Result<void> one(const RequestRow& row);
+  Result<void> one(const RequestEnd& end);
+  Result<void> one(const ConsentRow& row);
+  Result<void> one(const PairRow& row);
+  Result<void> one(const PairEnd& end);
+  Result<void> one(const PolicyRow& row);
+  Result<void> keep_statement(const Digest& digest, Bytes statement);
+  Result<void> finish(class Run& run, const char* what);
   Result<void> run(const char* sql, const char* what);
   Result<uint64_t> pragma_number(const char* sql);
   tl::unexpected<Error> failed(const char* what);
+
+  static constexpr size_t kSqlCount = 25;
 
   std::string path_;
   bool broken_ = false;
   int log_pages_ = 0;
   Connection db_;  // before its statements: they are finalized first
-  Statement by_identity_, by_address_, add_agent_, add_revocation_;
+  std::array<Statement, kSqlCount> statements_;
 };
 
 }  // namespace sluice::control

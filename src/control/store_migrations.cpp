@@ -26,6 +26,94 @@ CREATE TABLE revocations (
 ) STRICT;
 CREATE UNIQUE INDEX revocations_by_identity ON revocations (identity);
 )sql",
+    // Statements are evidence and are not read at start, so they have a table of their own.
+    R"sql(
+ALTER TABLE agents ADD COLUMN source INTEGER NOT NULL DEFAULT 0 CHECK (source BETWEEN 0 AND 2);
+ALTER TABLE agents ADD COLUMN visibility INTEGER NOT NULL DEFAULT 0 CHECK (visibility IN (0, 1));
+ALTER TABLE agents ADD COLUMN enrol BLOB NOT NULL DEFAULT x'';
+ALTER TABLE agents ADD COLUMN revoked INTEGER NOT NULL DEFAULT 0 CHECK (revoked IN (0, 1));
+UPDATE agents SET revoked = 1 WHERE identity IN (SELECT identity FROM revocations);
+CREATE UNIQUE INDEX agents_by_name ON agents (tenant, name) WHERE source <> 0 AND revoked = 0;
+CREATE TABLE tenants (
+  id         INTEGER PRIMARY KEY CHECK (id BETWEEN 1 AND 0xffff),
+  name       TEXT    NOT NULL UNIQUE,
+  created_ms INTEGER NOT NULL
+) STRICT;
+CREATE TABLE tokens (
+  hash       BLOB    NOT NULL PRIMARY KEY CHECK (length(hash) = 32),
+  tenant     INTEGER NOT NULL CHECK (tenant BETWEEN 1 AND 0xffff),
+  uses       INTEGER NOT NULL CHECK (uses > 0),
+  used       INTEGER NOT NULL CHECK (used BETWEEN 0 AND uses),
+  created_ms INTEGER NOT NULL,
+  expires_ms INTEGER NOT NULL,
+  ended      INTEGER NOT NULL CHECK (ended IN (0, 1))
+) STRICT;
+CREATE TABLE token_uses (
+  token    BLOB    NOT NULL REFERENCES tokens (hash),
+  identity BLOB    NOT NULL REFERENCES agents (identity),
+  at_ms    INTEGER NOT NULL,
+  PRIMARY KEY (token, identity)
+) STRICT;
+CREATE TABLE statements (
+  digest BLOB NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+  signed BLOB NOT NULL
+) STRICT;
+CREATE TABLE requests (
+  id          INTEGER PRIMARY KEY,
+  digest      BLOB    NOT NULL UNIQUE REFERENCES statements (digest),
+  requester   BLOB    NOT NULL REFERENCES agents (identity),
+  receiver    BLOB    NOT NULL CHECK (length(receiver) = 32),
+  received_ms INTEGER NOT NULL,
+  expires_ms  INTEGER NOT NULL,
+  state       INTEGER NOT NULL CHECK (state BETWEEN 0 AND 3),
+  ended_ms    INTEGER,
+  answer      BLOB REFERENCES statements (digest)
+) STRICT;
+CREATE INDEX requests_pending ON requests (id) WHERE state = 0;
+CREATE TABLE pairs (
+  id             INTEGER PRIMARY KEY,
+  request        BLOB    NOT NULL UNIQUE REFERENCES statements (digest),
+  grant_digest   BLOB    NOT NULL REFERENCES statements (digest),
+  requester      BLOB    NOT NULL REFERENCES agents (identity),
+  approver       BLOB    NOT NULL REFERENCES agents (identity),
+  forward_right  INTEGER NOT NULL CHECK (forward_right BETWEEN 1 AND 3),
+  backward_right INTEGER NOT NULL CHECK (backward_right BETWEEN 1 AND 3),
+  made_ms        INTEGER NOT NULL,
+  expires_ms     INTEGER NOT NULL,
+  ended_ms       INTEGER,
+  end_reason     TEXT,
+  end_statement  BLOB REFERENCES statements (digest)
+) STRICT;
+CREATE INDEX pairs_standing ON pairs (id) WHERE ended_ms IS NULL;
+CREATE INDEX pairs_of ON pairs (requester, approver) WHERE ended_ms IS NULL;
+CREATE TABLE floors (
+  low   BLOB    NOT NULL CHECK (length(low) = 32),
+  high  BLOB    NOT NULL CHECK (length(high) = 32 AND low < high),
+  at_ms INTEGER NOT NULL,
+  PRIMARY KEY (low, high)
+) STRICT;
+CREATE TABLE changes (
+  seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+  at_ms   INTEGER NOT NULL,
+  actor   TEXT    NOT NULL,
+  kind    TEXT    NOT NULL,
+  subject BLOB    NOT NULL,
+  object  BLOB    NOT NULL
+) STRICT;
+)sql",
+    R"sql(
+CREATE TABLE consents (
+  request BLOB    NOT NULL REFERENCES requests (digest),
+  tenant  INTEGER NOT NULL CHECK (tenant BETWEEN 1 AND 0xffff),
+  at_ms   INTEGER NOT NULL,
+  PRIMARY KEY (request, tenant)
+) STRICT;
+CREATE TABLE policies (
+  number INTEGER PRIMARY KEY CHECK (number > 0),
+  yaml   TEXT    NOT NULL,
+  at_ms  INTEGER NOT NULL
+) STRICT;
+)sql",
 };
 
 }  // namespace

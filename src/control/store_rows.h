@@ -1,13 +1,31 @@
-// What the store keeps, as plain values. Owned by whoever holds them.
+// What the store keeps, as plain values, and what may happen to it. Owned by whoever holds them.
+// Times are Unix milliseconds of the relay's clock.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/bytes.h"
 
 namespace sluice::control {
+
+using Digest = ByteArray<32>;  // SHA-256 of a statement's bytes
+
+// Whose word an agent's enrolment is: numbers in the store, never reused.
+enum class AgentSource : uint8_t {
+  kConfig = 0,    // the trust: section's; without it the row only keeps the address
+  kOperator = 1,  // sluicectl agent add
+  kToken = 2,
+};
+constexpr const char* name_of(AgentSource s) {
+  return s == AgentSource::kConfig ? "config" : s == AgentSource::kOperator ? "operator" : "token";
+}
+enum class Visibility : uint8_t {
+  kPrivate = 0,
+  kPublic = 1,  // others of its tenant may look it up by name
+};
 
 // An enrolled agent. Its virtual address (tenant, node) is its own for good.
 struct AgentRow {
@@ -15,18 +33,146 @@ struct AgentRow {
   uint16_t tenant = 0;
   uint32_t node = 0;
   std::string name;
-  uint64_t created_ms = 0;  // Unix time
+  uint64_t created_ms = 0;
+  AgentSource source = AgentSource::kConfig;
+  Visibility visibility = Visibility::kPrivate;
+  Buffer enrol;  // Signed Enrol statement; empty: not told yet
+};
+
+// What of an agent's row may change.
+struct AgentUpdate {
+  ByteArray<32> identity{};
+  std::string name;
+  AgentSource source = AgentSource::kConfig;
+  Visibility visibility = Visibility::kPrivate;
+  Buffer enrol;
 };
 
 struct RevocationRow {
   ByteArray<32> identity{};
   std::string reason;
-  uint64_t at_ms = 0;  // Unix time
+  uint64_t at_ms = 0;
+};
+
+struct TenantRow {
+  uint16_t id = 0;
+  std::string name;
+  uint64_t created_ms = 0;
+};
+
+// An enrolment token, known by its hash alone.
+struct TokenRow {
+  Digest hash{};  // SHA-256 of the token
+  uint16_t tenant = 0;
+  uint32_t uses = 1;
+  uint32_t used = 0;
+  uint64_t created_ms = 0;
+  uint64_t expires_ms = 0;
+  bool ended = false;  // taken back by the operator
+};
+// Spends the token once for that identity; an error when none is left.
+struct TokenUse {
+  Digest hash{};
+  ByteArray<32> identity{};
+  uint64_t at_ms = 0;
+};
+struct TokenEnd {
+  Digest hash{};
+};
+
+// A TrustRequest that waits for its receiver.
+struct RequestRow {
+  Digest digest{};
+  ByteArray<32> requester{};
+  ByteArray<32> receiver{};  // need not be enrolled
+  uint64_t received_ms = 0;
+  uint64_t expires_ms = 0;
+  Buffer statement;  // Signed
+};
+enum class RequestState : uint8_t { kPending = 0, kGranted = 1, kRejected = 2, kExpired = 3 };
+struct RequestEnd {
+  Digest digest{};
+  RequestState state = RequestState::kExpired;
+  Digest answer{};
+  Buffer statement;  // the Signed answer; empty when it expired
+  uint64_t at_ms = 0;
+};
+
+// The operators of one tenant let a request across tenants be shown to its receiver.
+struct ConsentRow {
+  Digest request{};
+  uint16_t tenant = 0;
+  uint64_t at_ms = 0;
+};
+
+// Two agents that agreed, from the moment of the grant on. Rights are wire numbers (1 may_send, 2
+// may_open, 3 reply_only).
+struct PairRow {
+  Digest request{};
+  Digest grant{};
+  ByteArray<32> requester{};
+  ByteArray<32> approver{};
+  uint8_t forward = 1;   // requester to approver
+  uint8_t backward = 1;  // approver to requester
+  uint64_t made_ms = 0;
+  uint64_t expires_ms = 0;  // 0: no end
+};
+struct PairEnd {
+  Digest request{};
+  uint64_t at_ms = 0;  // if revoked, the pair's floor: what was issued before is refused for good
+  std::string reason;
+  bool revoked = false;  // else it expired, or a later agreement took its place
+  Digest revocation{};
+  Buffer statement;  // Signed TrustRevoke; empty where an agent was revoked, or nobody
+};
+
+// The operator's policy, whole, as it was written; the last one is in force.
+struct PolicyRow {
+  uint64_t number = 0;  // from 1 on
+  std::string yaml;
+  uint64_t at_ms = 0;
+};
+
+using Change =
+    std::variant<AgentRow, AgentUpdate, RevocationRow, TenantRow, TokenRow, TokenUse, TokenEnd,
+                 RequestRow, RequestEnd, ConsentRow, PairRow, PairEnd, PolicyRow>;
+
+// One transaction's part: all of it or nothing.
+struct Changes {
+  std::string actor;  // who did it, for the feed: "config", "uid 0", an agent's DID
+  uint64_t at_ms = 0;
+  std::vector<Change> list;
+};
+
+// The change feed: one entry for every change, numbered without gaps in the order of the commits.
+struct FeedEntry {
+  uint64_t sequence = 0;
+  uint64_t at_ms = 0;
+  std::string actor;
+  std::string kind;
+  // An identity, a hash or a digest; of a tenant two bytes and of a policy eight, its number,
+  // little-endian.
+  Buffer subject;
+  Buffer object;  // the other identity, where there is one
+};
+
+// The last revocation of a pair, by identities in ascending order.
+struct FloorRow {
+  ByteArray<32> low{};
+  ByteArray<32> high{};
+  uint64_t at_ms = 0;
 };
 
 struct Snapshot {
   std::vector<AgentRow> agents;            // by address
   std::vector<RevocationRow> revocations;  // in the order in which they were made
+  std::vector<TenantRow> tenants;
+  std::vector<TokenRow> tokens;      // that can still be spent
+  std::vector<RequestRow> requests;  // pending, in the order in which they came
+  std::vector<ConsentRow> consents;  // of pending requests
+  std::vector<PairRow> pairs;        // not ended, in the order in which they were made
+  std::vector<FloorRow> floors;
+  PolicyRow policy;  // number 0: there is none
 };
 
 }  // namespace sluice::control

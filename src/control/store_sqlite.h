@@ -50,6 +50,8 @@ class Run {
     return note(sqlite3_bind_text64(s_, next_++, v.data(), v.size(), SQLITE_STATIC, SQLITE_UTF8));
   }
   Run& bind(Bytes v) noexcept {
+    // A null pointer would be NULL and not an empty value.
+    if (v.empty()) return note(sqlite3_bind_zeroblob(s_, next_++, 0));
     return note(sqlite3_bind_blob64(s_, next_++, v.data(), v.size(), SQLITE_STATIC));
   }
 

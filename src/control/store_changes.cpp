@@ -1,0 +1,359 @@
+// What each change does to the tables, and its entry in the feed.
+#include <fmt/format.h>
+
+#include "base/address.h"
+#include "control/store_database.h"
+
+namespace sluice::control {
+namespace {
+
+// Statements that stay prepared, by place.
+enum Sql : size_t {
+  kAgentByIdentity,
+  kAgentByAddress,
+  kAddAgent,
+  kUpdateAgent,
+  kAddRevocation,
+  kMarkRevoked,
+  kAddTenant,
+  kAddToken,
+  kTokenUsed,
+  kSpendToken,
+  kAddTokenUse,
+  kEndToken,
+  kAddStatement,
+  kAddRequest,
+  kRequestState,
+  kEndRequest,
+  kAddPair,
+  kPairStands,
+  kPairOf,
+  kEndPair,
+  kEndPairsOf,
+  kRaiseFloor,
+  kAddConsent,
+  kAddPolicy,
+  kAddFeed,
+  kCount
+};
+
+constexpr const char* kSql[] = {
+    "SELECT tenant, node FROM agents WHERE identity = ?",
+    "SELECT name FROM agents WHERE tenant = ? AND node = ?",
+    "INSERT INTO agents (identity, tenant, node, name, created_ms, source, visibility, enrol)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "UPDATE agents SET name = ?2, source = ?3, visibility = ?4, enrol = ?5 WHERE identity = ?1",
+    "INSERT INTO revocations (identity, reason, at_ms) VALUES (?, ?, ?)"
+    " ON CONFLICT (identity) DO NOTHING",
+    "UPDATE agents SET revoked = 1 WHERE identity = ?",
+    "INSERT INTO tenants (id, name, created_ms) VALUES (?, ?, ?)",
+    "INSERT INTO tokens (hash, tenant, uses, used, created_ms, expires_ms, ended)"
+    " VALUES (?, ?, ?, 0, ?, ?, 0)",
+    "SELECT 1 FROM token_uses WHERE token = ? AND identity = ?",
+    "UPDATE tokens SET used = used + 1 WHERE hash = ? AND used < uses AND ended = 0"
+    " AND expires_ms > ?",
+    "INSERT INTO token_uses (token, identity, at_ms) VALUES (?, ?, ?)",
+    "UPDATE tokens SET ended = 1 WHERE hash = ?",
+    "INSERT INTO statements (digest, signed) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING",
+    "INSERT INTO requests (digest, requester, receiver, received_ms, expires_ms, state)"
+    " VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (digest) DO NOTHING",
+    "SELECT state FROM requests WHERE digest = ?",
+    "UPDATE requests SET state = ?2, ended_ms = ?3, answer = ?4 WHERE digest = ?1 AND state = 0",
+    "INSERT INTO pairs (request, grant_digest, requester, approver, forward_right, backward_right,"
+    " made_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request) DO NOTHING",
+    "SELECT 1 FROM pairs WHERE request = ? AND grant_digest = ? AND ended_ms IS NULL",
+    "SELECT requester, approver FROM pairs WHERE request = ?",
+    "UPDATE pairs SET ended_ms = ?2, end_reason = ?3, end_statement = ?4"
+    " WHERE request = ?1 AND ended_ms IS NULL",
+    "UPDATE pairs SET ended_ms = ?3, end_reason = ?4, end_statement = ?5"
+    " WHERE requester = ?1 AND approver = ?2 AND ended_ms IS NULL AND made_ms <= ?3",
+    "INSERT INTO floors (low, high, at_ms) VALUES (?, ?, ?)"
+    " ON CONFLICT (low, high) DO UPDATE SET at_ms = max(at_ms, excluded.at_ms)",
+    "INSERT INTO consents (request, tenant, at_ms) VALUES (?, ?, ?)"
+    " ON CONFLICT (request, tenant) DO NOTHING",
+    "INSERT INTO policies (number, yaml, at_ms) VALUES (?, ?, ?)"
+    " ON CONFLICT (number) DO UPDATE SET yaml = excluded.yaml WHERE yaml = excluded.yaml",
+    "INSERT INTO changes (at_ms, actor, kind, subject, object) VALUES (?, ?, ?, ?, ?)",
+};
+static_assert(std::size(kSql) == kCount);
+
+struct FeedName {
+  std::string_view kind;
+  Buffer subject;
+  Buffer object = {};
+};
+
+FeedName feed_name(const AgentRow& r) {
+  return {"agent_enrolled", to_buffer(r.identity)};
+}
+FeedName feed_name(const AgentUpdate& u) {
+  return {"agent_updated", to_buffer(u.identity)};
+}
+FeedName feed_name(const RevocationRow& r) {
+  return {"agent_revoked", to_buffer(r.identity)};
+}
+FeedName feed_name(const TenantRow& r) {
+  ByteArray<2> id;
+  store_le(id.data(), r.id);
+  return {"tenant_added", to_buffer(id)};
+}
+FeedName feed_name(const TokenRow& r) {
+  return {"token_created", to_buffer(r.hash)};
+}
+FeedName feed_name(const TokenUse& u) {
+  return {"token_used", to_buffer(u.hash), to_buffer(u.identity)};
+}
+FeedName feed_name(const TokenEnd& e) {
+  return {"token_ended", to_buffer(e.hash)};
+}
+FeedName feed_name(const RequestRow& r) {
+  return {"trust_requested", to_buffer(r.requester), to_buffer(r.receiver)};
+}
+FeedName feed_name(const RequestEnd& e) {
+  const char* kind = e.state == RequestState::kGranted    ? "request_granted"
+                     : e.state == RequestState::kRejected ? "request_rejected"
+                                                          : "request_expired";
+  return {kind, to_buffer(e.digest)};
+}
+FeedName feed_name(const ConsentRow& r) {
+  ByteArray<2> id;
+  store_le(id.data(), r.tenant);
+  return {"request_consented", to_buffer(r.request), to_buffer(id)};
+}
+FeedName feed_name(const PolicyRow& r) {
+  ByteArray<8> number;
+  store_le(number.data(), r.number);
+  return {"policy_applied", to_buffer(number)};
+}
+FeedName feed_name(const PairRow& r) {
+  return {"pair_made", to_buffer(r.requester), to_buffer(r.approver)};
+}
+FeedName feed_name(const PairEnd& e) {
+  return {e.revoked ? "pair_revoked" : "pair_ended", to_buffer(e.request)};
+}
+
+}  // namespace
+
+Result<void> Database::prepare_statements() {
+  static_assert(kSqlCount == kCount);
+  for (size_t i = 0; i < kCount; ++i) {
+    statements_[i] = prepare(db_.get(), kSql[i]);
+    if (!statements_[i]) return failed("read");
+  }
+  return {};
+}
+
+Result<void> Database::apply(const Changes& changes) {
+  if (auto ok = run("SAVEPOINT operation", "write"); !ok) return ok;
+  if (auto ok = apply_all(changes); !ok) {
+    if (!broken_) {
+      if (auto undone = run("ROLLBACK TO operation; RELEASE operation", "write"); !undone) {
+        return undone;
+      }
+    }
+    return ok;
+  }
+  return run("RELEASE operation", "write");
+}
+
+Result<void> Database::apply_all(const Changes& changes) {
+  for (const Change& change : changes.list) {
+    if (auto ok = std::visit([this](const auto& c) { return one(c); }, change); !ok) return ok;
+    const FeedName name = std::visit([](const auto& c) { return feed_name(c); }, change);
+    Run r(statements_[kAddFeed]);
+    r.bind(changes.at_ms).bind(std::string_view(changes.actor)).bind(name.kind);
+    r.bind(Bytes(name.subject)).bind(Bytes(name.object));
+    if (auto ok = finish(r, "write the feed of"); !ok) return ok;
+  }
+  return {};
+}
+
+Result<void> Database::finish(Run& run, const char* what) {
+  if (run.step() != SQLITE_DONE) return failed(what);
+  return {};
+}
+
+Result<void> Database::one(const AgentRow& row) {
+  const VirtualAddress wanted{row.tenant, row.node};
+  {
+    Run r(statements_[kAgentByIdentity]);
+    const int rc = r.bind(Bytes(row.identity)).step();
+    if (rc == SQLITE_ROW) {
+      const VirtualAddress has{static_cast<uint16_t>(r.number(0)),
+                               static_cast<uint32_t>(r.number(1))};
+      if (has == wanted) return {};
+      return fail(
+          ErrorCode::kConflict,
+          fmt::format("{} cannot be given address {}: that identity has address {} for good",
+                      row.name, to_string(wanted), to_string(has)));
+    }
+    if (rc != SQLITE_DONE) return failed("read");
+  }
+  {
+    Run r(statements_[kAgentByAddress]);
+    const int rc = r.bind(uint64_t{row.tenant}).bind(uint64_t{row.node}).step();
+    if (rc == SQLITE_ROW) {
+      return fail(ErrorCode::kConflict,
+                  fmt::format("{} cannot be given address {}: it belongs to {} for good", row.name,
+                              to_string(wanted), r.text(0)));
+    }
+    if (rc != SQLITE_DONE) return failed("read");
+  }
+  Run r(statements_[kAddAgent]);
+  r.bind(Bytes(row.identity)).bind(uint64_t{row.tenant}).bind(uint64_t{row.node});
+  r.bind(std::string_view(row.name)).bind(row.created_ms).bind(uint64_t(row.source));
+  r.bind(uint64_t(row.visibility)).bind(Bytes(row.enrol));
+  return finish(r, "enrol an agent");
+}
+
+Result<void> Database::one(const AgentUpdate& update) {
+  Run r(statements_[kUpdateAgent]);
+  r.bind(Bytes(update.identity)).bind(std::string_view(update.name));
+  r.bind(uint64_t(update.source)).bind(uint64_t(update.visibility)).bind(Bytes(update.enrol));
+  return finish(r, "change an agent");
+}
+
+Result<void> Database::one(const RevocationRow& row) {
+  Run r(statements_[kAddRevocation]);
+  r.bind(Bytes(row.identity)).bind(std::string_view(row.reason)).bind(row.at_ms);
+  if (auto ok = finish(r, "record a revocation"); !ok) return ok;
+  // Its name is free for another.
+  Run mark(statements_[kMarkRevoked]);
+  mark.bind(Bytes(row.identity));
+  return finish(mark, "record a revocation");
+}
+
+Result<void> Database::one(const TenantRow& row) {
+  Run r(statements_[kAddTenant]);
+  r.bind(uint64_t{row.id}).bind(std::string_view(row.name)).bind(row.created_ms);
+  return finish(r, "add a tenant");
+}
+
+Result<void> Database::one(const TokenRow& row) {
+  Run r(statements_[kAddToken]);
+  r.bind(Bytes(row.hash)).bind(uint64_t{row.tenant}).bind(uint64_t{row.uses});
+  r.bind(row.created_ms).bind(row.expires_ms);
+  return finish(r, "add a token");
+}
+
+Result<void> Database::one(const TokenUse& use) {
+  {
+    Run r(statements_[kTokenUsed]);
+    const int rc = r.bind(Bytes(use.hash)).bind(Bytes(use.identity)).step();
+    if (rc == SQLITE_ROW) return {};  // spent once per identity
+    if (rc != SQLITE_DONE) return failed("read");
+  }
+  {
+    Run r(statements_[kSpendToken]);
+    r.bind(Bytes(use.hash)).bind(use.at_ms);
+    if (auto ok = finish(r, "spend a token"); !ok) return ok;
+    if (sqlite3_changes(db_.get()) == 0) {
+      return fail(ErrorCode::kConflict, "the token is spent, expired or taken back");
+    }
+  }
+  Run r(statements_[kAddTokenUse]);
+  r.bind(Bytes(use.hash)).bind(Bytes(use.identity)).bind(use.at_ms);
+  return finish(r, "spend a token");
+}
+
+Result<void> Database::one(const TokenEnd& end) {
+  Run r(statements_[kEndToken]);
+  r.bind(Bytes(end.hash));
+  return finish(r, "end a token");
+}
+
+Result<void> Database::keep_statement(const Digest& digest, Bytes statement) {
+  Run r(statements_[kAddStatement]);
+  r.bind(Bytes(digest)).bind(statement);
+  return finish(r, "keep a statement");
+}
+
+Result<void> Database::one(const RequestRow& row) {
+  if (auto ok = keep_statement(row.digest, row.statement); !ok) return ok;
+  Run r(statements_[kAddRequest]);
+  r.bind(Bytes(row.digest)).bind(Bytes(row.requester)).bind(Bytes(row.receiver));
+  r.bind(row.received_ms).bind(row.expires_ms);
+  if (auto ok = finish(r, "keep a request"); !ok) return ok;
+  if (sqlite3_changes(db_.get()) != 0) return {};
+  Run state(statements_[kRequestState]);
+  if (state.bind(Bytes(row.digest)).step() != SQLITE_ROW) return failed("read");
+  if (state.number(0) == uint64_t(RequestState::kPending)) return {};
+  return fail(ErrorCode::kConflict, "the request has been answered before");
+}
+
+Result<void> Database::one(const RequestEnd& end) {
+  if (!end.statement.empty()) {
+    if (auto ok = keep_statement(end.answer, end.statement); !ok) return ok;
+  }
+  Run r(statements_[kEndRequest]);
+  r.bind(Bytes(end.digest)).bind(uint64_t(end.state)).bind(end.at_ms);
+  if (!end.statement.empty()) r.bind(Bytes(end.answer));
+  return finish(r, "end a request");
+}
+
+Result<void> Database::one(const ConsentRow& row) {
+  Run r(statements_[kAddConsent]);
+  r.bind(Bytes(row.request)).bind(uint64_t{row.tenant}).bind(row.at_ms);
+  return finish(r, "keep a consent");
+}
+
+Result<void> Database::one(const PolicyRow& row) {
+  Run r(statements_[kAddPolicy]);
+  r.bind(row.number).bind(std::string_view(row.yaml)).bind(row.at_ms);
+  if (auto ok = finish(r, "keep a policy"); !ok) return ok;
+  if (sqlite3_changes(db_.get()) != 0) return {};
+  return fail(ErrorCode::kConflict, "another policy was applied in the meantime");
+}
+
+Result<void> Database::one(const PairRow& row) {
+  Run r(statements_[kAddPair]);
+  r.bind(Bytes(row.request)).bind(Bytes(row.grant)).bind(Bytes(row.requester));
+  r.bind(Bytes(row.approver)).bind(uint64_t{row.forward}).bind(uint64_t{row.backward});
+  r.bind(row.made_ms).bind(row.expires_ms);
+  if (auto ok = finish(r, "keep a pair"); !ok) return ok;
+  if (sqlite3_changes(db_.get()) != 0) return {};
+  Run stands(statements_[kPairStands]);
+  const int rc = stands.bind(Bytes(row.request)).bind(Bytes(row.grant)).step();
+  if (rc == SQLITE_ROW) return {};
+  if (rc != SQLITE_DONE) return failed("read");
+  return fail(ErrorCode::kConflict, "the request has made another pair before");
+}
+
+Result<void> Database::one(const PairEnd& end) {
+  if (!end.statement.empty()) {
+    if (auto ok = keep_statement(end.revocation, end.statement); !ok) return ok;
+  }
+  ByteArray<32> a, b;
+  {
+    Run r(statements_[kPairOf]);
+    const int rc = r.bind(Bytes(end.request)).step();
+    if (rc == SQLITE_DONE) return {};
+    if (rc != SQLITE_ROW || r.blob(0).size() != 32 || r.blob(1).size() != 32) {
+      return failed("end a pair");
+    }
+    a = take<32>(r.blob(0).data());
+    b = take<32>(r.blob(1).data());
+  }
+  const auto rest = [&](Run& r) {
+    r.bind(end.at_ms).bind(std::string_view(end.reason));
+    if (!end.statement.empty()) r.bind(Bytes(end.revocation));
+    return finish(r, "end a pair");
+  };
+  {
+    Run r(statements_[kEndPair]);
+    r.bind(Bytes(end.request));
+    if (auto ok = rest(r); !ok) return ok;
+  }
+  if (!end.revoked) return {};
+  // Also one that took its place in a transaction before this one.
+  for (const auto& [from, to] : {std::pair{a, b}, std::pair{b, a}}) {
+    Run r(statements_[kEndPairsOf]);
+    r.bind(Bytes(from)).bind(Bytes(to));
+    if (auto ok = rest(r); !ok) return ok;
+  }
+  Run r(statements_[kRaiseFloor]);
+  r.bind(Bytes(std::min(a, b))).bind(Bytes(std::max(a, b))).bind(end.at_ms);
+  return finish(r, "end a pair");
+}
+
+}  // namespace sluice::control

@@ -1,0 +1,167 @@
+// Reading the store: what holds now, and the feed of what happened.
+#include <fmt/format.h>
+
+#include "control/store_database.h"
+
+namespace sluice::control {
+namespace {
+
+bool get(const Run& r, int column, ByteArray<32>& out) {
+  if (r.blob(column).size() != out.size()) return false;
+  out = take<32>(r.blob(column).data());
+  return true;
+}
+
+}  // namespace
+
+// `read` takes one row; false: it cannot be what the program wrote.
+template <typename Read>
+Result<void> Database::each_row(const char* sql, Read&& read) {
+  const Statement s = prepare(db_.get(), sql);
+  if (!s) return failed("read");
+  Run r(s);
+  for (;;) {
+    const int rc = r.step();
+    if (rc == SQLITE_DONE) return {};
+    if (rc != SQLITE_ROW) return failed("read");
+    if (!read(r)) {
+      return fail(ErrorCode::kStore,
+                  fmt::format("{} is damaged (a key in it has the wrong length): restore it from a "
+                              "backup",
+                              path_));
+    }
+  }
+}
+
+Result<Snapshot> Database::load() {
+  Snapshot out;
+  Result<void> ok = each_row(
+      "SELECT identity, tenant, node, name, created_ms, source, visibility, enrol FROM agents"
+      " ORDER BY tenant, node",
+      [&](const Run& r) {
+        AgentRow row;
+        row.tenant = static_cast<uint16_t>(r.number(1));
+        row.node = static_cast<uint32_t>(r.number(2));
+        row.name = r.text(3);
+        row.created_ms = r.number(4);
+        row.source = static_cast<AgentSource>(r.number(5));
+        row.visibility = static_cast<Visibility>(r.number(6));
+        row.enrol = to_buffer(r.blob(7));
+        const bool good = get(r, 0, row.identity);
+        out.agents.push_back(std::move(row));
+        return good;
+      });
+  if (ok) {
+    ok = each_row("SELECT identity, reason, at_ms FROM revocations ORDER BY id", [&](const Run& r) {
+      out.revocations.push_back({{}, std::string(r.text(1)), r.number(2)});
+      return get(r, 0, out.revocations.back().identity);
+    });
+  }
+  if (ok) {
+    ok = each_row("SELECT id, name, created_ms FROM tenants ORDER BY id", [&](const Run& r) {
+      out.tenants.push_back(
+          {static_cast<uint16_t>(r.number(0)), std::string(r.text(1)), r.number(2)});
+      return true;
+    });
+  }
+  if (ok) {
+    ok = each_row(
+        "SELECT hash, tenant, uses, used, created_ms, expires_ms FROM tokens"
+        " WHERE ended = 0 AND used < uses ORDER BY created_ms",
+        [&](const Run& r) {
+          out.tokens.push_back({{},
+                                static_cast<uint16_t>(r.number(1)),
+                                static_cast<uint32_t>(r.number(2)),
+                                static_cast<uint32_t>(r.number(3)),
+                                r.number(4),
+                                r.number(5),
+                                false});
+          return get(r, 0, out.tokens.back().hash);
+        });
+  }
+  if (ok) {
+    ok = each_row(
+        "SELECT digest, requester, receiver, received_ms, expires_ms, signed"
+        " FROM requests JOIN statements USING (digest) WHERE state = 0 ORDER BY id",
+        [&](const Run& r) {
+          RequestRow row;
+          const bool good =
+              get(r, 0, row.digest) && get(r, 1, row.requester) && get(r, 2, row.receiver);
+          row.received_ms = r.number(3);
+          row.expires_ms = r.number(4);
+          row.statement = to_buffer(r.blob(5));
+          out.requests.push_back(std::move(row));
+          return good;
+        });
+  }
+  if (ok) {
+    ok = each_row(
+        "SELECT request, grant_digest, requester, approver, forward_right, backward_right, made_ms,"
+        " expires_ms FROM pairs WHERE ended_ms IS NULL ORDER BY id",
+        [&](const Run& r) {
+          PairRow& row = out.pairs.emplace_back();
+          row.forward = static_cast<uint8_t>(r.number(4));
+          row.backward = static_cast<uint8_t>(r.number(5));
+          row.made_ms = r.number(6);
+          row.expires_ms = r.number(7);
+          return get(r, 0, row.request) && get(r, 1, row.grant) && get(r, 2, row.requester) &&
+                 get(r, 3, row.approver);
+        });
+  }
+  if (ok) {
+    ok = each_row("SELECT low, high, at_ms FROM floors", [&](const Run& r) {
+      FloorRow& row = out.floors.emplace_back();
+      row.at_ms = r.number(2);
+      return get(r, 0, row.low) && get(r, 1, row.high);
+    });
+  }
+  if (ok) {
+    ok = each_row(
+        "SELECT request, tenant, consents.at_ms FROM consents JOIN requests ON digest = request"
+        " WHERE state = 0",
+        [&](const Run& r) {
+          ConsentRow& row = out.consents.emplace_back();
+          row.tenant = static_cast<uint16_t>(r.number(1));
+          row.at_ms = r.number(2);
+          return get(r, 0, row.request);
+        });
+  }
+  if (ok) {
+    ok = each_row("SELECT number, yaml, at_ms FROM policies ORDER BY number DESC LIMIT 1",
+                  [&](const Run& r) {
+                    out.policy = {r.number(0), std::string(r.text(1)), r.number(2)};
+                    return true;
+                  });
+  }
+  if (!ok) return tl::unexpected<Error>(std::move(ok.error()));
+  return out;
+}
+
+Result<std::vector<FeedEntry>> Database::feed(uint64_t after, uint32_t limit) {
+  const Statement s = prepare(db_.get(),
+                              "SELECT seq, at_ms, actor, kind, subject, object FROM changes"
+                              " WHERE seq > ? ORDER BY seq LIMIT ?");
+  if (!s) return failed("read");
+  std::vector<FeedEntry> out;
+  Run r(s);
+  r.bind(after).bind(uint64_t{limit});
+  int rc;
+  while ((rc = r.step()) == SQLITE_ROW) {
+    out.push_back({r.number(0), r.number(1), std::string(r.text(2)), std::string(r.text(3)),
+                   to_buffer(r.blob(4)), to_buffer(r.blob(5))});
+  }
+  if (rc != SQLITE_DONE) return failed("read");
+  return out;
+}
+
+Result<Buffer> Database::statement(const Digest& digest) {
+  const Statement s = prepare(db_.get(), "SELECT signed FROM statements WHERE digest = ?");
+  if (!s) return failed("read");
+  Run r(s);
+  const int rc = r.bind(Bytes(digest)).step();
+  if (rc == SQLITE_DONE) return Buffer{};
+  if (rc != SQLITE_ROW) return failed("read");
+  return to_buffer(r.blob(0));
+}
+
+}  // namespace sluice::control
