@@ -4,8 +4,8 @@
 
 #include "base/log.h"
 #include "control.pb.h"
+#include "control/statement_check.h"
 #include "wire/frame.h"
-#include "wire/statement.h"
 #include "wire/tunnel.h"
 
 namespace sluice::control {
@@ -14,7 +14,9 @@ namespace {
 constexpr size_t kWindow = 16;            // messages in flight per agent
 constexpr uint64_t kFirstRepeatMs = 100;  // doubles up to the longest
 constexpr uint64_t kLongestRepeatMs = 2000;
-constexpr uint64_t kRoundMs = 5;
+constexpr uint64_t kNoRoomMs = 5;  // the ring to the worker was full
+constexpr unsigned kQueuesPerPoll = 256;
+constexpr size_t kMostMessages = 256;
 constexpr unsigned kFramesPerPoll = 128;
 constexpr size_t kPartBytes = 1000;  // leaves room for the message around the edges
 
@@ -30,25 +32,72 @@ Channel::Channel(const RelayKeys& keys, const Clock& clock, TrustTable& trust,
       mailboxes_(mailboxes),
       next_request_(crypto::random_u64()) {}
 
-void Channel::enqueue(uint32_t agent, Topic topic, const pb::Control& body) {
-  if (!sessions_.has_session(agent)) return;  // it learns everything when it connects
+std::optional<Channel::Message> Channel::message(Topic topic, uint64_t request,
+                                                 const pb::Control& body) {
   const std::string bytes = body.SerializeAsString();
   if (bytes.size() > wire::kControlMax) {
     spdlog::error("a control message of {} bytes does not fit in a frame", bytes.size());
-    return;
+    return std::nullopt;
   }
-  Message m{next_request_++, topic, Buffer(sizeof(wire::FrameHeader) + bytes.size())};
+  Message m{request, topic, Buffer(sizeof(wire::FrameHeader) + bytes.size())};
   wire::write_frame(m.frame.data(), {uint8_t(wire::FrameType::kControl), 0,
-                                     static_cast<uint16_t>(bytes.size()), 0, m.request_id});
+                                     static_cast<uint16_t>(bytes.size()), 0, request});
   std::memcpy(m.frame.data() + sizeof(wire::FrameHeader), bytes.data(), bytes.size());
-  queues_[agent].push_back(std::move(m));
-  next_round_ = 0;
+  return m;
+}
+
+void Channel::enqueue(uint32_t agent, Topic topic, const pb::Control& body) {
+  if (!sessions_.has_session(agent)) return;  // it learns everything when it connects
+  auto m = message(topic, next_request_++, body);
+  if (!m) return;
+  Queue& queue = queues_[agent];
+  queue.messages.push_back(std::move(*m));
+  plan(agent, queue, clock_.ticks());
+}
+
+void Channel::plan(uint32_t agent, Queue& queue, uint64_t due) {
+  plan_.erase({queue.due, agent});
+  queue.due = due;
+  plan_.insert({due, agent});
+}
+
+void Channel::remove(uint32_t agent) {
+  const auto it = queues_.find(agent);
+  if (it == queues_.end()) return;
+  plan_.erase({it->second.due, agent});
+  queues_.erase(it);
+}
+
+void Channel::answer(uint32_t agent, uint64_t request, const pb::Control& body) {
+  if (const auto m = message(Topic::kNotice, request, body)) (void)send(agent, *m);
 }
 
 void Channel::drop_topic(uint32_t agent, Topic topic) {
   const auto it = queues_.find(agent);
   if (it == queues_.end()) return;
-  std::erase_if(it->second, [&](const Message& m) { return m.topic == topic; });
+  std::erase_if(it->second.messages, [&](const Message& m) { return m.topic == topic; });
+  if (it->second.messages.empty()) remove(agent);
+}
+
+pb::Edge Channel::edge_of(const EdgeEntry& e) const {
+  const AgentEntry& peer = trust_.agent(e.to);
+  pb::Edge edge;
+  edge.set_label(e.label);
+  edge.set_peer(peer.identity.data(), peer.identity.size());
+  edge.set_address(peer.address.to_u64());
+  edge.set_name(peer.name);
+  edge.set_right(static_cast<pb::Right>(e.terms.right));
+  edge.set_seal(static_cast<pb::SealPolicy>(e.terms.seal));
+  if (!peer.enrol.empty()) {
+    edge.mutable_peer_enrol()->ParseFromArray(peer.enrol.data(),
+                                              static_cast<int>(peer.enrol.size()));
+  }
+  if (e.agreement == 0) return edge;
+  const Agreement& g = *trust_.agreement(pair_key(e.from, e.to));
+  edge.set_request(g.request.data(), g.request.size());
+  edge.set_grant(g.grant.data(), g.grant.size());
+  edge.set_expires_ms(g.ends_ms);
+  return edge;
 }
 
 void Channel::sync_edges(uint32_t agent) {
@@ -56,16 +105,7 @@ void Channel::sync_edges(uint32_t agent) {
   std::vector<pb::EdgeSync> parts(1);
   size_t bytes = 0;
   for (const EdgeEntry& e : trust_.edges_of(agent)) {
-    const AgentEntry& peer = trust_.agent(e.to);
-    pb::Edge edge;
-    edge.set_label(e.label);
-    edge.set_peer(peer.identity.data(), peer.identity.size());
-    edge.set_address(peer.address.to_u64());
-    edge.set_name(peer.name);
-    edge.set_right(static_cast<pb::Right>(e.terms.right));
-    edge.set_seal(static_cast<pb::SealPolicy>(e.terms.seal));
-    edge.mutable_peer_enrol()->ParseFromArray(peer.enrol.data(),
-                                              static_cast<int>(peer.enrol.size()));
+    pb::Edge edge = edge_of(e);
     const size_t size = edge.ByteSizeLong() + 4;
     if (bytes != 0 && bytes + size > kPartBytes) {
       parts.emplace_back();
@@ -85,6 +125,36 @@ void Channel::sync_edges(uint32_t agent) {
   }
 }
 
+// One request a part: each may be nearly as long as a frame.
+void Channel::sync_pending(uint32_t agent, std::vector<pb::Pending> pending) {
+  drop_topic(agent, Topic::kPending);
+  const uint64_t sync_id = next_sync_++;
+  const auto parts = static_cast<uint32_t>(std::max<size_t>(pending.size(), 1));
+  for (uint32_t i = 0; i < parts; ++i) {
+    pb::Control body;
+    pb::PendingSync& part = *body.mutable_pending();
+    part.set_sync_id(sync_id);
+    part.set_part(i);
+    part.set_parts(parts);
+    if (i < pending.size()) *part.add_pending() = std::move(pending[i]);
+    enqueue(agent, Topic::kPending, body);
+  }
+}
+
+void Channel::tell(uint32_t agent, Bytes signed_statement) {
+  // Of an agent that acknowledges nothing the oldest go.
+  if (const auto it = queues_.find(agent);
+      it != queues_.end() && it->second.messages.size() >= kMostMessages) {
+    const auto old = std::find_if(it->second.messages.begin(), it->second.messages.end(),
+                                  [](const Message& m) { return m.topic == Topic::kNotice; });
+    if (old != it->second.messages.end()) it->second.messages.erase(old);
+  }
+  pb::Control body;
+  body.mutable_told()->ParseFromArray(signed_statement.data(),
+                                      static_cast<int>(signed_statement.size()));
+  enqueue(agent, Topic::kNotice, body);
+}
+
 void Channel::introduce(uint32_t agent) {
   drop_topic(agent, Topic::kKey);
   pb::Control body;
@@ -95,20 +165,13 @@ void Channel::introduce(uint32_t agent) {
 }
 
 void Channel::notify_revoked(uint32_t agent, const AgentEntry& revoked) {
-  pb::Statement statement;
-  statement.set_version(1);
-  statement.set_relay_key(keys_.tunnel.public_key.data(), keys_.tunnel.public_key.size());
-  statement.set_tenant(revoked.address.tenant);
-  statement.set_issued_ms(clock_.unix_ms());
-  statement.mutable_trust_revoke()->set_identity(revoked.identity.data(), revoked.identity.size());
-  statement.mutable_trust_revoke()->set_reason(revoked.revoked_reason);
-  const std::string bytes = wire::encode_statement(statement);
-  const auto signature = keys_.operator_key.sign(crypto::kLabelStatement, {as_bytes(bytes)});
   pb::Control body;
-  pb::Signed& s = *body.mutable_revoked();
-  s.set_statement(bytes);
-  s.set_signer(keys_.operator_key.public_key().data(), 32);
-  s.set_signature(signature.data(), signature.size());
+  *body.mutable_revoked() = operator_statement(
+      keys_, revoked.address.tenant, clock_.unix_ms(), [&](pb::Statement& statement) {
+        pb::TrustRevoke& revoke = *statement.mutable_trust_revoke();
+        revoke.set_identity(revoked.identity.data(), revoked.identity.size());
+        revoke.set_reason(revoked.revoked_reason);
+      });
   enqueue(agent, Topic::kNotice, body);
 }
 
@@ -129,26 +192,39 @@ bool Channel::poll() {
     receive(std::move(parcel));
   }
   const uint64_t now = clock_.ticks();
-  if (now < next_round_) return busy;
-  next_round_ = now + clock_.ticks_from_ms(kRoundMs);
-  for (auto it = queues_.begin(); it != queues_.end();) {
-    auto& [agent, queue] = *it;
-    if (queue.empty() || !sessions_.has_session(agent)) {
-      counts_.given_up += queue.size();
-      it = queues_.erase(it);
+  for (unsigned i = 0; i < kQueuesPerPoll && !plan_.empty() && plan_.begin()->first <= now; ++i) {
+    const uint32_t agent = plan_.begin()->second;
+    Queue& queue = queues_.at(agent);
+    if (!sessions_.has_session(agent)) {
+      counts_.given_up += queue.messages.size();
+      remove(agent);
       continue;
     }
-    for (size_t i = 0; i < std::min(queue.size(), kWindow); ++i) {
-      Message& m = queue[i];
-      if (m.next_send > now || !send(agent, m)) continue;
-      busy = true;
-      ++(m.tries == 0 ? counts_.sent : counts_.repeated);
-      const uint64_t pause = std::min(kLongestRepeatMs, kFirstRepeatMs << std::min(m.tries, 10u));
-      m.next_send = now + clock_.ticks_from_ms(pause);
-      ++m.tries;
-    }
-    ++it;
+    busy = serve(agent, queue, now) || busy;
   }
+  return busy;
+}
+
+// Sends what is due of the first messages, and plans the next time.
+bool Channel::serve(uint32_t agent, Queue& queue, uint64_t now) {
+  bool busy = false;
+  uint64_t next = UINT64_MAX;
+  for (size_t i = 0; i < std::min(queue.messages.size(), kWindow); ++i) {
+    Message& m = queue.messages[i];
+    if (m.next_send <= now) {
+      if (send(agent, m)) {
+        busy = true;
+        ++(m.tries == 0 ? counts_.sent : counts_.repeated);
+        const uint64_t pause = std::min(kLongestRepeatMs, kFirstRepeatMs << std::min(m.tries, 10u));
+        m.next_send = now + clock_.ticks_from_ms(pause);
+        ++m.tries;
+      } else {
+        m.next_send = now + clock_.ticks_from_ms(kNoRoomMs);
+      }
+    }
+    next = std::min(next, m.next_send);
+  }
+  plan(agent, queue, next);
   return busy;
 }
 
@@ -162,14 +238,29 @@ void Channel::receive(fabric::Parcel parcel) {
   const uint8_t* frame = packet.data() + wire::kDataRegion;
   const wire::FrameHeader header = wire::read_frame(frame);
   pb::Control body;
-  if (!body.ParseFromArray(frame + sizeof header, header.extension_length) || !body.has_ack()) {
+  if (!body.ParseFromArray(frame + sizeof header, header.extension_length)) {
     ++counts_.malformed;
     return;
   }
-  const auto queue = queues_.find(entry->second.agent);
+  const uint32_t agent = entry->second.agent;
+  if (body.has_submit() && requests_.submit) {
+    return requests_.submit(agent, header.call_id, body.submit());
+  }
+  if (body.has_lookup() && requests_.lookup) {
+    return requests_.lookup(agent, header.call_id, body.lookup());
+  }
+  if (body.has_fetch() && requests_.fetch) {
+    return requests_.fetch(agent, header.call_id, body.fetch());
+  }
+  if (!body.has_ack()) {
+    ++counts_.malformed;
+    return;
+  }
+  const auto queue = queues_.find(agent);
   if (queue == queues_.end()) return;
   counts_.acknowledged += std::erase_if(
-      queue->second, [&](const Message& m) { return m.request_id == header.call_id; });
+      queue->second.messages, [&](const Message& m) { return m.request_id == header.call_id; });
+  if (queue->second.messages.empty()) remove(agent);
 }
 
 }  // namespace sluice::control

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <deque>
-#include <map>
+#include <functional>
+#include <optional>
+#include <set>
+#include <unordered_map>
 
 #include "control/relay_keys.h"
 #include "control/session_table.h"
@@ -12,7 +15,12 @@
 
 namespace sluice::pb {
 class Control;
-}
+class Edge;
+class Fetch;
+class Lookup;
+class Pending;
+class Signed;
+}  // namespace sluice::pb
 
 namespace sluice::control {
 
@@ -23,6 +31,13 @@ struct ChannelCounts {
   uint64_t given_up = 0;
   uint64_t malformed = 0;
   uint64_t received = 0;
+};
+
+// What agents ask of the relay; each asks again until it is answered, so nothing is kept for it.
+struct ChannelRequests {
+  std::function<void(uint32_t agent, uint64_t request, const pb::Signed&)> submit;
+  std::function<void(uint32_t agent, uint64_t request, const pb::Lookup&)> lookup;
+  std::function<void(uint32_t agent, uint64_t request, const pb::Fetch&)> fetch;
 };
 
 class Channel {
@@ -37,13 +52,22 @@ class Channel {
   // A signed notice that `revoked` is no longer to be talked to.
   void notify_revoked(uint32_t agent, const AgentEntry& revoked);
 
+  // A statement of somebody else that concerns the agent, as it was signed.
+  void tell(uint32_t agent, Bytes signed_statement);
+  // The agent's whole list of requests that wait, replacing what waits of an earlier one.
+  void sync_pending(uint32_t agent, std::vector<pb::Pending> pending);
+
+  void serve(ChannelRequests requests) { requests_ = std::move(requests); }
+  // Sent once; the agent asks again if it is lost.
+  void answer(uint32_t agent, uint64_t request, const pb::Control& body);
+
   // Takes CONTROL frames from the rings and sends what is due. True if it did something.
   bool poll();
 
   const ChannelCounts& counts() const { return counts_; }
 
  private:
-  enum class Topic : uint8_t { kKey, kEdges, kNotice };
+  enum class Topic : uint8_t { kKey, kEdges, kNotice, kPending };
   struct Message {
     uint64_t request_id;
     Topic topic;
@@ -55,6 +79,8 @@ class Channel {
   void drop_topic(uint32_t agent, Topic topic);
   bool send(uint32_t agent, const Message& m);
   void receive(fabric::Parcel parcel);
+  static std::optional<Message> message(Topic topic, uint64_t request, const pb::Control& body);
+  pb::Edge edge_of(const EdgeEntry& e) const;
 
   const RelayKeys& keys_;
   const Clock& clock_;
@@ -62,10 +88,18 @@ class Channel {
   SessionTable& sessions_;
   fabric::Arena& arena_;
   fabric::Mailboxes& mailboxes_;
-  std::map<uint32_t, std::deque<Message>> queues_;  // by agent
+  struct Queue {
+    std::deque<Message> messages;  // never empty
+    uint64_t due = 0;              // ticks: when something of it is to be sent
+  };
+  void plan(uint32_t agent, Queue& queue, uint64_t due);
+  void remove(uint32_t agent);
+  bool serve(uint32_t agent, Queue& queue, uint64_t now);
+  std::unordered_map<uint32_t, Queue> queues_;    // by agent
+  std::set<std::pair<uint64_t, uint32_t>> plan_;  // the queues' due times and agents
   uint64_t next_request_;
   uint64_t next_sync_ = 1;
-  uint64_t next_round_ = 0;
+  ChannelRequests requests_;
   ChannelCounts counts_;
 };
 

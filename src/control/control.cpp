@@ -13,6 +13,7 @@ constexpr unsigned kIdleUs = 500;
 // Once nothing has happened for a while: each look interrupts whatever shares the core.
 constexpr unsigned kQuietUs = 2000;
 constexpr uint64_t kQuietAfterMs = 50;
+constexpr uint64_t kPublishMs = 100;
 
 std::vector<uint16_t> port_mtus(const Config& config) {
   std::vector<uint16_t> out;
@@ -25,6 +26,12 @@ uint32_t prepared_keys(const LimitsConfig& limits) {
   if (crypto::batch_engine() == nullptr) return 0;
   const uint64_t fit = (uint64_t{limits.prepared_keys_mb} << 20) / sizeof(crypto::PreparedKey);
   return static_cast<uint32_t>(std::min<uint64_t>(limits.agents, fit));
+}
+
+Changes enrol_changes(const std::vector<AgentRow>& rows) {
+  Changes out{"config", rows.front().created_ms, {}};
+  out.list.assign(rows.begin(), rows.end());
+  return out;
 }
 
 }  // namespace
@@ -58,34 +65,85 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
       sessions_(around_.arena, around_.qsbr, around_.clock, config_.handshake.session_life_s,
                 config_.handshake.unconfirmed_s, config_.handshake.agent_lanes),
       prepared_(around_.arena, around_.qsbr, around_.clock),
+      channel_(keys_, around_.clock, trust_, sessions_, around_.arena, around_.mailboxes),
+      owners_(around_.clock, around_.arena, around_.mailboxes),
+      store_(std::move(store)),
+      enrolment_(around_.clock, trust_, channel_, *store_),
       handshakes_({.tunnel_key = keys_.tunnel,
                    .config = config_.handshake,
                    .epoch = fill_relay_record(around_.arena, keys_),
                    .workers = static_cast<uint8_t>(config_.topology.workers.size()),
                    .port_mtu = port_mtus(config_)},
-                  around_.clock, trust_, sessions_, prepared_, around_.arena, around_.mailboxes),
-      channel_(keys_, around_.clock, trust_, sessions_, around_.arena, around_.mailboxes),
-      owners_(around_.clock, around_.arena, around_.mailboxes),
-      store_(std::move(store)),
+                  around_.clock, trust_, sessions_, enrolment_, prepared_, around_.arena,
+                  around_.mailboxes),
       revocations_(around_.clock, around_.qsbr, trust_, sessions_, channel_, *store_, around_.arena,
-                   around_.ports) {}
+                   around_.ports),
+      pace_(around_.clock),
+      directory_(around_.clock, trust_, *store_, pace_),
+      ceremony_(keys_, around_.clock, trust_, channel_, *store_, enrolment_, revocations_, pace_),
+      policies_(around_.clock, around_.qsbr, trust_, channel_, ceremony_, enrolment_, *store_) {
+  channel_.serve({[this](uint32_t agent, uint64_t request, const pb::Signed& envelope) {
+                    ceremony_.submit(agent, envelope, [this, agent, request](const Outcome& o) {
+                      answer_submit(agent, request, o);
+                    });
+                  },
+                  [this](uint32_t agent, uint64_t request, const pb::Lookup& lookup) {
+                    directory_.lookup(agent, lookup, [this, agent, request](const pb::Found& f) {
+                      pb::Control body;
+                      *body.mutable_found() = f;
+                      channel_.answer(agent, request, body);
+                    });
+                  },
+                  [this](uint32_t agent, uint64_t request, const pb::Fetch& fetch) {
+                    directory_.fetch(agent, fetch, [this, agent, request](const pb::Signed& s) {
+                      pb::Control body;
+                      *body.mutable_fetched() = s;
+                      channel_.answer(agent, request, body);
+                    });
+                  }});
+}
+
+void Control::answer_submit(uint32_t agent, uint64_t request, const Outcome& o) {
+  pb::Control body;
+  pb::Outcome& out = *body.mutable_outcome();
+  out.set_code(info(o.code).code);
+  out.set_text(info(o.code).text);
+  out.set_hint(info(o.code).hint);
+  out.set_digest(o.digest.data(), o.digest.size());
+  out.set_agreed(o.agreed);
+  channel_.answer(agent, request, body);
+}
 
 Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys keys,
                                                  std::unique_ptr<Store> store,
                                                  Surroundings around) {
   std::unique_ptr<Control> control(
       new Control(config, std::move(keys), std::move(store), std::move(around)));
+  const Clock& clock = control->around_.clock;
+  const uint64_t began = clock.ticks();
   auto snapshot = control->store_->load();
   if (!snapshot) return tl::unexpected(snapshot.error());
+  const uint64_t read = clock.ticks();
+  // Beside the building of the tables: half a second each of a store with a million edges.
+  auto sound = control->store_->check();
+  control->enrolment_.restore(*snapshot);
+  if (auto r = control->policies_.restore(*snapshot); !r) return tl::unexpected(r.error());
   control->trust_.restore(*snapshot);
+  control->ceremony_.restore(*snapshot);
   auto change = control->trust_.apply(config.trust);
   if (!change) return tl::unexpected(change.error());
   if (!change->new_agents.empty()) {
-    if (auto r = control->store_->enrol_now(change->new_agents); !r)
+    if (auto r = control->store_->apply_now(enrol_changes(change->new_agents)); !r)
       return tl::unexpected(r.error());
     control->trust_.mark_durable(change->new_agents);
   }
   control->trust_.activate();
+  if (auto r = sound.get(); !r) return tl::unexpected(r.error());
+  control->publish(clock.ticks());
+  spdlog::info(
+      "{} agents and {} agreements of the store read in {:.0f} ms, in force after {:.0f} ms",
+      snapshot->agents.size(), snapshot->pairs.size(), clock.us_from_ticks(read - began) / 1000,
+      clock.us_from_ticks(clock.ticks() - read) / 1000);
   spdlog::info("{} agents and {} pairs in force, {} of {} agents known are revoked", change->agents,
                change->pairs, snapshot->revocations.size(), control->trust_.agents().size());
   return control;
@@ -105,9 +163,21 @@ void Control::on_event(const fabric::Event& e) {
   spdlog::info("{} ({}) connected through port {}", agent.name, to_string(agent.address),
                config_.topology.ports.at(path.port).name);
   channel_.introduce(s.agent);
+  ceremony_.introduce(s.agent);
+}
+
+// Not at each round: workers share the line.
+void Control::publish(uint64_t now) {
+  if (config_.when_stale == WhenStale::kForward) return;
+  if (published_ != 0 && now - published_ < around_.clock.ticks_from_ms(kPublishMs)) return;
+  published_ = now;
+  around_.arena.relay().stale_at.store(
+      now + around_.clock.ticks_from_ms(uint64_t{config_.max_staleness_s} * 1000),
+      std::memory_order_relaxed);
 }
 
 unsigned Control::poll() {
+  publish(around_.clock.ticks());
   bool busy = false;
   while (const auto e = around_.mailboxes.take_event()) {
     busy = true;
@@ -119,6 +189,9 @@ unsigned Control::poll() {
   sessions_.poll();
   trust_.rates().poll();
   busy = revocations_.poll() || busy;
+  busy = directory_.poll() || busy;
+  ceremony_.poll();
+  busy = policies_.poll() || busy;
   if (handshakes_.backlog()) return 0;
   const uint64_t now = around_.clock.ticks();
   if (busy) {
@@ -141,6 +214,12 @@ void Control::reconcile(const Snapshot& snapshot) {
     sessions_.retire_agent(agent);
     for (const uint32_t peer : trust_.close_edges(trust_.agent(agent))) channel_.sync_edges(peer);
   }
+  policies_.reconcile(snapshot);
+  // What the disk does not hold as standing does not stand.
+  for (const PairKey& pair : trust_.end_agreements_but(snapshot)) {
+    channel_.sync_edges(pair.first);
+    channel_.sync_edges(pair.second);
+  }
 }
 
 Result<TrustChange> Control::reload(const TrustConfig& trust) {
@@ -149,13 +228,13 @@ Result<TrustChange> Control::reload(const TrustConfig& trust) {
   enforce(*change);
   if (change->waiting != 0) {
     spdlog::warn(
-        "{} pairs wait for edge slots that rest for 180 s: reload again then, or raise "
-        "limits.edges",
+        "{} pairs wait for edge slots that rest for 180 s, and open then; limits.edges is short",
         change->waiting);
   }
   trust_.activate();
   if (!change->new_agents.empty()) {
-    store_->enrol(change->new_agents, [this, rows = change->new_agents](Result<WriteTimes> r) {
+    store_->apply(enrol_changes(change->new_agents), [this, rows = change->new_agents](
+                                                         Result<WriteTimes> r) {
       if (r) {
         trust_.mark_durable(rows);
         trust_.activate();

@@ -5,10 +5,14 @@
 
 #include <memory>
 
+#include "control/ceremony.h"
 #include "control/channel.h"
 #include "control/config.h"
+#include "control/directory.h"
+#include "control/enrolment.h"
 #include "control/handshake.h"
 #include "control/ownership.h"
+#include "control/policies.h"
 #include "control/prepared_keys.h"
 #include "control/relay_keys.h"
 #include "control/revocation.h"
@@ -53,6 +57,9 @@ class Control {
   Handshakes& handshakes() { return handshakes_; }
   Channel& channel() { return channel_; }
   Revocations& revocations() { return revocations_; }
+  Enrolment& enrolment() { return enrolment_; }
+  Ceremony& ceremony() { return ceremony_; }
+  Policies& policies() { return policies_; }
   Store& store() { return *store_; }
   uint64_t epoch() const { return around_.arena.relay().epoch; }
   uint64_t started() const { return started_; }
@@ -60,21 +67,30 @@ class Control {
  private:
   Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> store, Surroundings around);
   void on_event(const fabric::Event& e);
+  void answer_submit(uint32_t agent, uint64_t request, const Outcome& outcome);
   void enforce(const TrustChange& change);
 
   const Config config_;
   RelayKeys keys_;
   Surroundings around_;
   uint64_t started_;
+  void publish(uint64_t now);
+
   uint64_t last_busy_ = 0;  // ticks
+  uint64_t published_ = 0;  // ticks: when workers were last told that control runs
   TrustTable trust_;
   SessionTable sessions_;
   PreparedKeys prepared_;
-  Handshakes handshakes_;
   Channel channel_;
   Ownership owners_;
   std::unique_ptr<Store> store_;
+  Enrolment enrolment_;
+  Handshakes handshakes_;
   Revocations revocations_;
+  AgentPace pace_;
+  Directory directory_;
+  Ceremony ceremony_;
+  Policies policies_;
 };
 
 // Puts the running relay's numbers and secrets where workers read them.

@@ -32,12 +32,13 @@ wire::IpBytes turn_of(const wire::PathHeader& path) {
 }  // namespace
 
 Handshakes::Handshakes(Setting setting, const Clock& clock, TrustTable& trust,
-                       SessionTable& sessions, PreparedKeys& prepared, fabric::Arena& arena,
-                       fabric::Mailboxes& mailboxes)
+                       SessionTable& sessions, Enrolment& enrolment, PreparedKeys& prepared,
+                       fabric::Arena& arena, fabric::Mailboxes& mailboxes)
     : s_(std::move(setting)),
       clock_(clock),
       trust_(trust),
       sessions_(sessions),
+      enrolment_(enrolment),
       prepared_(prepared),
       arena_(arena),
       mailboxes_(mailboxes),
@@ -267,7 +268,7 @@ bool Handshakes::timely(const Greeting& g, const AgentEntry& agent) const {
 
 AgentEntry* Handshakes::active_agent(const Greeting& g, O& why) const {
   AgentEntry* agent = trust_.by_identity(g.payload.identity);
-  if (agent == nullptr || !agent->configured) {
+  if (agent == nullptr || !agent->standing()) {
     why = O::kUnknownIdentity;
   } else if (agent->revoked) {
     why = O::kRevokedIdentity;
@@ -286,7 +287,11 @@ O Handshakes::admit(Greeting& g) {
   if (g.state == Greeting::State::kMalformed) return O::kMalformed;
   O why = O::kWelcomed;
   const AgentEntry* agent = active_agent(g, why);
-  if (agent == nullptr) return why;
+  if (agent == nullptr) {
+    if (why != O::kUnknownIdentity || !enrolment_.would_admit(g.payload.token)) return why;
+    g.state = Greeting::State::kAnswering;  // its signature shows that the identity is its own
+    return O::kWelcomed;
+  }
   // What needs no signature to be refused; the one who asks hears nothing of it.
   if (timely(g, *agent) && !sessions_.next_free()) return O::kNoSlot;
   // Only looked at: who claims an identity has not shown it yet.
@@ -301,7 +306,11 @@ O Handshakes::conclude(Greeting& g, const HelloDigest& digest, fabric::Parcel& p
   // Once more: it waited for its batch.
   O why = O::kWelcomed;
   AgentEntry* agent = active_agent(g, why);
-  if (agent == nullptr) return why;
+  if (agent == nullptr) {
+    if (why != O::kUnknownIdentity || !enrolment_.would_admit(g.payload.token)) return why;
+    enrolment_.enrol_by_token(g.payload.identity, g.payload.token);
+    return O::kEnrolling;
+  }
 
   const fabric::PacketMeta meta = parcel.meta();
   // Only its own session's index makes a HELLO a rekey.

@@ -11,6 +11,7 @@
 
 #include "control/config.h"
 #include "control/cookie_jar.h"
+#include "control/enrolment.h"
 #include "control/fair_queue.h"
 #include "control/handshake_batch.h"
 #include "control/handshake_outcome.h"
@@ -32,7 +33,8 @@ class Handshakes {
     std::vector<uint16_t> port_mtu;  // by port index
   };
   Handshakes(Setting setting, const Clock& clock, TrustTable& trust, SessionTable& sessions,
-             PreparedKeys& prepared, fabric::Arena& arena, fabric::Mailboxes& mailboxes);
+             Enrolment& enrolment, PreparedKeys& prepared, fabric::Arena& arena,
+             fabric::Mailboxes& mailboxes);
 
   // Takes what the rings hold, within a budget of work. True if it did something.
   bool poll();
@@ -64,6 +66,7 @@ class Handshakes {
   const Clock& clock_;
   TrustTable& trust_;
   SessionTable& sessions_;
+  Enrolment& enrolment_;
   PreparedKeys& prepared_;
   fabric::Arena& arena_;
   fabric::Mailboxes& mailboxes_;

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "crypto/x25519_batch.h"
+#include "crypto/noise_batch.h"
 
 namespace sluice::control {
 namespace {
@@ -16,30 +16,9 @@ HandshakeBatch::HandshakeBatch(const crypto::X25519KeyPair& tunnel_key,
                                const crypto::lanes::Engine* engine)
     : tunnel_key_(tunnel_key), engine_(engine), verifier_(engine) {}
 
-// Until no handshake waits for a scalar multiplication.
-void HandshakeBatch::multiply(std::span<Greeting* const> greetings, std::span<NoiseStep> steps) {
-  for (;;) {
-    std::array<crypto::X25519Job, kMax> jobs;
-    std::array<size_t, kMax> of;
-    size_t n = 0;
-    for (size_t i = 0; i < greetings.size(); ++i) {
-      if (steps[i] != NoiseStep::kNeedsDh) continue;
-      const crypto::DhRequest r = greetings[i]->noise->dh();
-      jobs[n] = {r.secret, r.peer, &shared_[n]};
-      of[n++] = i;
-    }
-    if (n == 0) return;
-    crypto::x25519_batch({jobs.data(), n}, engine_);
-    for (size_t k = 0; k < n; ++k) {
-      steps[of[k]] =
-          jobs[k].good ? greetings[of[k]]->noise->resume(shared_[k]) : NoiseStep::kFailed;
-      shared_[k].clear();
-    }
-  }
-}
-
 void HandshakeBatch::open(std::span<Greeting* const> greetings) {
   std::array<NoiseStep, kMax> steps;
+  std::array<crypto::NoiseHandshake*, kMax> noise;
   const crypto::Key256 no_psk;
   for (size_t i = 0; i < greetings.size(); ++i) {
     Greeting& g = *greetings[i];
@@ -50,9 +29,10 @@ void HandshakeBatch::open(std::span<Greeting* const> greetings) {
                                         .static_key = &tunnel_key_,
                                         .remote_static = std::nullopt,
                                         .psk = &no_psk});
+    noise[i] = &*g.noise;
     steps[i] = g.noise->start_read(g.hello.noise().first(wire::kHelloTokens));
   }
-  multiply(greetings, steps);
+  crypto::finish_tokens({noise.data(), greetings.size()}, steps, engine_);
   for (size_t i = 0; i < greetings.size(); ++i) {
     Greeting& g = *greetings[i];
     g.state = State::kNoiseFailed;
@@ -95,11 +75,13 @@ void HandshakeBatch::answer(std::span<Greeting* const> greetings) {
   }
   crypto::x25519_generate({ephemeral_.data(), answered}, engine_);
   std::array<NoiseStep, kMax> steps;
+  std::array<crypto::NoiseHandshake*, kMax> noise;
   for (size_t i = 0; i < answered; ++i) {
     asked[i]->noise->set_ephemeral(std::move(ephemeral_[i]));
+    noise[i] = &*asked[i]->noise;
     steps[i] = asked[i]->noise->start_write(asked[i]->tokens);
   }
-  multiply({asked.data(), answered}, steps);
+  crypto::finish_tokens({noise.data(), answered}, steps, engine_);
   for (size_t i = 0; i < answered; ++i) {
     asked[i]->state = steps[i] == NoiseStep::kDone ? State::kAnswered : State::kNoiseFailed;
   }

@@ -57,13 +57,10 @@ class HandshakeBatch {
   void answer(std::span<Greeting* const> greetings);
 
  private:
-  void multiply(std::span<Greeting* const> greetings, std::span<crypto::NoiseStep> steps);
-
   const crypto::X25519KeyPair& tunnel_key_;
   const crypto::lanes::Engine* engine_;
   crypto::Ed25519BatchVerifier verifier_;
-  // Empty between calls: shared secrets are wiped, ephemeral keys move into their handshakes.
-  std::array<crypto::Key256, kMax> shared_;
+  // Empty between calls: they move into their handshakes.
   std::array<crypto::X25519KeyPair, kMax> ephemeral_;
 };
 

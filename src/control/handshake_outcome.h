@@ -15,6 +15,7 @@ namespace sluice::control {
   X(kBadCookie, "bad_cookie", "mac2 without a valid cookie")                                       \
   X(kNoiseFailed, "noise_failed", "not sealed for this relay, or corrupted")                       \
   X(kMalformed, "malformed", "an authentic HELLO with a malformed payload")                        \
+  X(kEnrolling, "enrolling", "a good token: the agent is let in once its row is durable")          \
   X(kUnknownIdentity, "unknown_identity", "an identity that is not enrolled: no answer")           \
   X(kRevokedIdentity, "revoked_identity", "a revoked identity: no answer")                         \
   X(kBadSignature, "bad_signature", "the identity's signature does not hold: no answer")           \

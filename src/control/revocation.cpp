@@ -1,6 +1,7 @@
 #include "control/revocation.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/log.h"
 
@@ -23,41 +24,61 @@ Revocations::Revocations(const Clock& clock, fabric::Qsbr& qsbr, TrustTable& tru
       arena_(arena),
       ports_(std::move(ports)) {}
 
-void Revocations::revoke(AgentEntry& agent, const std::string& reason, Done done) {
+void Revocations::revoke(Cut cut, Done done) {
   Job job{.id = next_id_++,
-          .agent = agent.index,
+          .what = std::move(cut),
           .started = clock_.ticks(),
           .token = 0,
           .answer = {},
           .done = std::move(done)};
+  const Cut& what = job.what;
   const uint64_t at_ms = clock_.unix_ms();
-  if (!agent.revoked) {
-    trust_.mark_revoked(agent, reason, at_ms);
+  // Step 1, and nothing else before it is done for all.
+  for (const uint32_t agent : what.agents) {
+    if (!trust_.agent(agent).revoked) trust_.mark_revoked(trust_.agent(agent), what.reason, at_ms);
   }
+  for (const PairCut& p : what.pairs) trust_.end_agreement(p.pair);
   job.answer.store_us = clock_.us_from_ticks(clock_.ticks() - job.started);
   // Unpublished together with the cut, so that one grace period also covers the wiping of keys.
-  sessions_.retire_agent(agent.index);
+  for (const uint32_t agent : what.agents) sessions_.retire_agent(agent);
   job.token = qsbr_.start();
-  job.answer.did = crypto::to_did(agent.identity);
-  job.answer.name = agent.name;
-  // Noted now: a reload may close the edges before the cut is proven.
-  for (const EdgeEntry& e : trust_.edges_of(agent.index)) job.peers.push_back(e.to);
+  job.answer.agents = static_cast<unsigned>(what.agents.size());
+  job.answer.pairs = static_cast<unsigned>(what.pairs.size());
+  if (what.agents.size() == 1) {
+    job.answer.did = crypto::to_did(trust_.agent(what.agents[0]).identity);
+    job.answer.name = trust_.agent(what.agents[0]).name;
+  }
+  Changes changes{.actor = what.actor, .at_ms = at_ms, .list = {}};
+  for (const uint32_t agent : what.agents) {
+    const AgentEntry& entry = trust_.agent(agent);
+    changes.list.push_back(RevocationRow{entry.identity, entry.revoked_reason, entry.revoked_ms});
+    // Noted now: a reload may close the edges before the cut is proven.
+    auto& peers = job.peers.emplace_back();
+    for (const EdgeEntry& e : trust_.edges_of(agent)) peers.push_back(e.to);
+    // Its agreements end with it, open or not.
+    for (const PairKey& pair : trust_.agreements_of(agent)) {
+      changes.list.push_back(
+          PairEnd{trust_.agreement(pair)->request, at_ms, "an agent was revoked", true, {}, {}});
+    }
+  }
+  for (const PairCut& p : what.pairs) {
+    changes.list.push_back(PairEnd{p.request, p.at_ms, what.reason, true, p.statement, p.revoke});
+  }
   const uint64_t id = job.id;
   jobs_.push_back(std::move(job));
-  store_.revoke({{agent.identity, agent.revoked_reason, agent.revoked_ms}},
-                [this, id](Result<WriteTimes> result) {
-                  const auto it = std::find_if(jobs_.begin(), jobs_.end(),
-                                               [&](const Job& j) { return j.id == id; });
-                  if (it == jobs_.end()) return;
-                  it->stored = true;
-                  it->answer.durable_us = clock_.us_from_ticks(clock_.ticks() - it->started);
-                  if (result) {
-                    it->answer.sync_us = double(result->sync_us);
-                  } else {
-                    it->answer.state = CutState::kNotDurable;
-                    it->answer.problem = result.error().message;
-                  }
-                });
+  store_.apply(std::move(changes), [this, id](Result<WriteTimes> result) {
+    const auto it =
+        std::find_if(jobs_.begin(), jobs_.end(), [&](const Job& j) { return j.id == id; });
+    if (it == jobs_.end()) return;
+    it->stored = true;
+    it->answer.durable_us = clock_.us_from_ticks(clock_.ticks() - it->started);
+    if (result) {
+      it->answer.sync_us = double(result->sync_us);
+    } else {
+      it->answer.state = CutState::kNotDurable;
+      it->answer.problem = result.error().message;
+    }
+  });
 }
 
 void Revocations::on_cut(Job& job) {
@@ -72,14 +93,27 @@ void Revocations::wipe_and_notify(Job& job) {
   sessions_.poll();  // what was retired before the token is reclaimed, its keys wiped
   job.wiped = true;
   job.answer.wipe_us = clock_.us_from_ticks(clock_.ticks() - job.started);
-  const AgentEntry& agent = trust_.agent(job.agent);
-  job.answer.edges_closed = static_cast<unsigned>(job.peers.size() * 2);
-  trust_.close_edges(agent);
-  for (const uint32_t peer : job.peers) {
-    if (sessions_.has_session(peer)) ++job.answer.peers_notified;
-    channel_.notify_revoked(peer, agent);
-    channel_.sync_edges(peer);
+  std::set<uint32_t> changed;
+  for (size_t i = 0; i < job.what.agents.size(); ++i) {
+    const AgentEntry& agent = trust_.agent(job.what.agents[i]);
+    job.answer.edges_closed += static_cast<unsigned>(job.peers[i].size() * 2);
+    trust_.close_edges(agent);
+    for (const uint32_t peer : job.peers[i]) {
+      if (trust_.agent(peer).revoked) continue;
+      if (sessions_.has_session(peer)) ++job.answer.peers_notified;
+      channel_.notify_revoked(peer, agent);
+      changed.insert(peer);
+    }
   }
+  for (const PairCut& p : job.what.pairs) {
+    job.answer.edges_closed += 2;
+    for (const uint32_t agent : {p.pair.first, p.pair.second}) {
+      if (sessions_.has_session(agent)) ++job.answer.peers_notified;
+      channel_.tell(agent, p.revoke);
+      changed.insert(agent);
+    }
+  }
+  for (const uint32_t agent : changed) channel_.sync_edges(agent);
 }
 
 void Revocations::answer(Job& job) {

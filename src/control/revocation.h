@@ -19,9 +19,32 @@ namespace sluice::control {
 
 enum class CutState : uint8_t { kCut, kNotDurable, kNotProven };
 
+// A pair to be cut, on the word of one of its agents or of the operator.
+struct PairCut {
+  PairKey pair;
+  uint64_t at_ms = 0;  // the pair's floor from now on
+  Digest request{};    // of the agreement
+  Digest statement{};  // of the TrustRevoke
+  Buffer revoke;       // Signed TrustRevoke
+};
+
+// What is cut at once: one grace period, one transaction.
+struct Cut {
+  std::vector<uint32_t> agents;
+  std::vector<PairCut> pairs;
+  std::string reason;
+  std::string actor;  // for the change feed
+};
+
+inline Cut cut_of(const AgentEntry& agent, std::string reason, std::string actor = "relay") {
+  return {{agent.index}, {}, std::move(reason), std::move(actor)};
+}
+
 struct RevocationAnswer {
-  std::string did;
+  std::string did;  // of the agent, where it is one
   std::string name;
+  unsigned agents = 0;
+  unsigned pairs = 0;
   CutState state = CutState::kCut;
   double store_us = 0;     // step 1: the atomic store of the agent's state
   double cut_us = 0;       // until every worker had passed a quiescent point
@@ -43,7 +66,7 @@ class Revocations {
   Revocations(const Clock& clock, fabric::Qsbr& qsbr, TrustTable& trust, SessionTable& sessions,
               Channel& channel, Store& store, fabric::Arena& arena, fabric::PortStatusReader ports);
 
-  void revoke(AgentEntry& agent, const std::string& reason, Done done);
+  void revoke(Cut cut, Done done);
 
   // Advances what is under way. True while anything is: the caller then polls without pause.
   bool poll();
@@ -51,14 +74,15 @@ class Revocations {
  private:
   struct Job {
     uint64_t id;
-    uint32_t agent;
+    Cut what;
     uint64_t started;
     uint64_t token;
     bool cut = false;
     bool wiped = false;
     bool stored = false;
     bool answered = false;
-    std::vector<uint32_t> peers;
+    // Of each agent that is cut.
+    std::vector<std::vector<uint32_t>> peers;
     RevocationAnswer answer;
     Done done;
   };

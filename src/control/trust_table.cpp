@@ -5,15 +5,29 @@
 
 #include <fmt/format.h>
 
+#include "control.pb.h"
 #include "wire/frame.h"
+#include "wire/statement.h"
 
 namespace sluice::control {
 namespace {
 
-// wire.md §1: a slot rests at least this long after its edge ends.
-constexpr uint64_t kRestMs = 180'000;
+// Of a statement that was verified when it was accepted; 0 where there is none.
+uint64_t issued_ms(Bytes signed_statement) {
+  pb::Signed envelope;
+  pb::Statement statement;
+  if (!wire::parse_signed(signed_statement, envelope) ||
+      !wire::parse_statement(as_bytes(envelope.statement()), statement)) {
+    return 0;
+  }
+  return statement.issued_ms();
+}
 
 }  // namespace
+
+uint64_t AgentEntry::enrol_issued_ms() const {
+  return issued_ms(enrol);
+}
 
 Result<uint32_t> TrustTable::add_agent(const AgentRow& row) {
   if (const auto it = by_identity_.find(row.identity); it != by_identity_.end()) return it->second;
@@ -29,7 +43,16 @@ Result<uint32_t> TrustTable::add_agent(const AgentRow& row) {
   entry.identity = row.identity;
   entry.name = row.name;
   entry.address = {row.tenant, row.node};
-  addresses_.insert(entry.address);
+  entry.source = row.source;
+  entry.visibility = row.visibility;
+  entry.enrol = row.enrol;
+  addresses_[entry.address] = index;
+  // A row that nothing stands on must not take a name from one that stands.
+  if (row.source != AgentSource::kConfig) {
+    names_[{row.tenant, row.name}] = index;
+  } else {
+    names_.try_emplace({row.tenant, row.name}, index);
+  }
   fabric::Agent& record = arena_.agents()[index];
   record.tenant = row.tenant;
   record.address = entry.address.to_u64();
@@ -43,8 +66,25 @@ Result<uint32_t> TrustTable::add_agent(const AgentRow& row) {
 
 void TrustTable::restore(const Snapshot& snapshot) {
   reconcile(snapshot);
+  agents_.reserve(snapshot.agents.size());
+  by_identity_.reserve(snapshot.agents.size());
+  edges_.reserve(snapshot.agents.size(), 2 * snapshot.pairs.size());
+  agreements_.reserve(snapshot.pairs.size());
   for (const auto& row : snapshot.agents) (void)add_agent(row);
   mark_durable(snapshot.agents);
+  for (const auto& row : snapshot.pairs) {
+    const AgentEntry* from = by_identity(row.requester);
+    const AgentEntry* to = by_identity(row.approver);
+    if (from == nullptr || to == nullptr) continue;  // limits.agents is too small: said elsewhere
+    agree({.request = row.request,
+           .grant = row.grant,
+           .requester = from->index,
+           .approver = to->index,
+           .forward = {.right = static_cast<EdgeRight>(row.forward), .rate = {}},
+           .backward = {.right = static_cast<EdgeRight>(row.backward), .rate = {}},
+           .made_ms = row.made_ms,
+           .expires_ms = row.expires_ms});
+  }
 }
 
 std::vector<uint32_t> TrustTable::reconcile(const Snapshot& snapshot) {
@@ -75,6 +115,16 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
                             arena_.sizes().agents, agents_.size() + unknown));
   }
   for (const auto& a : trust.agents) {
+    const AgentEntry* holder = by_name(a.tenant, a.name);
+    if (holder != nullptr && holder->identity != a.identity &&
+        holder->source == AgentSource::kOperator) {
+      return fail(ErrorCode::kConfig,
+                  fmt::format("line {}: {} is the name of an agent of tenant {} that was enrolled "
+                              "without this file ({}): give one of them another name",
+                              a.line, a.name, a.tenant, crypto::to_did(holder->identity)));
+    }
+  }
+  for (const auto& a : trust.agents) {
     const AgentEntry* known = by_identity(a.identity);
     if (known != nullptr && known->address.tenant != a.tenant) {
       return fail(
@@ -99,70 +149,79 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
   std::set<uint32_t> touched;
   std::map<std::string, uint32_t> index_of;
   std::set<uint32_t> configured;
+  bool moved = false;  // somebody stands now who did not, or no longer
   for (const auto& a : trust.agents) {
     AgentEntry* entry = by_identity(a.identity);
     if (entry == nullptr) {
       const VirtualAddress address = fresh_address(a.tenant);
-      const AgentRow row{a.identity, address.tenant, address.node, a.name, clock_.unix_ms()};
+      AgentRow row{.identity = a.identity,
+                   .tenant = address.tenant,
+                   .node = address.node,
+                   .name = a.name,
+                   .created_ms = clock_.unix_ms(),
+                   .enrol = {}};
       auto index = add_agent(row);
       if (!index) return tl::unexpected(index.error());
       entry = &agents_[*index];
     }
     if (!entry->durable) {
-      change.new_agents.push_back(
-          {a.identity, entry->address.tenant, entry->address.node, a.name, clock_.unix_ms()});
+      change.new_agents.push_back({.identity = a.identity,
+                                   .tenant = entry->address.tenant,
+                                   .node = entry->address.node,
+                                   .name = a.name,
+                                   .created_ms = clock_.unix_ms(),
+                                   .enrol = {}});
     }
-    if (entry->enrol != a.enrol) {
+    // An agent may have told a later one since; going back is what its peers refuse.
+    if (entry->enrol != a.enrol && issued_ms(a.enrol) >= entry->enrol_issued_ms()) {
       for (const auto& e : edges_of(entry->index)) touched.insert(e.to);
+      entry->enrol = a.enrol;
     }
-    entry->name = a.name;
-    entry->enrol = a.enrol;
+    // A name that an agent chose for itself gives way to the operator's.
+    AgentEntry* holder = by_name(a.tenant, a.name);
+    if (holder != nullptr && holder != entry) {
+      rename(*holder, fmt::format("{}-{:08x}", a.name, holder->address.node));
+    }
+    rename(*entry, a.name);
+    moved = moved || !entry->standing();
     entry->configured = true;
-    fabric::Agent& record = arena_.agents()[entry->index];
-    record.bucket.set(limit_of(a.rate, clock_));
-    record.tenant_slot.store(rates_.slot_of(a.tenant), std::memory_order_release);
+    arena_.agents()[entry->index].bucket.set(limit_of(a.rate, clock_));
     configured.insert(entry->index);
     index_of[a.name] = entry->index;
   }
   for (auto& entry : agents_) {
+    arena_.agents()[entry.index].tenant_slot.store(rates_.slot_of(entry.address.tenant),
+                                                   std::memory_order_release);
     if (!entry.configured || configured.contains(entry.index)) continue;
     entry.configured = false;
+    if (entry.standing()) continue;  // the operator or a token enrolled it as well
+    moved = true;
     arena_.agents()[entry.index].state.store(uint32_t(fabric::AgentState::kFree),
                                              std::memory_order_release);
     change.removed.push_back(entry.index);
   }
 
-  std::map<std::pair<uint32_t, uint32_t>, EdgeTerms> wanted;
+  // What the section named and names, in its order, and what standing agents' agreements open.
+  std::vector<PairKey> pairs;
+  for (const auto& [key, terms] : configured_pairs_) pairs.push_back(key);
+  configured_pairs_.clear();
   for (const auto& p : trust.pairs) {
     const uint32_t a = index_of.at(p.from), b = index_of.at(p.to);
-    if (agents_[a].revoked || agents_[b].revoked) continue;
-    wanted[{a, b}] = {p.forward, p.seal, p.forward_rate};
-    wanted[{b, a}] = {p.backward, p.seal, p.backward_rate};
-    ++change.pairs;
+    const EdgeTerms forward{p.forward, p.seal, p.forward_rate};
+    const EdgeTerms backward{p.backward, p.seal, p.backward_rate};
+    configured_pairs_[pair_key(a, b)] =
+        a < b ? ConfiguredPair{forward, backward} : ConfiguredPair{backward, forward};
+    pairs.push_back(pair_key(a, b));
   }
-  std::vector<uint32_t> stale;
-  for (const auto& [slot, e] : edges_) {
-    const auto w = wanted.find({e.from, e.to});
-    const auto back = wanted.find({e.to, e.from});
-    const auto other = slot_of_pair_.find({e.to, e.from});
-    const bool same = w != wanted.end() && back != wanted.end() && w->second == e.terms &&
-                      other != slot_of_pair_.end() &&
-                      edges_.at(other->second).terms == back->second;
-    if (!same) stale.push_back(slot);
+  if (moved) agreements_.each([&](const Agreement& g) { pairs.push_back(g.pair()); });
+  for (const PairKey& key : pairs) {
+    if (Agreement* g = agreements_.find(key)) set_end(*g);
+    if (settle(key) != Settled::kChanged) continue;
+    touched.insert(key.first);
+    touched.insert(key.second);
   }
-  for (const uint32_t slot : stale) {
-    touched.insert(edges_[slot].from);
-    close_slot(slot, fabric::EdgeState::kRevoked);
-  }
-  for (const auto& [pair, terms] : wanted) {
-    if (pair.first > pair.second || slot_of_pair_.contains(pair)) continue;
-    if (!open_pair(pair.first, pair.second, terms, wanted[{pair.second, pair.first}])) {
-      ++change.waiting;
-      continue;
-    }
-    touched.insert(pair.first);
-    touched.insert(pair.second);
-  }
+  change.pairs = static_cast<unsigned>(edges_.size() / 2 + waiting_.size());
+  change.waiting = static_cast<unsigned>(waiting_.size());
   change.agents = static_cast<unsigned>(configured.size());
   change.touched.assign(touched.begin(), touched.end());
   return change;
@@ -176,7 +235,7 @@ void TrustTable::mark_durable(const std::vector<AgentRow>& rows) {
 
 void TrustTable::activate() {
   for (const auto& a : agents_) {
-    if (!a.configured || !a.durable || a.revoked) continue;
+    if (!a.standing() || !a.durable || a.revoked) continue;
     arena_.agents()[a.index].state.store(uint32_t(fabric::AgentState::kActive),
                                          std::memory_order_release);
   }
@@ -187,26 +246,88 @@ AgentEntry* TrustTable::by_identity(const crypto::PublicKey& identity) {
   return it == by_identity_.end() ? nullptr : &agents_[it->second];
 }
 
-AgentEntry* TrustTable::resolve(const std::string& text) {
-  if (const auto did = crypto::parse_did(text)) return by_identity(*did);
-  const auto address = parse_virtual_address(text);
-  AgentEntry* found = nullptr;
-  for (auto& a : agents_) {
-    if (address ? a.address == *address : a.name == text) {
-      // A name that the configuration gave to somebody else meanwhile means the configured one.
-      if (found == nullptr || a.configured) found = &a;
-    }
-  }
-  return found;
+const AgentEntry* TrustTable::by_identity(const crypto::PublicKey& identity) const {
+  const auto it = by_identity_.find(identity);
+  return it == by_identity_.end() ? nullptr : &agents_[it->second];
 }
 
-std::vector<EdgeEntry> TrustTable::edges_of(uint32_t agent) const {
-  std::vector<EdgeEntry> out;
-  for (auto it = slot_of_pair_.lower_bound({agent, 0});
-       it != slot_of_pair_.end() && it->first.first == agent; ++it) {
-    out.push_back(edges_.at(it->second));
+AgentEntry* TrustTable::by_address(VirtualAddress address) {
+  const auto it = addresses_.find(address);
+  return it == addresses_.end() ? nullptr : &agents_[it->second];
+}
+
+AgentEntry* TrustTable::by_name(uint16_t tenant, const std::string& name) {
+  const auto it = names_.find({tenant, name});
+  if (it == names_.end()) return nullptr;
+  AgentEntry& entry = agents_[it->second];
+  return entry.standing() && !entry.revoked ? &entry : nullptr;
+}
+
+void TrustTable::rename(AgentEntry& entry, const std::string& name) {
+  if (entry.name == name && names_.contains({entry.address.tenant, name})) {
+    names_[{entry.address.tenant, name}] = entry.index;
+    return;
   }
-  return out;
+  const auto old = names_.find({entry.address.tenant, entry.name});
+  if (old != names_.end() && old->second == entry.index) names_.erase(old);
+  entry.name = name;
+  policy_.forget(entry.index);
+  names_[{entry.address.tenant, name}] = entry.index;
+  // A policy goes by names, also for what was agreed under another one.
+  if (policy_.policy().rules.empty()) return;
+  for (const PairKey& pair : agreements_.of(entry.index)) {
+    set_end(*agreements_.find(pair));
+    if (settle(pair) != Settled::kSame) renamed_.push_back(pair);
+  }
+}
+
+AgentEntry* TrustTable::resolve(const std::string& text, Error* why,
+                                std::optional<uint16_t> tenant) {
+  const auto refuse = [&](ErrorCode code, std::string sentence) -> AgentEntry* {
+    if (why != nullptr) *why = {code, std::move(sentence)};
+    return nullptr;
+  };
+  AgentEntry* found = nullptr;
+  if (const auto did = crypto::parse_did(text)) {
+    found = by_identity(*did);
+  } else if (const auto address = parse_virtual_address(text)) {
+    found = by_address(*address);
+  } else {
+    // Who stands before who is revoked, and both before who is known from earlier alone.
+    const auto rank = [](const AgentEntry& a) { return a.standing() ? a.revoked ? 1 : 2 : 0; };
+    for (auto& a : agents_) {
+      if (tenant && a.address.tenant != *tenant) continue;
+      if (a.name != text || (found != nullptr && rank(a) < rank(*found))) continue;
+      if (found != nullptr && rank(a) == rank(*found) && rank(a) != 0) {
+        return refuse(ErrorCode::kConflict,
+                      fmt::format("more than one agent is called {}: name one by its address, {} "
+                                  "or {}",
+                                  text, to_string(found->address), to_string(a.address)));
+      }
+      found = &a;
+    }
+  }
+  if (found != nullptr && (!tenant || found->address.tenant == *tenant)) return found;
+  return refuse(ErrorCode::kNotFound,
+                fmt::format("no agent '{}' here: sluicectl agents lists them", text));
+}
+
+Result<uint32_t> TrustTable::enrol(const AgentRow& row) {
+  auto index = add_agent(row);
+  if (!index) return index;
+  AgentEntry& entry = agents_[*index];
+  entry.durable = true;
+  entry.source = row.source;
+  entry.visibility = row.visibility;
+  entry.enrol = row.enrol;
+  rename(entry, row.name);
+  if (entry.standing() && !entry.revoked) {
+    arena_.agents()[*index].tenant_slot.store(rates_.slot_of(row.tenant),
+                                              std::memory_order_release);
+    arena_.agents()[*index].state.store(uint32_t(fabric::AgentState::kActive),
+                                        std::memory_order_release);
+  }
+  return index;
 }
 
 void TrustTable::mark_revoked(AgentEntry& agent, const std::string& reason, uint64_t at_ms) {
@@ -216,77 +337,6 @@ void TrustTable::mark_revoked(AgentEntry& agent, const std::string& reason, uint
   agent.revoked_reason = reason;
   agent.revoked_ms = at_ms;
   revocations_[agent.identity] = {agent.identity, reason, at_ms};
-}
-
-std::vector<uint32_t> TrustTable::close_edges(const AgentEntry& agent) {
-  // Pairs are opened and closed whole, so who may be sent to is also who may send.
-  std::vector<uint32_t> peers;
-  for (const EdgeEntry& e : edges_of(agent.index)) {
-    peers.push_back(e.to);
-    close_slot(e.slot, fabric::EdgeState::kRevoked);
-    if (const auto back = slot_of_pair_.find({e.to, e.from}); back != slot_of_pair_.end()) {
-      close_slot(back->second, fabric::EdgeState::kRevoked);
-    }
-  }
-  return peers;
-}
-
-uint32_t TrustTable::take_slot() {
-  if (!resting_.empty() && resting_.front().until <= clock_.ticks()) {
-    const uint32_t slot = resting_.front().slot;
-    resting_.pop_front();
-    return slot;
-  }
-  return next_slot_ < arena_.edges().size() ? next_slot_++ : fabric::kNone;
-}
-
-bool TrustTable::open_pair(uint32_t a, uint32_t b, const EdgeTerms& ab, const EdgeTerms& ba) {
-  const uint32_t slots[2] = {take_slot(), take_slot()};
-  if (slots[0] == fabric::kNone || slots[1] == fabric::kNone) {
-    // Only while slots rest: the next reload finds them free.
-    for (const uint32_t s : slots) {
-      if (s != fabric::kNone) resting_.push_front({s, 0});
-    }
-    return false;
-  }
-  uint32_t labels[2];
-  for (int i = 0; i < 2; ++i) {
-    fabric::Edge& e = arena_.edges()[slots[i]];
-    const auto generation = static_cast<uint8_t>(e.generation() + 1);
-    e.gate.store(fabric::edge_gate(fabric::EdgeState::kFree, generation, fabric::kNone),
-                 std::memory_order_release);
-    labels[i] = wire::make_label(slots[i], generation);
-  }
-  for (int i = 0; i < 2; ++i) {
-    fabric::Edge& e = arena_.edges()[slots[i]];
-    const uint32_t source = i == 0 ? a : b;
-    e.target = i == 0 ? b : a;
-    e.opposite_label = labels[1 - i];
-    const EdgeTerms& terms = i == 0 ? ab : ba;
-    e.right = static_cast<uint8_t>(terms.right);
-    e.seals = fabric::seals_of(terms.seal);
-    e.bucket.set(limit_of(terms.rate, clock_));
-    e.bucket.reset();
-    e.packets.set(0);
-    e.bytes.set(0);
-    e.tenant = agents_[source].address.tenant;
-    const EdgeEntry entry{slots[i], source, e.target, terms, labels[i]};
-    edges_[slots[i]] = entry;
-    slot_of_pair_[{entry.from, entry.to}] = slots[i];
-    e.gate.store(fabric::edge_gate(fabric::EdgeState::kOpen, e.generation(), source),
-                 std::memory_order_release);
-  }
-  return true;
-}
-
-void TrustTable::close_slot(uint32_t slot, fabric::EdgeState state) {
-  const EdgeEntry& e = edges_.at(slot);
-  fabric::Edge& edge = arena_.edges()[slot];
-  edge.gate.store(fabric::edge_gate(state, edge.generation(), edge.source()),
-                  std::memory_order_release);
-  slot_of_pair_.erase({e.from, e.to});
-  resting_.push_back({slot, clock_.ticks() + clock_.ticks_from_ms(kRestMs)});
-  edges_.erase(slot);
 }
 
 }  // namespace sluice::control

@@ -1,8 +1,10 @@
 // Who exists and who may send to whom: the control thread's tables, and their shadow in the arena
-// that workers read. Written from the configuration's `trust:` section and the store; owned by the
-// control thread. An identity keeps its slot for the life of the process.
+// that workers read. Written from the configuration's `trust:` section, from enrolments and from
+// agreements between agents; where the section names a pair, its terms hold. Owned by the control
+// thread. An identity keeps its slot for the life of the process.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <optional>
@@ -13,7 +15,10 @@
 #include "base/address.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "control/agreement_list.h"
 #include "control/config.h"
+#include "control/edge_list.h"
+#include "control/policy_table.h"
 #include "control/store_rows.h"
 #include "control/tenant_rates.h"
 #include "crypto/identity.h"
@@ -26,31 +31,27 @@ struct AgentEntry {
   crypto::PublicKey identity{};
   std::string name;
   VirtualAddress address;
-  Buffer enrol;             // Signed Enrol statement
-  bool configured = false;  // stands in the trust: section now
-  bool durable = false;     // its row is known to be in the store
+  Buffer enrol;                               // Signed Enrol statement
+  bool configured = false;                    // stands in the trust: section now
+  AgentSource source = AgentSource::kConfig;  // whose word it stands on otherwise
+  Visibility visibility = Visibility::kPrivate;
+  bool durable = false;  // its row is known to be in the store
   bool revoked = false;
   std::string revoked_reason;
   uint64_t revoked_ms = 0;
   uint64_t last_hello_ms = 0;  // highest time of an accepted HELLO, in memory only
+
+  uint64_t enrol_issued_ms() const;  // of that statement; 0: there is none
+
+  bool standing() const { return configured || source != AgentSource::kConfig; }
 };
 
-// What one direction of a pair may do. Workers read an edge's terms without synchronisation, so
-// they never change in place: a pair on other terms is a new pair.
-struct EdgeTerms {
-  EdgeRight right = EdgeRight::kMaySend;
-  fabric::SealPolicy seal = fabric::SealPolicy::kFull;
-  RateConfig rate;
-
-  friend bool operator==(const EdgeTerms&, const EdgeTerms&) = default;
-};
-
-struct EdgeEntry {
-  uint32_t slot = fabric::kNone;
-  uint32_t from = fabric::kNone;  // agent indices
-  uint32_t to = fabric::kNone;
-  EdgeTerms terms;
-  uint32_t label = 0;
+// What a policy would change among standing agreements.
+struct PolicyEffect {
+  unsigned suspended = 0;  // pairs that it denies
+  unsigned resumed = 0;    // pairs that the one before denied
+  unsigned changed = 0;    // on other terms, or ending at another time
+  unsigned ended = 0;      // older than it lets them be: over for good
 };
 
 struct TrustChange {
@@ -80,13 +81,54 @@ class TrustTable {
   // Lets in every configured, durable agent that is not revoked.
   void activate();
 
+  // An enrolment that is durable: a new agent, or one whose row changed. kResource when the table
+  // is full.
+  Result<uint32_t> enrol(const AgentRow& row);
+  VirtualAddress fresh_address(uint16_t tenant) const;
+  bool full() const { return agents_.size() >= arena_.sizes().agents; }
+
+  // An agreement that is durable; replaces an earlier one of the pair. False: every edge slot
+  // rests, and the pair opens once one is free.
+  bool agree(Agreement agreement);
+  const Agreement* agreement(PairKey pair) const;
+  // The agreement of that agent that was made by the statement, as request or as grant, whether its
+  // edges stand or not.
+  const Agreement* agreement_of(uint32_t agent, const Digest& statement) const;
+  std::vector<PairKey> agreements_of(uint32_t agent) const { return agreements_.of(agent); }
+  // The trust: section names the pair: its edges stand whatever the agents agree on.
+  bool is_configured(PairKey pair) const { return configured_pairs_.contains(pair); }
+  size_t agreement_count() const { return agreements_.size(); }
+
+  // The operator's policy stands over agreements; pairs of the trust: section are its own word.
+  const PolicyTable& policy() const { return policy_; }
+  PolicyEffect effect_of(const Policy& policy) const;
+  // In force at once: what it denies is closed, as step 1 of a revocation. The pairs that changed.
+  std::vector<PairKey> set_policy(Policy policy);
+  // Step 1 of a pair's revocation, and its end by time: both edges close at once.
+  void end_agreement(PairKey pair);
+  // Ends those that a store read again does not hold; these.
+  std::vector<PairKey> end_agreements_but(const Snapshot& snapshot);
+  // Pairs whose agreement ended before `unix_ms`, at most `most`; they are closed already.
+  std::vector<PairKey> expired(uint64_t unix_ms, size_t most) const;
+  // Opens pairs that waited for slots, once some have rested; these, and those that changed because
+  // an agent has another name.
+  std::vector<PairKey> open_waiting();
+  // Slots that a pair could open in now.
+  size_t free_slots() const { return arena_.edges().size() - next_slot_ + rested(); }
+
   AgentEntry* by_identity(const crypto::PublicKey& identity);
+  const AgentEntry* by_identity(const crypto::PublicKey& identity) const;
+  AgentEntry* by_address(VirtualAddress address);
+  // The standing agent of that name in that tenant.
+  AgentEntry* by_name(uint16_t tenant, const std::string& name);
   AgentEntry& agent(uint32_t index) { return agents_[index]; }
-  // A DID, an address or a name.
-  AgentEntry* resolve(const std::string& text);
+  // A DID, an address or a name, in one tenant or all. Null, with the reason: kNotFound; kConflict
+  // where several tenants have one of that name.
+  AgentEntry* resolve(const std::string& text, Error* why = nullptr,
+                      std::optional<uint16_t> tenant = {});
   const std::vector<AgentEntry>& agents() const { return agents_; }
   std::vector<EdgeEntry> edges_of(uint32_t agent) const;
-  const std::map<uint32_t, EdgeEntry>& edges() const { return edges_; }
+  const EdgeList& edges() const { return edges_; }
   TenantRates& rates() { return rates_; }
 
   // Step 1 of a revocation: one atomic store, then the table catches up.
@@ -96,20 +138,54 @@ class TrustTable {
 
  private:
   Result<uint32_t> add_agent(const AgentRow& row);
-  VirtualAddress fresh_address(uint16_t tenant) const;
-  bool open_pair(uint32_t a, uint32_t b, const EdgeTerms& ab, const EdgeTerms& ba);
+  // What a pair's edges should be now; none: it has none.
+  struct Wanted {
+    EdgeTerms forward;  // from the lower index
+    EdgeTerms backward;
+    uint32_t agreement = 0;
+    uint64_t expires_ms = 0;
+  };
+  std::optional<Wanted> wanted(PairKey pair) const;
+  std::optional<Wanted> agreed(const Agreement& agreement, const PolicyTable& policy) const;
+  uint64_t end_of(const Agreement& agreement, const PolicyTable& policy) const;
+  void set_end(Agreement& agreement);
+  size_t rested() const;
+  enum class Settled : uint8_t { kSame, kChanged, kWaiting };
+  Settled settle(PairKey pair);
+  bool open_pair(PairKey pair, const Wanted& w);
+  void close_pair(PairKey pair);
+  void forget(PairKey pair);
+  uint64_t ticks_at(uint64_t unix_ms) const;
+  void rename(AgentEntry& entry, const std::string& name);
   uint32_t take_slot();
   void close_slot(uint32_t slot, fabric::EdgeState state);
 
   fabric::Arena& arena_;
   const Clock& clock_;
   TenantRates rates_;
-  std::set<VirtualAddress> addresses_;  // of all agents ever
+  std::map<VirtualAddress, uint32_t> addresses_;                // of all agents ever
+  std::map<std::pair<uint16_t, std::string>, uint32_t> names_;  // the last one called so
   std::vector<AgentEntry> agents_;
-  std::map<crypto::PublicKey, uint32_t> by_identity_;
+  // Agents choose their identities: a hash that they cannot compute keeps the table flat.
+  struct IdentityHash {
+    uint64_t seed = crypto::random_u64();
+    size_t operator()(const crypto::PublicKey& k) const {
+      return load_le<uint64_t>(k.data() + 8) ^ seed;
+    }
+  };
+  boost::unordered_flat_map<crypto::PublicKey, uint32_t, IdentityHash> by_identity_;
   std::map<crypto::PublicKey, RevocationRow> revocations_;  // also of identities without a row
-  std::map<uint32_t, EdgeEntry> edges_;                     // by slot
-  std::map<std::pair<uint32_t, uint32_t>, uint32_t> slot_of_pair_;  // (from, to)
+  EdgeList edges_;
+  struct ConfiguredPair {
+    EdgeTerms forward, backward;
+  };
+  boost::unordered_flat_map<PairKey, ConfiguredPair> configured_pairs_;
+  AgreementList agreements_;
+  PolicyTable policy_;
+  std::set<std::pair<uint64_t, PairKey>> expiries_;  // of agreements that have an end
+  std::vector<PairKey> renamed_;  // pairs that changed with a name, until open_waiting() tells
+  std::set<PairKey> waiting_;     // pairs that found no slot
+  uint32_t next_agreement_ = 1;
   struct Resting {
     uint32_t slot;
     uint64_t until;

@@ -178,6 +178,12 @@ void grant(const Tables& t, uint64_t now, Slot& s) noexcept {
   s.next = Next::kForward;
 }
 
+[[gnu::noinline, gnu::cold]] void refuse_all(Burst& b) noexcept {
+  for (Slot& s : b) {
+    if (s.at(Next::kFrame)) s.die(DropReason::kControlStale);
+  }
+}
+
 }  // namespace
 
 void authorize(Context& c, Burst& b) noexcept {
@@ -197,6 +203,9 @@ void authorize(Context& c, Burst& b) noexcept {
       continue;
     }
     check_edge(t, now, source, s);
+  }
+  if (now >= c.arena.relay().stale_at.load(std::memory_order_relaxed)) [[unlikely]] {
+    refuse_all(b);
   }
   for (Slot& s : b) {
     if (s.at(Next::kFrame)) find_peer(t, s);

@@ -64,6 +64,8 @@ enum class Severity : uint8_t {
   X(kControlRate, "control_rate", kOverload,                                                       \
     "more CONTROL frames of one session than the control thread takes")                            \
   X(kRevoked, "revoked", kState, "the agent, its peer or their edge is revoked")                   \
+  X(kControlStale, "control_stale", kState,                                                        \
+    "the control thread has not run for control.max_staleness_s: see why it stands still")         \
   X(kNoEdge, "no_edge", kAttack, "a label that this agent does not own")                           \
   X(kRight, "right", kConfig,                                                                      \
     "the edge gives no right to send messages: set it to may_send in trust.pairs")                 \

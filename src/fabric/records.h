@@ -208,7 +208,9 @@ struct alignas(64) RelayRecord {
   uint64_t epoch = 0;
   uint8_t mac1_key[32] = {};
   uint8_t challenge_key[16] = {};
-  uint8_t reserved[8] = {};
+  // Ticks: from then on nothing goes over an edge, since control may have revoked it and could not
+  // say so. Control moves it on while it runs.
+  std::atomic<uint64_t> stale_at{~uint64_t{0}};
 };
 static_assert(sizeof(RelayRecord) == 64);
 

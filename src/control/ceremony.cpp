@@ -1,0 +1,416 @@
+// Asking and answering: what makes a pair.
+#include "control/ceremony.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "control/ceremony_keys.h"
+#include "crypto/hash.h"
+#include "wire/statement.h"
+
+namespace sluice::control {
+namespace {
+
+constexpr uint64_t kRequestLifeMs = 7ull * 24 * 3600 * 1000;
+constexpr size_t kMostAccepted = 65'536;
+
+EdgeTerms terms_of(const pb::Terms& terms) {
+  return {.right = right_of(terms), .rate = {}};
+}
+
+bool among(const google::protobuf::RepeatedPtrField<std::string>& names,
+           const std::optional<std::set<std::string>>& allowed) {
+  return !allowed || std::all_of(names.begin(), names.end(),
+                                 [&](const std::string& n) { return allowed->contains(n); });
+}
+
+// Whether a policy lets this be asked.
+bool allows(const PolicyDecision& d, const pb::TrustRequest& r) {
+  return d.action != PolicyAction::kDeny && among(r.asked().scopes(), d.bounds.scopes) &&
+         among(r.offered().scopes(), d.bounds.scopes) &&
+         among(r.asked().protocols(), d.bounds.protocols) &&
+         among(r.offered().protocols(), d.bounds.protocols);
+}
+
+// The end of the trust: of the grant if it names one, else of the request.
+uint64_t end_of(uint64_t request_ms, uint64_t grant_ms) {
+  return grant_ms != 0 ? grant_ms : request_ms;
+}
+
+}  // namespace
+
+Ceremony::Ceremony(const RelayKeys& keys, const Clock& clock, TrustTable& trust, Channel& channel,
+                   Store& store, Enrolment& enrolment, Revocations& revocations, AgentPace& pace)
+    : keys_(keys),
+      clock_(clock),
+      trust_(trust),
+      channel_(channel),
+      store_(store),
+      enrolment_(enrolment),
+      revocations_(revocations),
+      pace_(pace) {}
+
+void Ceremony::restore(const Snapshot& snapshot) {
+  for (const auto& f : snapshot.floors) floors_[{f.low, f.high}] = f.at_ms;
+  for (const auto& row : snapshot.requests) {
+    const AgentEntry* requester = trust_.by_identity(row.requester);
+    pb::Signed envelope;
+    pb::Statement statement;
+    if (requester == nullptr || !wire::parse_signed(row.statement, envelope) ||
+        !wire::parse_statement(as_bytes(envelope.statement()), statement) ||
+        !statement.has_trust_request()) {
+      continue;
+    }
+    waiting_.add({row,
+                  requester->index,
+                  requester->address.tenant,
+                  statement.trust_request(),
+                  statement.issued_ms(),
+                  {}});
+  }
+  for (const auto& c : snapshot.consents) waiting_.consent(c.request, c.tenant);
+}
+
+void Ceremony::remember(const Digest& digest) {
+  if (!accepted_.insert(digest).second) return;
+  accepted_order_.push_back(digest);
+  if (accepted_order_.size() <= kMostAccepted) return;
+  accepted_.erase(accepted_order_.front());
+  accepted_order_.pop_front();
+}
+
+uint64_t Ceremony::floor_of(const crypto::PublicKey& a, const crypto::PublicKey& b) const {
+  const auto it = floors_.find(ordered(a, b));
+  return it == floors_.end() ? 0 : it->second;
+}
+
+void Ceremony::submit(uint32_t index, const pb::Signed& envelope, Done done) {
+  if (!pace_.allow(index)) return;
+  const AgentEntry& agent = trust_.agent(index);
+  CheckedStatement s;
+  const OutcomeCode code = check_statement(envelope, agent, keys_.tunnel.public_key, s);
+  const Digest digest = s.digest;
+  if (code != OutcomeCode::kOk) return done({code, digest});
+  if (writing_.contains(digest)) return;
+  if (const Agreement* made = trust_.agreement_of(index, digest)) {
+    return done({OutcomeCode::kOk, digest, made->grant == digest});
+  }
+  if (accepted_.contains(digest) || waiting_.contains(digest)) {
+    return done({OutcomeCode::kOk, digest});
+  }
+  if (s.statement.has_enrol()) {
+    if (enrolment_.busy(agent.identity)) return;
+    writing_.insert(digest);
+    return enrolment_.submit(index, s, [this, digest, done = std::move(done)](OutcomeCode c) {
+      writing_.erase(digest);
+      if (c == OutcomeCode::kOk) remember(digest);
+      done({c, digest});
+    });
+  }
+  if (!is_timely(s.statement, clock_.unix_ms())) return done({OutcomeCode::kStale, digest});
+  switch (s.statement.body_case()) {
+    case pb::Statement::kTrustRequest:
+      return request(agent, std::move(s), std::move(done));
+    case pb::Statement::kTrustGrant:
+      return grant(agent, std::move(s), std::move(done));
+    case pb::Statement::kTrustReject:
+      return reject(agent, std::move(s), std::move(done));
+    case pb::Statement::kTrustRevoke:
+      return revoke(agent, std::move(s), std::move(done));
+    default:
+      return done({OutcomeCode::kMalformed, digest});
+  }
+}
+
+// --- Asking -------------------------------------------------------------------------------------
+
+// Nothing here depends on whether the receiver exists: a stranger learns nothing by asking.
+OutcomeCode Ceremony::check_request(const AgentEntry& agent, const CheckedStatement& s) const {
+  const pb::TrustRequest& r = s.statement.trust_request();
+  if (r.from().size() != 32 || r.to().size() != 32 || r.from() == r.to() ||
+      r.e2e_key().size() != 32 || r.nonce().size() != wire::kRequestNonceBytes ||
+      r.justification().empty() ||
+      !wire::is_plain_text(r.justification(), wire::kMostJustification) ||
+      !well_formed(r.asked()) || !well_formed(r.offered())) {
+    return OutcomeCode::kMalformed;
+  }
+  if (r.from() != as_text(agent.identity)) return OutcomeCode::kNotYours;
+  if (r.expires_ms() != 0 &&
+      (r.expires_ms() <= s.statement.issued_ms() || r.expires_ms() <= clock_.unix_ms())) {
+    return OutcomeCode::kStale;
+  }
+  const crypto::PublicKey to = key_of(r.to());
+  if (s.statement.issued_ms() <= floor_of(agent.identity, to)) return OutcomeCode::kRevokedBefore;
+  // As the requester sees it: whom it cannot look up is nobody. A request that the policy refuses
+  // for a reason that it cannot see waits like any other, and reaches nobody.
+  const AgentEntry* receiver = trust_.by_identity(to);
+  const bool seen = receiver != nullptr && receiver->standing() && !receiver->revoked &&
+                    receiver->visibility == Visibility::kPublic &&
+                    receiver->address.tenant == agent.address.tenant;
+  const PolicyTable& policy = trust_.policy();
+  const bool may =
+      seen ? allows(policy.decide(agent, receiver), r)
+           : policy.may_ask_somebody(agent, [&](const PolicyDecision& d) { return allows(d, r); });
+  if (!may) return OutcomeCode::kPolicy;
+  return waiting_.has_room(agent.index, agent.address.tenant, to) ? OutcomeCode::kOk
+                                                                  : OutcomeCode::kTooMany;
+}
+
+// The other one's request, where each offers what the other asks for.
+const WaitingRequest* Ceremony::crossed(const pb::TrustRequest& request) const {
+  const AgentEntry* other = trust_.by_identity(key_of(request.to()));
+  if (other == nullptr) return nullptr;
+  for (const WaitingRequest* w : waiting_.from(other->index)) {
+    const uint64_t floor = floor_of(w->row.requester, w->row.receiver);
+    if (w->issued_ms > floor && w->row.received_ms > floor && w->body.to() == request.from() &&
+        covers(request.offered(), w->body.asked()) && covers(w->body.offered(), request.asked())) {
+      return w;
+    }
+  }
+  return nullptr;
+}
+
+void Ceremony::request(const AgentEntry& agent, CheckedStatement s, Done done) {
+  if (const OutcomeCode code = check_request(agent, s); code != OutcomeCode::kOk) {
+    return done({code, s.digest});
+  }
+  const pb::TrustRequest& body = s.statement.trust_request();
+  if (const WaitingRequest* other = crossed(body); other != nullptr) {
+    const AgentEntry& asker = trust_.agent(other->requester);
+    if (deliverable(*other, agent) && allows(trust_.policy().decide(agent, &asker), body)) {
+      const uint64_t ends[] = {other->body.expires_ms(), body.expires_ms()};
+      const uint64_t end =
+          ends[0] == 0 || ends[1] == 0 ? std::max(ends[0], ends[1]) : std::min(ends[0], ends[1]);
+      return conclude({.request = *other,
+                       .submitted = s.digest,
+                       .answer = s.digest,
+                       .bytes = s.bytes,
+                       .forward = other->body.asked(),
+                       .backward = body.asked(),
+                       .expires_ms = end,
+                       .actor = crypto::to_did(agent.identity)},
+                      std::move(done));
+    }
+  }
+  const uint64_t now = clock_.unix_ms();
+  WaitingRequest w;
+  w.row = {s.digest, agent.identity, key_of(body.to()), now, now + kRequestLifeMs, s.bytes};
+  if (body.expires_ms() != 0) w.row.expires_ms = std::min(w.row.expires_ms, body.expires_ms());
+  w.requester = agent.index;
+  w.tenant = agent.address.tenant;
+  w.body = body;
+  w.issued_ms = s.statement.issued_ms();
+  if (const AgentEntry* receiver = trust_.by_identity(w.row.receiver);
+      receiver != nullptr && grant_by_policy(w, *receiver, done)) {
+    return;
+  }
+  writing_.insert(s.digest);
+  store_.apply({crypto::to_did(agent.identity), now, {w.row}},
+               [this, w, done = std::move(done)](Result<WriteTimes> r) {
+                 const Digest digest = w.row.digest;
+                 writing_.erase(digest);
+                 if (!r) {
+                   // It was answered in an earlier life of the relay.
+                   const bool old = r.error().code == ErrorCode::kConflict;
+                   return done({old ? OutcomeCode::kStale : OutcomeCode::kStore, digest});
+                 }
+                 remember(digest);
+                 waiting_.add(w);
+                 // The answer first: what follows differs between receivers.
+                 done({OutcomeCode::kOk, digest});
+                 show_waiting(w.requester);
+                 show_waiting(w.row.receiver);
+               });
+}
+
+// --- Answering ----------------------------------------------------------------------------------
+
+bool Ceremony::deliverable(const WaitingRequest& w, const AgentEntry& receiver) const {
+  const AgentEntry& requester = trust_.agent(w.requester);
+  return w.row.receiver == receiver.identity && receiver.standing() && !receiver.revoked &&
+         requester.standing() && !requester.revoked && consented(w, receiver) &&
+         allows(trust_.policy().decide(requester, &receiver), w.body);
+}
+
+// Across tenants the operators of both have to agree, or a policy that names both.
+bool Ceremony::consented(const WaitingRequest& w, const AgentEntry& receiver) const {
+  if (w.tenant == receiver.address.tenant) return true;
+  if (w.consents.contains(w.tenant) && w.consents.contains(receiver.address.tenant)) return true;
+  return trust_.policy().decide(trust_.agent(w.requester), &receiver).names_both_tenants;
+}
+
+const char* Ceremony::waits_for(const WaitingRequest& w) const {
+  const AgentEntry* receiver = trust_.by_identity(w.row.receiver);
+  if (receiver == nullptr || !receiver->standing() || receiver->revoked) return "enrolment";
+  if (!consented(w, *receiver)) return "consent";
+  return deliverable(w, *receiver) ? "receiver" : "policy";
+}
+
+void Ceremony::grant(const AgentEntry& agent, CheckedStatement s, Done done) {
+  const pb::TrustGrant& g = s.statement.trust_grant();
+  const Digest digest = s.digest;
+  if (g.from().size() != 32 || g.to().size() != 32 || g.request().size() != 32 ||
+      g.e2e_key().size() != 32 || !well_formed(g.asked()) || !well_formed(g.offered())) {
+    return done({OutcomeCode::kMalformed, digest});
+  }
+  if (g.to() != as_text(agent.identity)) return done({OutcomeCode::kNotYours, digest});
+  const WaitingRequest* found = waiting_.find(key_of(g.request()));
+  // A request to somebody else is the same as none.
+  if (found == nullptr || !deliverable(*found, agent)) {
+    return done({OutcomeCode::kUnknownRequest, digest});
+  }
+  const WaitingRequest& w = *found;
+  if (g.from() != w.body.from()) return done({OutcomeCode::kMalformed, digest});
+  const uint64_t floor = floor_of(agent.identity, w.row.requester);
+  if (s.statement.issued_ms() <= floor || w.issued_ms <= floor || w.row.received_ms <= floor) {
+    return done({OutcomeCode::kRevokedBefore, digest});
+  }
+  const uint64_t end = end_of(w.body.expires_ms(), g.expires_ms());
+  if (!covers(w.body.asked(), g.asked()) || !covers(w.body.offered(), g.offered()) ||
+      (w.body.expires_ms() != 0 && end > w.body.expires_ms())) {
+    return done({OutcomeCode::kExceeds, digest});
+  }
+  if (end != 0 && end <= clock_.unix_ms()) return done({OutcomeCode::kStale, digest});
+  conclude({.request = w,
+            .submitted = digest,
+            .answer = digest,
+            .bytes = s.bytes,
+            .forward = g.asked(),
+            .backward = g.offered(),
+            .expires_ms = end,
+            .actor = crypto::to_did(agent.identity)},
+           std::move(done));
+}
+
+// The relay's operator signs in the receiver's place. False: the policy does not say so, or the
+// receiver has not told its end-to-end key yet.
+bool Ceremony::grant_by_policy(WaitingRequest w, const AgentEntry& receiver, Done& done) {
+  const AgentEntry& requester = trust_.agent(w.requester);
+  if (trust_.policy().decide(requester, &receiver).action != PolicyAction::kApprove ||
+      !deliverable(w, receiver)) {
+    return false;
+  }
+  pb::Signed told;
+  pb::Statement enrol;
+  if (!wire::parse_signed(receiver.enrol, told) ||
+      !wire::parse_statement(as_bytes(told.statement()), enrol) || !enrol.has_enrol()) {
+    return false;
+  }
+  const pb::Signed signed_grant = operator_statement(
+      keys_, receiver.address.tenant, clock_.unix_ms(), [&](pb::Statement& statement) {
+        pb::TrustGrant& g = *statement.mutable_trust_grant();
+        g.set_from(w.body.from());
+        g.set_to(w.body.to());
+        g.set_request(w.row.digest.data(), w.row.digest.size());
+        *g.mutable_asked() = w.body.asked();
+        *g.mutable_offered() = w.body.offered();
+        g.set_e2e_key(enrol.enrol().e2e_key());
+        if (w.body.expires_ms() != 0) g.set_expires_ms(w.body.expires_ms());
+      });
+  Conclusion c{.request = std::move(w),
+               .fresh = true,
+               .submitted = {},
+               .answer = crypto::sha256({as_bytes(signed_grant.statement())}),
+               .bytes = to_buffer(as_bytes(signed_grant.SerializeAsString())),
+               .forward = {},
+               .backward = {},
+               .expires_ms = 0,
+               .actor = "policy"};
+  c.submitted = c.request.row.digest;
+  c.forward = c.request.body.asked();
+  c.backward = c.request.body.offered();
+  c.expires_ms = c.request.body.expires_ms();
+  conclude(std::move(c), std::move(done));
+  return true;
+}
+
+void Ceremony::conclude(Conclusion c, Done done) {
+  const WaitingRequest& w = c.request;
+  const AgentEntry& requester = trust_.agent(w.requester);
+  const AgentEntry& approver = *trust_.by_identity(w.row.receiver);
+  const IdentityPair both = ordered(requester.identity, approver.identity);
+  if (!writing_pairs_.insert(both).second) return;  // asked again, it finds how that went
+  const uint64_t floor_before = floor_of(both.first, both.second);
+  const uint64_t now = clock_.unix_ms();
+  Changes changes{c.actor, now, {}};
+  if (c.fresh) changes.list.push_back(w.row);
+  changes.list.push_back(RequestEnd{w.row.digest, RequestState::kGranted, c.answer, c.bytes, now});
+  if (const Agreement* old = trust_.agreement(pair_key(requester.index, approver.index))) {
+    changes.list.push_back(PairEnd{old->request, now, "replaced", false, {}, {}});
+  }
+  changes.list.push_back(PairRow{w.row.digest, c.answer, requester.identity, approver.identity,
+                                 uint8_t(right_of(c.forward)), uint8_t(right_of(c.backward)), now,
+                                 c.expires_ms});
+  const Agreement agreement{.request = w.row.digest,
+                            .grant = c.answer,
+                            .requester = requester.index,
+                            .approver = approver.index,
+                            .forward = terms_of(c.forward),
+                            .backward = terms_of(c.backward),
+                            .made_ms = now,
+                            .expires_ms = c.expires_ms};
+  writing_.insert(c.submitted);
+  store_.apply(std::move(changes), [this, agreement, both, floor_before, submitted = c.submitted,
+                                    bytes = std::move(c.bytes), by_policy = c.fresh,
+                                    done = std::move(done)](Result<WriteTimes> r) {
+    writing_.erase(submitted);
+    writing_pairs_.erase(both);
+    if (!r) {
+      // A request that was answered in an earlier life of the relay.
+      const bool old = by_policy && r.error().code == ErrorCode::kConflict;
+      return done({old ? OutcomeCode::kStale : OutcomeCode::kStore, submitted});
+    }
+    remember(submitted);
+    waiting_.end(agreement.request);
+    // Revoked while it was written: the revocation came first, and its floor holds.
+    if (const uint64_t floor = floor_of(both.first, both.second); floor != floor_before) {
+      store_.apply({"relay", floor, {PairEnd{agreement.request, floor, "revoked", true, {}, {}}}},
+                   [](const Result<WriteTimes>&) {});
+      return done({OutcomeCode::kRevokedBefore, submitted});
+    }
+    if (!trust_.agree(agreement)) {
+      spdlog::warn("a pair waits for edge slots that rest for 180 s: raise limits.edges");
+    }
+    done({OutcomeCode::kOk, submitted, true});
+    channel_.tell(agreement.requester, bytes);
+    if (by_policy) channel_.tell(agreement.approver, bytes);
+    for (const uint32_t agent : {agreement.requester, agreement.approver}) {
+      channel_.sync_edges(agent);
+      show_waiting(agent);
+    }
+  });
+}
+
+void Ceremony::reject(const AgentEntry& agent, CheckedStatement s, Done done) {
+  const pb::TrustReject& body = s.statement.trust_reject();
+  const Digest digest = s.digest;
+  if (body.request().size() != 32 || !wire::is_plain_text(body.reason(), wire::kMostReason)) {
+    return done({OutcomeCode::kMalformed, digest});
+  }
+  const WaitingRequest* w = waiting_.find(key_of(body.request()));
+  if (w == nullptr || !deliverable(*w, agent)) {
+    return done({OutcomeCode::kUnknownRequest, digest});
+  }
+  // A grant of it is being written: asked again, it finds how that went.
+  if (writing_pairs_.contains(ordered(w->row.requester, agent.identity))) return;
+  const uint64_t now = clock_.unix_ms();
+  const uint32_t requester = w->requester;
+  const Digest request = w->row.digest;
+  writing_.insert(digest);
+  store_.apply({crypto::to_did(agent.identity),
+                now,
+                {RequestEnd{request, RequestState::kRejected, digest, s.bytes, now}}},
+               [this, requester, receiver = agent.index, request, s,
+                done = std::move(done)](Result<WriteTimes> r) {
+                 writing_.erase(s.digest);
+                 if (!r) return done({OutcomeCode::kStore, s.digest});
+                 remember(s.digest);
+                 waiting_.end(request);
+                 done({OutcomeCode::kOk, s.digest});
+                 channel_.tell(requester, s.bytes);
+                 show_waiting(requester);
+                 show_waiting(receiver);
+               });
+}
+
+}  // namespace sluice::control
