@@ -1,181 +1,119 @@
 // sluicectl: the operator's command line over the relay's admin socket.
-#include <unistd.h>
-
 #include <cstdio>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/duration.h"
 #include "base/error.h"
-#include "cli/table.h"
-#include "http/unix_client.h"
+#include "base/file.h"
+#include "cli/client.h"
+#include "cli/top.h"
+#include "cli/views.h"
 
 namespace sluice::cli {
 namespace {
 
 using nlohmann::json;
 
+constexpr size_t kLargestPolicy = 1u << 20;
+
 struct Options {
-  std::string socket = "/run/sluice/admin.sock";
-  bool as_json = false;
+  Client client;
+  TopOptions top;
   bool all = false;
   std::string agent;
   std::string reason;
+  std::string match;  // revoke: a pattern over names
+  std::string tenant;
+  std::vector<std::string> pair;  // revoke: two agents
+  std::string did, name, life = "1h", host, token, request, file;
+  bool dry_run = false;
+  uint32_t number = 0, uses = 1;
+  uint64_t after = 0, limit = 100;
 };
 
-int report(const Error& e, bool as_json) {
-  if (as_json) {
-    fmt::print("{}\n",
-               json{{"error", {{"code", info(e.code).name}, {"message", e.message}}}}.dump());
-  }
-  fmt::print(stderr, "sluicectl: {}\n", e.message);
-  return info(e.code).exit_code;
+int add_tenant(const Options& o) {
+  json request = {{"name", o.name}};
+  if (o.number != 0) request["id"] = o.number;
+  return o.client.change("/v1/tenants", request, [](const json& b) {
+    return fmt::format("{} is tenant {}", text(b["name"]), text(b["id"]));
+  });
 }
 
-Result<json> call(const Options& o, const char* method, const std::string& target,
-                  const std::string& body = "") {
-  http::UnixClient client(o.socket, "sluiced");
-  auto response = client.request(method, target, body, std::chrono::seconds(30));
-  if (!response) return tl::unexpected(response.error());
-  json parsed = json::parse(response->body, nullptr, false);
-  // An answer with an error may still carry what was reached; the caller prints both.
-  if (response->status >= 400 && !parsed.contains("ack_us")) {
-    return tl::unexpected(http::error_from(*response));
-  }
-  if (parsed.is_discarded()) return fail(ErrorCode::kInternal, "sluiced did not answer with JSON");
-  return parsed;
+int add_agent(const Options& o) {
+  return o.client.change(
+      "/v1/agents", {{"did", o.did}, {"tenant", o.tenant}, {"name", o.name}}, [](const json& b) {
+        return fmt::format("{} may connect as {}", text(b["name"]), text(b["address"]));
+      });
 }
 
-std::string text(const json& j) {
-  return j.is_string() ? j.get<std::string>() : j.dump();
-}
-std::string count(const json& j) {
-  return grouped(j.get<uint64_t>());
-}
-std::string micros(const json& j) {
-  return with_unit_us(j.get<double>());
-}
-std::string bytes(const json& j) {
-  return with_unit_bytes(j.get<double>());
+int create_token(const Options& o) {
+  const auto seconds = parse_duration_s(o.life);
+  if (!seconds || *seconds == 0) {
+    return o.client.report(
+        {ErrorCode::kUsage,
+         fmt::format("--ttl {} is no time; give a number and s, m, h or d, such as 1h", o.life)});
+  }
+  json request = {{"tenant", o.tenant}, {"ttl_s", *seconds}, {"uses", o.uses}};
+  if (!o.host.empty()) request["host"] = o.host;
+  return o.client.change("/v1/tokens", request, [](const json& b) {
+    // The whole join string and nothing else: it goes into a file or a pipe.
+    return text(b["join"]);
+  });
 }
 
-void print_status(const json& s) {
-  fmt::print("sluiced {} up {}, epoch {}, UDP port {}, {} ({})\n", text(s["version"]),
-             with_unit_us(s["uptime_s"].get<double>() * 1e6), text(s["epoch"]), text(s["udp_port"]),
-             text(s["aead"]["library"]), text(s["aead"]["path"]));
-  fmt::print(
-      "agents: {} active, {} revoked; edges: {}; sessions: {} confirmed, {} unconfirmed{}\n\n",
-      text(s["agents"]["active"]), text(s["agents"]["revoked"]), text(s["edges"]),
-      text(s["sessions"]["confirmed"]), text(s["sessions"]["unconfirmed"]),
-      s["under_load"].get<bool>() ? "; UNDER LOAD: cookies are asked for" : "");
-  std::vector<std::vector<std::string>> rows;
-  for (const auto& w : s["workers"]) {
-    std::string queues;
-    for (const auto& q : w["queues"]) queues += (queues.empty() ? "" : " ") + text(q);
-    rows.push_back({text(w["worker"]), text(w["core"]), queues, count(w["polls"]),
-                    micros(w["busy_us"]), micros(w["longest_poll_us"])});
-  }
-  fmt::print("{}\n", format_table({{"WORKER", true},
-                                   {"CORE", true},
-                                   {"QUEUES"},
-                                   {"POLLS", true},
-                                   {"BUSY", true},
-                                   {"LONGEST POLL", true}},
-                                  rows));
-  rows.clear();
-  for (const auto& p : s["ports"]) {
-    rows.push_back({text(p["name"]), text(p["device"]), text(p["mac"]), text(p["mtu"]),
-                    p["link_up"].get<bool>() ? "up" : "down", count(p["rx_missed"]),
-                    count(p["rx_no_buffer"])});
-  }
-  fmt::print("{}", format_table({{"PORT"},
-                                 {"DEVICE"},
-                                 {"MAC"},
-                                 {"MTU", true},
-                                 {"LINK"},
-                                 {"RX MISSED", true},
-                                 {"NO BUFFER", true}},
-                                rows));
+int end_token(const Options& o) {
+  return o.client.change("/v1/tokens/end", {{"id", o.token}}, [](const json& b) {
+    return fmt::format("{} lets nobody in any more", text(b["id"]));
+  });
 }
 
-void print_agents(const json& body) {
-  std::vector<std::vector<std::string>> rows;
-  for (const auto& a : body["agents"]) {
-    const auto& s = a["session"];
-    rows.push_back({text(a["name"]), text(a["address"]), text(a["state"]),
-                    s.is_null() ? "-" : text(s["endpoint"]), count(a["packets"]), text(a["did"])});
+// The difference first, then, against exactly that, the change.
+int apply_policy(const Options& o) {
+  const auto yaml = read_file(o.file == "-" ? "/dev/stdin" : o.file, kLargestPolicy);
+  if (!yaml) return o.client.report(yaml.error());
+  const auto preview =
+      o.client.call("POST", "/v1/policy", json{{"yaml", *yaml}, {"dry_run", true}}.dump());
+  if (!preview) return o.client.report(preview.error());
+  if (o.dry_run) {
+    if (o.client.as_json) {
+      fmt::print("{}\n", preview->dump());
+    } else {
+      print_policy_change(*preview);
+    }
+    return 0;
   }
-  fmt::print(
-      "{}",
-      format_table({{"NAME"}, {"ADDRESS"}, {"STATE"}, {"ENDPOINT"}, {"PACKETS IN", true}, {"DID"}},
-                   rows));
-}
-
-void print_edges(const json& body) {
-  std::vector<std::vector<std::string>> rows;
-  for (const auto& e : body["edges"]) {
-    rows.push_back({text(e["from"]), text(e["to"]), text(e["right"]), text(e["seal"]),
-                    text(e["source"]), count(e["packets"]), bytes(e["bytes"])});
-  }
-  fmt::print(
-      "{}",
-      format_table(
-          {{"FROM"}, {"TO"}, {"RIGHT"}, {"SEAL"}, {"SOURCE"}, {"PACKETS", true}, {"BYTES", true}},
-          rows));
-}
-
-void print_counters(const json& c, bool all) {
-  std::vector<std::vector<std::string>> rows;
-  for (const auto& [name, value] : c["totals"].items()) rows.push_back({name, count(value)});
-  fmt::print("{}\n", format_table({{"COUNTER"}, {"TOTAL", true}}, rows));
-  rows.clear();
-  for (const auto& d : c["drops"]) {
-    if (!all && d["count"].get<uint64_t>() == 0) continue;
-    rows.push_back({text(d["reason"]), count(d["count"]), text(d["severity"]), text(d["text"])});
-  }
-  fmt::print("{}\n", format_table({{"DROPPED"}, {"PACKETS", true}, {"SEVERITY"}, {"WHY"}}, rows));
-  rows.clear();
-  for (const auto& [name, value] : c["handshakes"].items()) {
-    if (all || value.get<uint64_t>() != 0) rows.push_back({name, count(value)});
-  }
-  fmt::print("{}", format_table({{"HANDSHAKES"}, {"COUNT", true}}, rows));
-}
-
-void print_revocation(const json& r) {
-  fmt::print("{} ({})\n", text(r["name"]), text(r["did"]));
-  const auto row = [&](const char* what, const char* key) {
-    return std::vector<std::string>{what, micros(r[key])};
-  };
-  fmt::print(
-      "{}",
-      format_table({{"STEP"}, {"SINCE THE START", true}},
-                   {row("1 refused by the next load (atomic store)", "store_us"),
-                    row("2 durable (commit and sync)", "durable_us"),
-                    row("3 cut: every worker passed a quiescent point", "cut_us"),
-                    row("  drained at the latest (full TX ring at link speed)", "drained_us"),
-                    row("4 keys wiped, peers notified", "wipe_us"), row("answered", "ack_us")}));
-  fmt::print("the sync itself took {}; {} edges closed, {} peers notified\n", micros(r["sync_us"]),
-             text(r["edges_closed"]), text(r["peers_notified"]));
-}
-
-int show(const Options& o, const std::string& target, void (*print)(const json&)) {
-  const auto body = call(o, "GET", target);
-  if (!body) return report(body.error(), o.as_json);
-  if (o.as_json) {
+  const auto body = o.client.call("POST", "/v1/policy",
+                                  json{{"yaml", *yaml}, {"after", (*preview)["number"]}}.dump());
+  if (!body) return o.client.report(body.error());
+  if (o.client.as_json) {
     fmt::print("{}\n", body->dump());
   } else {
-    print(*body);
+    print_policy_change(*body);
   }
   return 0;
 }
 
+int consent(const Options& o) {
+  return o.client.change("/v1/requests/consent", {{"request", o.request}, {"tenant", o.tenant}},
+                         [](const json& b) {
+                           return fmt::format("tenant {} lets request {} reach its receiver",
+                                              text(b["tenant"]), text(b["request"]).substr(0, 12));
+                         });
+}
+
 int revoke(const Options& o) {
-  json request = {{"agent", o.agent}};
+  json request = json::object();
+  if (!o.agent.empty()) request["agent"] = o.agent;
+  if (!o.match.empty()) request["match"] = o.match;
+  if (!o.tenant.empty()) request["tenant"] = o.tenant;
+  if (!o.pair.empty()) request["pair"] = o.pair;
   if (!o.reason.empty()) request["reason"] = o.reason;
-  const auto body = call(o, "POST", "/v1/revoke", request.dump());
-  if (!body) return report(body.error(), o.as_json);
-  if (o.as_json) {
+  const auto body = o.client.call("POST", "/v1/revoke", request.dump());
+  if (!body) return o.client.report(body.error());
+  if (o.client.as_json) {
     fmt::print("{}\n", body->dump());
   } else {
     print_revocation(*body);
@@ -200,10 +138,13 @@ int run(int argc, char** argv) {
       "  sluicectl status                  workers, ports, sessions\n"
       "  sluicectl agents                  who is enrolled, who is connected from where\n"
       "  sluicectl counters                what was forwarded, and every drop with its cure\n"
+      "  sluicectl top                     the same, live\n"
+      "  sluicectl token create …          a join string that lets agents enrol themselves\n"
+      "  sluicectl agent add DID …         enrol one agent by its DID\n"
       "  sluicectl revoke NAME --reason …  cut an agent off, with the proof and its times"};
   app.footer(exit_codes());
-  app.add_option("--socket", o.socket, "The relay's admin socket")->capture_default_str();
-  app.add_flag("--json", o.as_json, "For programs: one JSON document on standard output");
+  app.add_option("--socket", o.client.socket, "The relay's admin socket")->capture_default_str();
+  app.add_flag("--json", o.client.as_json, "For programs: one JSON document on standard output");
   app.set_version_flag("--version", SLUICE_VERSION);
   app.require_subcommand(1);
   app.fallthrough();
@@ -212,21 +153,98 @@ int run(int argc, char** argv) {
   auto* edges = app.add_subcommand("edges", "Who may send to whom, with traffic");
   auto* counters = app.add_subcommand("counters", "Traffic, drops by reason, handshakes");
   counters->add_flag("--all", o.all, "Also reasons that never occurred");
+  auto* top =
+      app.add_subcommand("top", "What the relay does right now: workers, drops, busiest agents");
+  top->add_option("--interval", o.top.interval_s, "Seconds between two looks")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str();
+  top->add_option("--count", o.top.count, "So many looks (default: until interrupted)");
+  top->add_option("--rows", o.top.rows, "Drops and agents at most")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   auto* revoke_command = app.add_subcommand(
       "revoke", "Cut an agent off for good; answered only when it is proven that no core forwards");
-  revoke_command->add_option("AGENT", o.agent, "Name, DID or address")->required();
+  auto* what = revoke_command->add_option_group("what", "One of");
+  what->add_option("AGENT", o.agent, "Name, DID or address");
+  what->add_option("--match", o.match, "Every agent whose name fits, such as 'temp-*'");
+  what->add_option("--tenant", o.tenant, "Every agent of a tenant (name or number)");
+  what->add_option("--pair", o.pair, "End what two agents agreed on")->expected(2);
+  what->require_option(1);
   revoke_command->add_option("--reason", o.reason, "Goes into the signed notice to its peers");
+  auto* tenant = app.add_subcommand("tenant", "Tenants and their names");
+  tenant->require_subcommand(1);
+  auto* tenant_add = tenant->add_subcommand("add", "Name a tenant");
+  tenant_add->add_option("NAME", o.name, "a-z, 0-9, '.', '_', '-'; the first a letter")->required();
+  tenant_add->add_option("--id", o.number, "Its number, 1 to 65535 (default: the first free one)")
+      ->check(CLI::Range(1, 0xffff));
+  auto* tenant_list = tenant->add_subcommand("list", "All of them, with their agents");
+  auto* agent = app.add_subcommand("agent", "Enrol agents");
+  agent->require_subcommand(1);
+  auto* agent_add = agent->add_subcommand("add", "Enrol an agent by its DID");
+  agent_add->add_option("DID", o.did, "As sluice-agent info prints it")->required();
+  agent_add->add_option("--tenant", o.tenant, "Name or number")->required();
+  agent_add->add_option("--name", o.name, "Unique within the tenant")->required();
+  agent_add->footer("Example:  sluicectl agent add did:key:z6Mk… --tenant acme --name bob");
+  auto* token = app.add_subcommand("token", "Enrolment tokens");
+  token->require_subcommand(1);
+  auto* token_create = token->add_subcommand("create", "Print a join string that enrols agents");
+  token_create->add_option("--tenant", o.tenant, "Name or number")->required();
+  token_create->add_option("--ttl", o.life, "How long it works: 90s, 15m, 1h, 7d")
+      ->capture_default_str();
+  token_create->add_option("--uses", o.uses, "How many agents it lets in")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  token_create->add_option("--host", o.host, "What agents connect to (default: relay.public_host)");
+  token_create->footer(
+      "The join string is a secret: hand it over as a file, not on a command line.\n"
+      "Example:  sluicectl token create --tenant acme --ttl 1h --uses 10 > join.txt");
+  auto* token_list = token->add_subcommand("list", "Those in force");
+  auto* token_end = token->add_subcommand("end", "Take one back");
+  token_end->add_option("ID", o.token, "As token list shows it")->required();
+  auto* requests =
+      app.add_subcommand("requests", "Requests for trust that wait for their receiver");
+  auto* consent_command =
+      app.add_subcommand("consent", "Let a request from one tenant to another reach its receiver");
+  consent_command->add_option("REQUEST", o.request, "As requests shows it")->required();
+  consent_command->add_option("--tenant", o.tenant, "For which of the two (name or number)")
+      ->required();
+  consent_command->footer("Both tenants have to consent, each by an operator of its own.");
+  auto* policy = app.add_subcommand("policy", "Who may ask whom, and within which bounds");
+  policy->require_subcommand(1);
+  auto* policy_show = policy->add_subcommand("show", "The policy in force");
+  auto* policy_apply = policy->add_subcommand(
+      "apply", "Put a policy in force, after showing what it changes; docs/policy.md");
+  policy_apply->add_option("FILE", o.file, "YAML; - is standard input")->required();
+  policy_apply->add_flag("--dry-run", o.dry_run, "Only show what it would change");
+  auto* changes = app.add_subcommand("changes", "What changed, and who did it");
+  changes->add_option("--after", o.after, "From this number on (default: from the first)");
+  changes->add_option("--limit", o.limit, "At most so many")->check(CLI::Range(1, 1000));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : info(ErrorCode::kUsage).exit_code;
   }
-  if (status->parsed()) return show(o, "/v1/status", print_status);
-  if (agents->parsed()) return show(o, "/v1/agents", print_agents);
-  if (edges->parsed()) return show(o, "/v1/edges", print_edges);
+  if (status->parsed()) return o.client.show("/v1/status", print_status);
+  if (agents->parsed()) return o.client.show("/v1/agents", print_agents);
+  if (edges->parsed()) return o.client.show("/v1/edges", print_edges);
   if (counters->parsed()) {
-    return o.all ? show(o, "/v1/counters", [](const json& c) { print_counters(c, true); })
-                 : show(o, "/v1/counters", [](const json& c) { print_counters(c, false); });
+    return o.all ? o.client.show("/v1/counters", [](const json& c) { print_counters(c, true); })
+                 : o.client.show("/v1/counters", [](const json& c) { print_counters(c, false); });
+  }
+  if (tenant_add->parsed()) return add_tenant(o);
+  if (tenant_list->parsed()) return o.client.show("/v1/tenants", print_tenants);
+  if (agent_add->parsed()) return add_agent(o);
+  if (token_create->parsed()) return create_token(o);
+  if (token_list->parsed()) return o.client.show("/v1/tokens", print_tokens);
+  if (token_end->parsed()) return end_token(o);
+  if (requests->parsed()) return o.client.show("/v1/requests", print_requests);
+  if (top->parsed()) return run_top(o.client, o.top);
+  if (consent_command->parsed()) return consent(o);
+  if (policy_show->parsed()) return o.client.show("/v1/policy", print_policy);
+  if (policy_apply->parsed()) return apply_policy(o);
+  if (changes->parsed()) {
+    return o.client.show(fmt::format("/v1/changes?after={}&limit={}", o.after, o.limit),
+                         print_changes);
   }
   return revoke(o);
 }

@@ -2,23 +2,20 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "control/openapi_document.h"
 #include "crypto/text.h"
 
 namespace sluice::control {
 namespace {
 
 using nlohmann::json;
-
-constexpr size_t kMaxReason = 256;
-
-http::Response ok(const json& body) {
-  return {200, "application/json", body.dump() + "\n"};
-}
 
 std::string endpoint_text(const wire::PathHeader& path) {
   char text[INET6_ADDRSTRLEN] = {};
@@ -74,7 +71,7 @@ http::Response AdminApi::status() {
   size_t confirmed = 0, active = 0, revoked = 0;
   for (const auto& [slot, s] : control_.sessions().entries()) confirmed += s.confirmed ? 1 : 0;
   for (const auto& a : control_.trust().agents()) {
-    active += a.configured && !a.revoked ? 1 : 0;
+    active += a.standing() && !a.revoked ? 1 : 0;
     revoked += a.revoked ? 1 : 0;
   }
   const auto& header = around.arena.header();
@@ -106,16 +103,18 @@ http::Response AdminApi::status() {
              {"store_commits", control_.store().commits()}});
 }
 
-http::Response AdminApi::agents() {
+http::Response AdminApi::agents(const Caller& caller) {
   json out = json::array();
   const auto& arena = control_.around().arena;
   for (const auto& a : control_.trust().agents()) {
-    if (!a.configured && !a.revoked) continue;
+    if ((!a.standing() && !a.revoked) || !caller.sees(a.address.tenant)) continue;
     json j = {{"name", a.name},
               {"did", crypto::to_did(a.identity)},
               {"address", to_string(a.address)},
               {"tenant", a.address.tenant},
               {"state", a.revoked ? "revoked" : "active"},
+              {"source", a.configured ? "config" : name_of(a.source)},
+              {"visibility", a.visibility == Visibility::kPublic ? "public" : "private"},
               {"edges", control_.trust().edges_of(a.index).size()},
               {"packets", arena.agents()[a.index].packets.get()},
               {"bytes", arena.agents()[a.index].bytes.get()},
@@ -140,19 +139,20 @@ http::Response AdminApi::agents() {
   return ok({{"agents", out}});
 }
 
-http::Response AdminApi::edges() {
+http::Response AdminApi::edges(const Caller& caller) {
   json out = json::array();
-  for (const auto& [slot, e] : control_.trust().edges()) {
-    const auto& record = control_.around().arena.edges()[slot];
+  for (const EdgeEntry& e : control_.trust().edges()) {
+    const auto& record = control_.around().arena.edges()[e.slot];
     const AgentEntry& from = control_.trust().agent(e.from);
     const AgentEntry& to = control_.trust().agent(e.to);
+    if (!caller.sees(from.address.tenant) && !caller.sees(to.address.tenant)) continue;
     out.push_back({{"from", from.name},
                    {"from_did", crypto::to_did(from.identity)},
                    {"to", to.name},
                    {"to_did", crypto::to_did(to.identity)},
                    {"right", name_of(e.terms.right)},
                    {"seal", name_of(e.terms.seal)},
-                   {"source", "config"},
+                   {"source", e.agreement == 0 ? "config" : "agreement"},
                    {"packets", record.packets.get()},
                    {"bytes", record.bytes.get()}});
   }
@@ -204,74 +204,54 @@ http::Response AdminApi::counters() {
              {"x25519_operations", crypto::x25519_operations()}});
 }
 
-void AdminApi::revoke(const http::Request& request, http::Respond respond) {
-  const json body = json::parse(request.body, nullptr, false);
-  const auto usage = [&](const std::string& text) {
-    respond(http::error_response({ErrorCode::kUsage, text}));
+AdminApi::AdminApi(Control& control)
+    : control_(control),
+      callers_(control.config().admin, control.enrolment()),
+      enrolment_(control),
+      trust_(control),
+      policy_(control) {
+  const auto read = [this](const char* path, auto&& answer) {
+    routes_.push_back({"GET", path, Role::kAuditor, false,
+                       [answer](const AdminCall& c, http::Respond r) { r(answer(c.caller)); }});
   };
-  if (!body.is_object() || !body.contains("agent") || !body["agent"].is_string()) {
-    return usage(
-        "the body must be JSON such as {\"agent\":\"NAME, DID or address\",\"reason\":\"…\"}");
-  }
-  std::string reason = "revoked by the operator";
-  if (body.contains("reason")) {
-    if (!body["reason"].is_string()) return usage("\"reason\" must be text");
-    reason = body["reason"].get<std::string>();
-  }
-  if (reason.size() > kMaxReason) {
-    return usage(fmt::format("the reason has {} bytes, at most {} fit", reason.size(), kMaxReason));
-  }
-  const std::string who = body["agent"].get<std::string>();
-  AgentEntry* agent = control_.trust().resolve(who);
-  if (agent == nullptr) {
-    return respond(http::error_response(
-        {ErrorCode::kNotFound,
-         fmt::format("no agent '{}' here: sluicectl agents lists them", who)}));
-  }
-  spdlog::warn("uid {} revokes {} ({}): {}", request.peer.uid, agent->name,
-               to_string(agent->address), reason);
-  control_.revocations().revoke(*agent, reason, [respond](const RevocationAnswer& a) {
-    json out = {{"did", a.did},
-                {"name", a.name},
-                {"store_us", a.store_us},
-                {"cut_us", a.cut_us},
-                {"drained_us", a.drained_us},
-                {"drained_method", "worst_case"},
-                {"sync_us", a.sync_us},
-                {"durable_us", a.durable_us},
-                {"wipe_us", a.wipe_us},
-                {"ack_us", a.ack_us},
-                {"forwarded", a.forwarded},
-                {"edges_closed", a.edges_closed},
-                {"peers_notified", a.peers_notified}};
-    const ErrorCode code =
-        a.state == CutState::kNotProven ? ErrorCode::kNotProven : ErrorCode::kNotDurable;
-    if (a.state == CutState::kCut) {
-      out["state"] = "cut";
-      return respond(ok(out));
-    }
-    out["state"] = info(code).name;
-    out["error"] = {
-        {"code", info(code).name},
-        {"message", a.state == CutState::kNotProven
-                        ? "traffic is cut, but it is not proven: " + a.problem
-                        : "traffic is cut, but the cut will not survive a restart: " + a.problem}};
-    respond({info(code).http_status, "application/json", out.dump() + "\n"});
+  read("/v1/status", [this](const Caller&) { return status(); });
+  read("/v1/counters", [this](const Caller&) { return counters(); });
+  read("/v1/agents", [this](const Caller& c) { return agents(c); });
+  read("/v1/edges", [this](const Caller& c) { return edges(c); });
+  read("/v1/openapi.json", [](const Caller&) {
+    return http::Response{200, "application/json", kOpenApi};
   });
+  enrolment_.add_routes(routes_);
+  trust_.add_routes(routes_);
+  policy_.add_routes(routes_);
 }
 
 void AdminApi::handle(http::Request request, http::Respond respond) {
-  const bool get = request.method == "GET";
-  if (get && request.path == "/v1/status") return respond(status());
-  if (get && request.path == "/v1/agents") return respond(agents());
-  if (get && request.path == "/v1/edges") return respond(edges());
-  if (get && request.path == "/v1/counters") return respond(counters());
-  if (request.method == "POST" && request.path == "/v1/revoke") {
-    return revoke(request, std::move(respond));
+  // Who may not be here does not learn what is.
+  const auto caller = callers_.identify(request.peer);
+  if (!caller) return respond(http::error_response(caller.error()));
+  const auto route = std::find_if(routes_.begin(), routes_.end(), [&](const AdminRoute& r) {
+    return request.method == r.method && request.path == r.path;
+  });
+  if (route == routes_.end()) {
+    return respond(refused(ErrorCode::kNotFound, fmt::format("no {} {} here: see docs/admin-api.md",
+                                                             request.method, request.path)));
   }
-  respond(http::error_response(
-      {ErrorCode::kNotFound,
-       fmt::format("no {} {} here: see docs/admin-api.md", request.method, request.path)}));
+  if (caller->role < route->least || (route->global && caller->tenant)) {
+    return respond(
+        refused(ErrorCode::kPermission,
+                fmt::format("{} {} is for the role {}{}; {} is {}{}", request.method, request.path,
+                            name_of(route->least), route->global ? " over all tenants" : "",
+                            caller->name, name_of(caller->role),
+                            caller->tenant ? fmt::format(" of tenant {}", *caller->tenant) : "")));
+  }
+  const json body =
+      request.method == "POST" ? json::parse(request.body, nullptr, false) : json::object();
+  if (!body.is_object()) {
+    return respond(
+        refused(ErrorCode::kUsage, "the body must be a JSON object: see docs/admin-api.md"));
+  }
+  route->handle({request, body, *caller}, std::move(respond));
 }
 
 }  // namespace sluice::control

@@ -2,24 +2,35 @@
 // shapes are documented in docs/admin-api.md. Runs on the control thread.
 #pragma once
 
-#include "control/control.h"
+#include "control/admin_callers.h"
+#include "control/admin_enrolment.h"
+#include "control/admin_policy.h"
+#include "control/admin_trust.h"
 #include "http/message.h"
 
 namespace sluice::control {
 
 class AdminApi {
  public:
-  explicit AdminApi(Control& control) : control_(control) {}
+  explicit AdminApi(Control& control);
+  AdminApi(const AdminApi&) = delete;
+  AdminApi& operator=(const AdminApi&) = delete;
   void handle(http::Request request, http::Respond respond);
+  // What docs/openapi.json describes.
+  const AdminRoutes& routes() const { return routes_; }
 
  private:
   http::Response status();
-  http::Response agents();
-  http::Response edges();
+  http::Response agents(const Caller& caller);
+  http::Response edges(const Caller& caller);
   http::Response counters();
-  void revoke(const http::Request& request, http::Respond respond);
 
   Control& control_;
+  AdminCallers callers_;
+  AdminEnrolment enrolment_;
+  AdminTrust trust_;
+  AdminPolicy policy_;
+  AdminRoutes routes_;
 };
 
 }  // namespace sluice::control

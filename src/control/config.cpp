@@ -44,6 +44,7 @@ LoadedConfig read_config(std::string_view yaml,
     read_ports(root, c.topology);
     read_cores(root, c.topology);
     read_services(root, c);
+    read_admin(root, c.admin);
     read_trust(root, relay_key(c.relay.key_file), c.limits, c.trust);
   }
   if (out.config.relay.key_file.empty()) {

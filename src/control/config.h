@@ -23,6 +23,7 @@ struct RelayConfig {
   std::string state_dir = "/var/lib/sluice";
   std::string key_file;  // default: state_dir/relay.key
   uint16_t udp_port = 7600;
+  std::string public_host;         // what join strings name; empty: the first port's address
   bool ipv4_udp_checksum = false;  // false: 0 on IPv4, the tag is stronger
   uint8_t dscp = 0;                // 0 to 63, of departing packets
 };
@@ -47,11 +48,25 @@ struct LimitsConfig {
   uint32_t packet_buffers = 0;  // 0: computed from ports, queues and workers
 };
 
+// What a caller of the operator's API may: each role what the one before it may.
+enum class Role : uint8_t { kAuditor, kOperator, kAdmin };
+
+struct AdminRole {
+  int line = 0;
+  std::string user;         // of the Unix socket: a name or a number
+  std::string certificate;  // over TLS: a common name; one of the two is given
+  Role role = Role::kAuditor;
+  std::string tenant;  // its name or number; empty: all of them
+};
+
 struct AdminConfig {
   std::string socket = "/run/sluice/admin.sock";
   std::string group = "sluice";  // empty: root alone
+  std::vector<AdminRole> roles;  // empty: whoever may open the socket is admin
 };
 
+// What workers do with packets of standing edges when control has not run for max_staleness_s.
+enum class WhenStale : uint8_t { kRefuse, kForward };
 enum class ControlScheduling : uint8_t { kAuto, kFifo, kNormal };
 
 // A token bucket over packets, bytes (of the UDP payload), or both; 0: that measure is not limited.
@@ -103,6 +118,8 @@ struct Config {
   std::string log_level = "info";
   fabric::Topology topology;  // eal:, ports:, cores:, worker:
   ControlScheduling scheduling = ControlScheduling::kAuto;
+  uint32_t max_staleness_s = 30;
+  WhenStale when_stale = WhenStale::kRefuse;
   RelayConfig relay;
   HandshakeConfig handshake;
   LimitsConfig limits;
@@ -127,7 +144,9 @@ LoadedConfig load_config(const std::string& path);
 
 // As the YAML spells them.
 std::string_view name_of(fabric::EalMode mode);
+std::string_view name_of(WhenStale when);
 std::string_view name_of(EdgeRight right);
+std::string_view name_of(Role role);
 std::string_view name_of(fabric::SealPolicy seal);
 
 // The effective configuration as YAML, defaults included.

@@ -12,8 +12,11 @@ void read_eal(const Section& root, fabric::Topology& out);
 void read_ports(const Section& root, fabric::Topology& out);
 // After read_ports: queue references name ports.
 void read_cores(const Section& root, fabric::Topology& out);
-// Sections log, worker, control, relay, handshake, limits and admin.
+// Sections log, worker, control, relay, handshake and limits.
 void read_services(const Section& root, Config& out);
+void read_admin(const Section& root, AdminConfig& out);
+// A rate of `parent`, where it has one.
+void read_rate(const Section& parent, std::string_view key, RateConfig& out);
 // `limits` bound what may be listed.
 void read_trust(const Section& root, const std::optional<ByteArray<32>>& relay_key,
                 const LimitsConfig& limits, TrustConfig& out);

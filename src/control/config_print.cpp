@@ -132,6 +132,10 @@ std::string_view name_of(fabric::EalMode mode) {
   return "";
 }
 
+std::string_view name_of(WhenStale when) {
+  return when == WhenStale::kRefuse ? "refuse" : "forward";
+}
+
 std::string_view name_of(EdgeRight right) {
   switch (right) {
     case EdgeRight::kMaySend:
@@ -140,6 +144,18 @@ std::string_view name_of(EdgeRight right) {
       return "may_open";
     case EdgeRight::kReplyOnly:
       return "reply_only";
+  }
+  return "";
+}
+
+std::string_view name_of(Role role) {
+  switch (role) {
+    case Role::kAuditor:
+      return "auditor";
+    case Role::kOperator:
+      return "operator";
+    case Role::kAdmin:
+      return "admin";
   }
   return "";
 }
@@ -156,14 +172,33 @@ std::string_view name_of(fabric::SealPolicy seal) {
   return "";
 }
 
+namespace {
+
+std::string print_admin(const AdminConfig& admin) {
+  std::string out =
+      fmt::format("admin:\n  socket: {}\n  group: {}\n", quoted(admin.socket), quoted(admin.group));
+  if (!admin.roles.empty()) out += "  roles:\n";
+  for (const AdminRole& r : admin.roles) {
+    out += fmt::format("    - {{ {}: {}, role: {}{} }}\n", r.user.empty() ? "certificate" : "user",
+                       quoted(r.user.empty() ? r.certificate : r.user), name_of(r.role),
+                       r.tenant.empty() ? "" : ", tenant: " + quoted(r.tenant));
+  }
+  return out;
+}
+
+}  // namespace
+
 std::string print_config(const Config& c) {
   std::string out = fmt::format("log:\n  level: {}\n", quoted(c.log_level));
   out += print_topology(c.topology);
-  out += fmt::format("control:\n  scheduling: {}\n", name_of(c.scheduling));
+  out += fmt::format("control:\n  scheduling: {}\n  max_staleness_s: {}\n  when_stale: {}\n",
+                     name_of(c.scheduling), c.max_staleness_s, name_of(c.when_stale));
   out += fmt::format(
-      "relay:\n  state_dir: {}\n  key_file: {}\n  udp_port: {}\n  ipv4_udp_checksum: {}\n"
-      "  dscp: {}\n",
+      "relay:\n  state_dir: {}\n  key_file: {}\n  udp_port: {}\n{}"
+      "  ipv4_udp_checksum: {}\n  dscp: {}\n",
       quoted(c.relay.state_dir), quoted(c.relay.key_file), c.relay.udp_port,
+      c.relay.public_host.empty() ? ""
+                                  : fmt::format("  public_host: {}\n", quoted(c.relay.public_host)),
       c.relay.ipv4_udp_checksum, c.relay.dscp);
   out += fmt::format(
       "handshake:\n  under_load_per_s: {}\n  under_load_burst: {}\n  session_life_s: {}\n"
@@ -175,8 +210,7 @@ std::string print_config(const Config& c) {
       "  prepared_keys_mb: {}\n  packet_buffers: {}\n",
       c.limits.agents, c.limits.edges, c.limits.sessions, c.limits.tenants,
       c.limits.prepared_keys_mb, c.limits.packet_buffers);
-  out += fmt::format("admin:\n  socket: {}\n  group: {}\n", quoted(c.admin.socket),
-                     quoted(c.admin.group));
+  out += print_admin(c.admin);
   return out + print_trust(c.trust);
 }
 

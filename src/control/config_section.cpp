@@ -140,6 +140,16 @@ std::span<const YamlNode> Section::list(std::string_view key) const {
   return n->children;
 }
 
+std::span<const YamlNode> Section::map(std::string_view key) const {
+  const YamlNode* n = find(key);
+  if (n == nullptr || n->kind == Kind::kNull || n->kind == Kind::kBroken) return {};
+  if (n->kind != Kind::kMap) {
+    problem(n->line, key, fmt::format("is {}; it needs keys", describe(*n)));
+    return {};
+  }
+  return n->children;
+}
+
 std::span<const YamlNode> Section::required_list(std::string_view key,
                                                  std::string_view remedy) const {
   if (!require(key, remedy)) return {};
@@ -217,6 +227,29 @@ std::optional<size_t> Section::read_choice(std::string_view key,
           fmt::format("{} is not one of {}{}", quote(v->text), join_names(names),
                       suggestion(v->text, names)));
   return std::nullopt;
+}
+
+void Section::path(std::string_view key, std::string& out) const {
+  const auto v = text(key);
+  if (!v) return;
+  if (!v->text.starts_with('/')) {
+    problem(v->line, key,
+            fmt::format("{} is not an absolute path; begin it with /", quote(v->text)));
+  } else if (v->text.size() >= 4096) {
+    problem(v->line, key, "is longer than the 4095 bytes of a path");
+  } else {
+    out = v->text;
+  }
+}
+
+void Section::file_path(std::string_view key, std::string& out) const {
+  std::string given;
+  path(key, given);
+  if (given.ends_with('/')) {
+    problem(line_of(key), key, fmt::format("{} ends with /; name the file itself", quote(given)));
+  } else if (!given.empty()) {
+    out = given;
+  }
 }
 
 }  // namespace sluice::control

@@ -45,6 +45,9 @@ class Section {
   // A section below this one; absent and empty ones are sections without keys.
   Section section(std::string_view key, std::initializer_list<std::string_view> keys) const;
   std::span<const YamlNode> list(std::string_view key) const;
+  // The entries of a map whose keys are the operator's own.
+  std::span<const YamlNode> map(std::string_view key) const;
+  bool has(std::string_view key) const { return find(key) != nullptr; }
   // Like list(); an absent or empty one is reported too.
   std::span<const YamlNode> required_list(std::string_view key, std::string_view remedy) const;
   // Reports a key that is not there, with what it should hold.
@@ -56,6 +59,9 @@ class Section {
 
   std::optional<TextValue> text(std::string_view key) const;
   void flag(std::string_view key, bool& out) const;
+  // An absolute path; file_path() refuses those that end with a slash.
+  void path(std::string_view key, std::string& out) const;
+  void file_path(std::string_view key, std::string& out) const;
   // Assigns if present and within [low, high]; returns whether it did.
   template <typename T>
   bool number(std::string_view key, T& out, uint64_t low, uint64_t high) const {

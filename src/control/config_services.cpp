@@ -1,5 +1,3 @@
-#include <sys/un.h>
-
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -9,36 +7,31 @@
 namespace sluice::control {
 namespace {
 
-void read_path(const Section& s, std::string_view key, std::string& out) {
+void read_host(const Section& s, std::string_view key, std::string& out) {
   const auto v = s.text(key);
   if (!v) return;
-  if (!v->text.starts_with('/')) {
+  const auto good = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '-' || c == ':';
+  };
+  if (v->text.empty() || v->text.size() > 253 ||
+      !std::all_of(v->text.begin(), v->text.end(), good)) {
     s.problem(v->line, key,
-              fmt::format("{} is not an absolute path; begin it with /", quote(v->text)));
-  } else if (v->text.size() >= 4096) {
-    s.problem(v->line, key, "is longer than the 4095 bytes of a path");
-  } else {
-    out = v->text;
+              fmt::format("{} is neither a name nor an address; give what agents connect to, "
+                          "without a port",
+                          quote(v->text)));
+    return;
   }
-}
-
-void read_file_path(const Section& s, std::string_view key, std::string& out) {
-  std::string path;
-  read_path(s, key, path);
-  if (path.ends_with('/')) {
-    s.problem(s.line_of(key), key,
-              fmt::format("{} ends with /; name the file itself", quote(path)));
-  } else if (!path.empty()) {
-    out = path;
-  }
+  out = v->text;
 }
 
 void read_relay(const Section& s, RelayConfig& out) {
-  read_path(s, "state_dir", out.state_dir);
+  s.path("state_dir", out.state_dir);
   while (out.state_dir.size() > 1 && out.state_dir.ends_with('/')) out.state_dir.pop_back();
   out.key_file = out.state_dir + (out.state_dir == "/" ? "" : "/") + "relay.key";
-  read_file_path(s, "key_file", out.key_file);
+  s.file_path("key_file", out.key_file);
   s.number("udp_port", out.udp_port, 1, 65535);
+  read_host(s, "public_host", out.public_host);
   s.flag("ipv4_udp_checksum", out.ipv4_udp_checksum);
   s.number("dscp", out.dscp, 0, 63);
 }
@@ -62,37 +55,6 @@ void read_limits(const Section& s, LimitsConfig& out) {
   out.packet_buffers = buffers;
 }
 
-bool is_group_name(std::string_view name) {
-  return name.size() <= 32 && !name.starts_with('-') &&
-         std::all_of(name.begin(), name.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  c == '_' || c == '-' || c == '.';
-         });
-}
-
-void read_admin(const Section& s, AdminConfig& out) {
-  constexpr size_t kLongestSocket = sizeof(sockaddr_un::sun_path) - 1;
-  std::string socket = out.socket;
-  read_file_path(s, "socket", socket);
-  if (socket.size() > kLongestSocket) {
-    s.problem(s.line_of("socket"), "socket",
-              fmt::format("is {} bytes long; a Unix socket's path has at most {}", socket.size(),
-                          kLongestSocket));
-  } else {
-    out.socket = socket;
-  }
-  const auto group = s.text("group");
-  if (!group) return;
-  if (!is_group_name(group->text)) {
-    s.problem(group->line, "group",
-              fmt::format("{} is not a group's name; give one from /etc/group, or \"\" for root "
-                          "alone",
-                          quote(group->text)));
-  } else {
-    out.group = group->text;
-  }
-}
-
 }  // namespace
 
 void read_services(const Section& root, Config& out) {
@@ -110,15 +72,18 @@ void read_services(const Section& root, Config& out) {
       {{"spin", fabric::IdleMode::kSpin}, {"backoff", fabric::IdleMode::kBackoff}});
   worker.number("burst", out.topology.burst, 1, fabric::kMaxBurst);
 
-  const Section control = root.section("control", {"scheduling"});
+  const Section control = root.section("control", {"scheduling", "max_staleness_s", "when_stale"});
+  control.number("max_staleness_s", out.max_staleness_s, 1, 3600);
+  control.choice<WhenStale>("when_stale", out.when_stale,
+                            {{"refuse", WhenStale::kRefuse}, {"forward", WhenStale::kForward}});
   control.choice<ControlScheduling>("scheduling", out.scheduling,
                                     {{"auto", ControlScheduling::kAuto},
                                      {"fifo", ControlScheduling::kFifo},
                                      {"normal", ControlScheduling::kNormal}});
 
-  read_relay(
-      root.section("relay", {"state_dir", "key_file", "udp_port", "ipv4_udp_checksum", "dscp"}),
-      out.relay);
+  read_relay(root.section("relay", {"state_dir", "key_file", "udp_port", "public_host",
+                                    "ipv4_udp_checksum", "dscp"}),
+             out.relay);
 
   const Section hs = root.section("handshake", {"under_load_per_s", "under_load_burst",
                                                 "session_life_s", "unconfirmed_s", "agent_lanes"});
@@ -131,7 +96,6 @@ void read_services(const Section& root, Config& out) {
   read_limits(root.section("limits", {"agents", "edges", "sessions", "tenants", "prepared_keys_mb",
                                       "packet_buffers"}),
               out.limits);
-  read_admin(root.section("admin", {"socket", "group"}), out.admin);
 }
 
 }  // namespace sluice::control

@@ -5,18 +5,12 @@
 
 #include "control.pb.h"
 #include "control/config_parts.h"
+#include "control/enrolment.h"
 #include "crypto/text.h"
 #include "wire/statement.h"
 
 namespace sluice::control {
 namespace {
-
-bool is_agent_name(std::string_view s) {
-  const auto alphanumeric = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  return !s.empty() && s.size() <= 63 && alphanumeric(s[0]) &&
-         std::all_of(s.begin(), s.end(),
-                     [&](char c) { return alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
-}
 
 // Reads one `enrol` value against what the entry says of its agent; what is wrong otherwise.
 std::string read_enrol(std::string_view text, const std::optional<ByteArray<32>>& relay_key,
@@ -66,15 +60,6 @@ std::string read_enrol(std::string_view text, const std::optional<ByteArray<32>>
   agent.e2e_key = take<32>(as_bytes(s.enrol().e2e_key()).data());
   agent.enrol = *bytes;
   return {};
-}
-
-void read_rate(const Section& parent, std::string_view key, RateConfig& out) {
-  const Section s = parent.section(key, {"packets_per_s", "bytes_per_s", "burst_ms"});
-  s.number("packets_per_s", out.packets_per_s, 1, 1'000'000'000);
-  s.number("bytes_per_s", out.bytes_per_s, 1, 1'000'000'000'000);
-  s.number("burst_ms", out.burst_ms, 1, 10'000);
-  s.require_any({"packets_per_s", "bytes_per_s"},
-                "limits nothing; give packets_per_s, bytes_per_s or both");
 }
 
 // Reads the agents, then the pairs that name them.
@@ -154,7 +139,7 @@ class TrustReader {
     const auto v = s.text("name");
     if (!v) return false;
     agent.name = v->text;
-    if (!is_agent_name(v->text)) {
+    if (!wire::is_agent_name(v->text)) {
       s.problem(v->line, "name",
                 fmt::format("{} is not an agent's name; give 1 to 63 of a-z, 0-9, ., _ and -, the "
                             "first a letter or digit",
@@ -251,6 +236,15 @@ class TrustReader {
 };
 
 }  // namespace
+
+void read_rate(const Section& parent, std::string_view key, RateConfig& out) {
+  const Section s = parent.section(key, {"packets_per_s", "bytes_per_s", "burst_ms"});
+  s.number("packets_per_s", out.packets_per_s, 1, 1'000'000'000);
+  s.number("bytes_per_s", out.bytes_per_s, 1, 1'000'000'000'000);
+  s.number("burst_ms", out.burst_ms, 1, 10'000);
+  s.require_any({"packets_per_s", "bytes_per_s"},
+                "limits nothing; give packets_per_s, bytes_per_s or both");
+}
 
 void read_trust(const Section& root, const std::optional<ByteArray<32>>& relay_key,
                 const LimitsConfig& limits, TrustConfig& out) {

@@ -16,6 +16,7 @@
 #include "dataplane/plane.h"
 #include "fabric/numa.h"
 #include "relayd/event_loop.h"
+#include "relayd/start_times.h"
 
 namespace sluice::relayd {
 namespace {
@@ -50,6 +51,7 @@ void set_scheduling(const control::Config& config) {
 // EAL's own threads and the store's must not inherit SCHED_FIFO, so this comes last.
 Result<void> serve(const control::Config& config, const std::string& path) {
   const Clock clock;
+  StartTimes times(clock);
   if (auto r = make_folder(config.relay.state_dir, 0700); !r) return r;
   auto keys = control::RelayKeys::load(config.relay.key_file, config.relay.state_dir);
   if (!keys) return tl::unexpected(keys.error());
@@ -60,8 +62,10 @@ Result<void> serve(const control::Config& config, const std::string& path) {
       config.relay.state_dir, [&loop](std::function<void()> f) { loop.post(std::move(f)); },
       [&running](const control::Snapshot& s) {
         if (running != nullptr) running->reconcile(s);
-      });
+      },
+      false);
   if (!store) return tl::unexpected(store.error());
+  times.done("store");
 
   const auto sizes = control::arena_sizes(config);
   const auto need = dataplane::memory_need(config.topology, config.limits.packet_buffers,
@@ -73,8 +77,10 @@ Result<void> serve(const control::Config& config, const std::string& path) {
   auto arena = fabric::Arena::create(
       sizes, huge ? fabric::PageKind::kHuge : fabric::PageKind::kSmall, nodes);
   if (!arena) return tl::unexpected(arena.error());
+  times.done("tables' memory");
   auto eal = dataplane::Eal::start(config.topology, need);
   if (!eal) return tl::unexpected(eal.error());
+  times.done("EAL");
 
   const dataplane::WorkerOptions options{.udp_port = config.relay.udp_port,
                                          .dscp = config.relay.dscp,
@@ -82,6 +88,7 @@ Result<void> serve(const control::Config& config, const std::string& path) {
                                          .burst = config.topology.burst};
   auto plane = dataplane::Plane::create(config.topology, options, need, clock, **arena);
   if (!plane) return tl::unexpected(plane.error());
+  times.done("ports");
   for (const auto& sentence : (*plane)->advice()) spdlog::warn("{}", sentence);
 
   auto control = control::Control::create(config, std::move(*keys), std::move(*store),
@@ -89,10 +96,13 @@ Result<void> serve(const control::Config& config, const std::string& path) {
                                            [&] { return (*plane)->port_status(); }});
   if (!control) return tl::unexpected(control.error());
   running = control->get();
+  times.done("trust");
   if (auto r = loop.serve_admin(**control); !r) return r;
 
   if (auto r = (*plane)->start(); !r) return r;
   set_scheduling(config);
+  times.done("workers");
+  spdlog::info("started in {}", times.text());
   spdlog::info("relaying on UDP port {} with {} workers, AES-GCM by IPsec-MB ({}); key {}",
                config.relay.udp_port, config.topology.workers.size(), crypto::aead().path(),
                crypto::to_base64url((*control)->keys().tunnel.public_key));

@@ -1,0 +1,56 @@
+#include "cli/client.h"
+
+#include <chrono>
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "http/unix_client.h"
+
+namespace sluice::cli {
+
+using nlohmann::json;
+
+int Client::report(const Error& e) const {
+  if (as_json) {
+    fmt::print("{}\n",
+               json{{"error", {{"code", info(e.code).name}, {"message", e.message}}}}.dump());
+  }
+  fmt::print(stderr, "sluicectl: {}\n", e.message);
+  return info(e.code).exit_code;
+}
+
+Result<json> Client::call(const char* method, const std::string& target,
+                          const std::string& body) const {
+  http::UnixClient client(socket, "sluiced");
+  auto response = client.request(method, target, body, std::chrono::seconds(30));
+  if (!response) return tl::unexpected(response.error());
+  json parsed = json::parse(response->body, nullptr, false);
+  // An answer with an error may still carry what was reached; the caller prints both.
+  if (response->status >= 400 && !parsed.contains("ack_us")) {
+    return tl::unexpected(http::error_from(*response));
+  }
+  if (parsed.is_discarded()) return fail(ErrorCode::kInternal, "sluiced did not answer with JSON");
+  return parsed;
+}
+
+int Client::show(const std::string& target, const std::function<void(const json&)>& print) const {
+  const auto body = call("GET", target);
+  if (!body) return report(body.error());
+  if (as_json) {
+    fmt::print("{}\n", body->dump());
+  } else {
+    print(*body);
+  }
+  return 0;
+}
+
+int Client::change(const char* target, const json& request,
+                   const std::function<std::string(const json&)>& sentence) const {
+  const auto body = call("POST", target, request.dump());
+  if (!body) return report(body.error());
+  fmt::print("{}\n", as_json ? body->dump() : sentence(*body));
+  return 0;
+}
+
+}  // namespace sluice::cli

@@ -1,0 +1,33 @@
+// How sluicectl's commands talk to the relay and report what went wrong.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace sluice::cli {
+
+struct Client {
+  std::string socket = "/run/sluice/admin.sock";
+  bool as_json = false;
+
+  // An error's sentence on standard error, and as JSON on standard output where that is wanted; its
+  // exit code.
+  int report(const Error& e) const;
+
+  Result<nlohmann::json> call(const char* method, const std::string& target,
+                              const std::string& body = "") const;
+
+  // A look, for people or programs; the exit code.
+  int show(const std::string& target,
+           const std::function<void(const nlohmann::json&)>& print) const;
+
+  // A request that changes something; `sentence` says in one line what came of it. The exit code.
+  int change(const char* target, const nlohmann::json& request,
+             const std::function<std::string(const nlohmann::json&)>& sentence) const;
+};
+
+}  // namespace sluice::cli
