@@ -25,9 +25,11 @@ Agent::Agent(AgentConfig config, AgentHooks hooks)
                           [this](const auto& frame, MutBytes payload, Now now) {
                             on_frame(frame, payload, now);
                           },
-                          [this](const SessionStart& start, Now) {
+                          [this](const SessionStart& start, Now now) {
                             if (start.new_epoch) forget_labels();
                             if (start.rekey) return;
+                            trust_.connected(VirtualAddress::from_u64(start.welcome.address),
+                                             peer_time(now));
                             hooks_.report(
                                 Level::kInfo,
                                 fmt::format(
@@ -43,7 +45,22 @@ Agent::Agent(AgentConfig config, AgentHooks hooks)
                                   message, now_);
                             },
                             [this](std::vector<PeerEdge> edges) { on_edges(std::move(edges)); },
-                            [this](const Revocation& r) { on_revoked(r); }, hooks_.report}) {}
+                            [this](const Revocation& r) { on_revoked(r); },
+                            [this](uint64_t request, const pb::Control& message) {
+                              return trust_.receive(request, message, peer_time(now_));
+                            },
+                            hooks_.report}),
+      trust_(TrustParty{config_.identity, config_.e2e_key, config_.relay_key, config_.name},
+             *config_.pins,
+             TrustHooks{[this](uint64_t request, Bytes message) {
+                          return tunnel_.up(now_) &&
+                                 tunnel_.send_frame(
+                                     {uint8_t(wire::FrameType::kControl), 0,
+                                      static_cast<uint16_t>(message.size()), 0, request},
+                                     message, now_);
+                        },
+                        hooks_.report},
+             config_.random) {}
 
 void Agent::start(Now now) {
   now_ = now;
@@ -58,13 +75,14 @@ void Agent::receive(MutBytes datagram, Now now) {
 void Agent::tick(Now now) {
   now_ = now;
   tunnel_.tick(now);
+  trust_.tick(peer_time(now));
   for (auto& [identity, peer] : peers_) {
     if (peer.session) peer.session->tick(peer_time(now));
   }
 }
 
 uint64_t Agent::deadline(Now now) const {
-  uint64_t at = tunnel_.deadline(now);
+  uint64_t at = std::min(tunnel_.deadline(now), trust_.deadline());
   for (const auto& [identity, peer] : peers_) {
     if (peer.session) at = std::min(at, peer.session->deadline());
   }
@@ -94,6 +112,7 @@ void Agent::forget_labels() {
   by_label_.clear();
   for (auto& [identity, peer] : peers_) peer.labelled = false;
   control_.forget();
+  trust_.forget();
 }
 
 // End-to-end sessions outlive the list that they came with, as long as the peer's key stays.
@@ -104,7 +123,10 @@ void Agent::on_edges(std::vector<PeerEdge> edges) {
     if (edge.identity == config_.identity->public_key()) continue;
     if (auto old = before.extract(edge.identity); !old.empty()) {
       Peer& was = old.mapped();
-      if (!edge.usable() || was.edge.e2e_key != edge.e2e_key) was.session.reset();
+      if (!edge.usable() || was.edge.e2e_key != edge.e2e_key || was.edge.request != edge.request ||
+          was.edge.grant != edge.grant) {
+        was.session.reset();
+      }
       peers_.insert(std::move(old));
     }
     Peer& peer = peers_[edge.identity];
@@ -120,6 +142,9 @@ void Agent::on_edges(std::vector<PeerEdge> edges) {
                                 crypto::to_did(peer.edge.identity), peer.edge.refused));
     }
   }
+  std::vector<PeerEdge> list;
+  for (const auto& [identity, peer] : peers_) list.push_back(peer.edge);
+  trust_.check(list, peer_time(now_));
 }
 
 void Agent::make_session(Peer& peer) {
@@ -129,7 +154,8 @@ void Agent::make_session(Peer& peer) {
   Peer* p = &peer;
   peer.session = std::make_unique<PeerSession>(
       PeerSessionConfig{config_.e2e_key, config_.identity->public_key(), peer.edge.identity,
-                        peer.edge.e2e_key, name, config_.random},
+                        peer.edge.e2e_key, peer.edge.request.value_or(ByteArray<32>{}),
+                        peer.edge.grant.value_or(ByteArray<32>{}), name, config_.random},
       PeerSessionHooks{
           [this, p](Bytes message) {
             const auto seal =
@@ -175,6 +201,16 @@ const PeerSession* Agent::session(const crypto::PublicKey& peer) const {
 }
 
 Result<crypto::PublicKey> Agent::find(std::string_view text, Now now) const {
+  const auto edge = find_edge(text, now);
+  if (!edge) return tl::unexpected(edge.error());
+  if (!(*edge)->usable()) {
+    return fail(ErrorCode::kRefused,
+                fmt::format("the edge to {} is not used: {}", text, (*edge)->refused));
+  }
+  return (*edge)->identity;
+}
+
+Result<const PeerEdge*> Agent::find_edge(std::string_view text, Now now) const {
   const auto did = crypto::parse_did(text);
   const auto address = parse_virtual_address(text);
   const PeerEdge* found = nullptr;
@@ -200,11 +236,7 @@ Result<crypto::PublicKey> Agent::find(std::string_view text, Now now) const {
     return fail(ErrorCode::kNotFound,
                 fmt::format("there is no edge to \"{}\"; see: sluice-agent peers", text));
   }
-  if (!found->usable()) {
-    return fail(ErrorCode::kRefused,
-                fmt::format("the edge to {} is not used: {}", text, found->refused));
-  }
-  return found->identity;
+  return found;
 }
 
 // --- Messages --------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 
 #include "agent/control_channel.h"
 #include "agent/peer_session.h"
+#include "agent/trust_desk.h"
 #include "agent/tunnel.h"
 
 namespace sluice::agent {
@@ -22,6 +23,7 @@ struct AgentConfig {
   Pins* pins = nullptr;
   ByteArray<32> relay_key{};
   Bytes token;             // likewise; may be empty
+  std::string name;        // what peers may call this agent
   std::string relay_name;  // HOST:PORT
   std::function<uint64_t()> random = crypto::random_u64;
 };
@@ -55,6 +57,8 @@ class Agent {
   // By DID, virtual address or name. kNotFound, kConflict (two of that name), kRefused (an edge
   // that is not used, with the reason), kUnreachable (no list of edges yet).
   Result<crypto::PublicKey> find(std::string_view peer, Now now) const;
+  // The edge itself, used or not.
+  Result<const PeerEdge*> find_edge(std::string_view peer, Now now) const;
 
   // kTooLarge and the errors of find() are final; kFull means: once more a little later.
   Result<PeerSession::Sent> send(const crypto::PublicKey& peer, MessageKind kind, Bytes body,
@@ -67,6 +71,14 @@ class Agent {
   const AgentCounters& counters() const { return counters_; }
   const std::vector<Revocation>& revocations() const { return revocations_; }
   std::vector<const PeerEdge*> edges() const;
+  TrustDesk& trust(Now now) {
+    now_ = now;
+    return trust_;
+  }
+  const TrustDesk& trust() const { return trust_; }
+  // What trust statements are dated by.
+  Now relay_now(Now now) const { return peer_time(now); }
+  Now last_now() const { return now_; }  // of the event that is being served
   const PeerSession* session(const crypto::PublicKey& peer) const;
 
  private:
@@ -90,6 +102,7 @@ class Agent {
   Now now_;                           // of the call that is being served
   Tunnel tunnel_;
   ControlChannel control_;
+  TrustDesk trust_;
   std::map<crypto::PublicKey, Peer> peers_;
   std::unordered_map<uint32_t, Peer*> by_label_;
   std::vector<Revocation> revocations_;

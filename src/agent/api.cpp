@@ -28,7 +28,8 @@ Api::Api(const AgentIdentity& identity, const Pins& pins, Agent& agent, std::fun
       view_(std::move(view)),
       sends_(agent, room),
       receives_(inbox_),
-      pings_(agent, room) {}
+      pings_(agent, room),
+      trust_(agent) {}
 
 void Api::handle(const http::Request& request, http::Respond respond, Instant at) {
   const bool get = request.method == "GET";
@@ -39,6 +40,7 @@ void Api::handle(const http::Request& request, http::Respond respond, Instant at
   if (request.path == "/v1/messages" && get)
     return receive_messages(request, std::move(respond), at);
   if (request.path == "/v1/ping" && post) return ping(request, std::move(respond), at);
+  if (trust_.handles(request)) return trust_.handle(request, std::move(respond), at.now);
   respond(http::error_response(
       {ErrorCode::kUsage, fmt::format("there is no {} {}", request.method, request.path)}));
 }
@@ -142,9 +144,15 @@ void Api::ping(const http::Request& request, http::Respond respond, Instant at) 
 http::Response Api::peers(Instant at) const {
   json list = json::array();
   for (const PeerEdge* e : agent_.edges()) {
-    json row = {{"did", crypto::to_did(e->identity)}, {"name", e->name},
-                {"address", to_string(e->address)},   {"right", to_string(e->right)},
-                {"seal", to_string(e->seal)},         {"state", e->usable() ? "ok" : "refused"}};
+    json row = {{"did", crypto::to_did(e->identity)},
+                {"name", e->name},
+                {"address", to_string(e->address)},
+                {"right", to_string(e->right)},
+                {"seal", to_string(e->seal)},
+                {"state", e->usable() ? "ok" : "refused"},
+                {"source", e->request ? "agreement" : "operator"},
+                {"verified", agent_.trust().is_verified(*e)},
+                {"expires_ms", e->expires_ms == 0 ? json(nullptr) : json(e->expires_ms)}};
     if (!e->usable()) row["reason"] = e->refused;
     if (const PeerSession* s = agent_.session(e->identity)) {
       const PeerCounters& c = s->counters();

@@ -1,6 +1,7 @@
 // The daemon's local HTTP API, free of sockets (docs of each answer: see `sluice-agent --help`):
 //   GET  /v1/info       state of the agent, its session and counters
 //   GET  /v1/peers      its edges
+//   /v1/trust/…, /v1/visibility   see trust_api.h
 //   POST /v1/messages   {"peer":X,"messages":["base64",…]} → {"sent":n}
 //   GET  /v1/messages   ?max=N&wait_ms=M[&peer=X] →
 //   {"messages":[{"from","name","data"},…],"dropped":n} POST /v1/ping
@@ -16,6 +17,7 @@
 #include "agent/identity_file.h"
 #include "agent/inbox.h"
 #include "agent/jobs.h"
+#include "agent/trust_api.h"
 
 namespace sluice::agent {
 
@@ -61,6 +63,7 @@ class Api {
   SendJobs sends_;
   ReceiveWaits receives_;
   PingJobs pings_;
+  TrustApi trust_;
 };
 
 }  // namespace sluice::agent

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 
@@ -48,6 +49,33 @@ struct PingCommand {
   double timeout_s = 2;
   bool json = false;
 };
+struct HandshakeCommand {
+  std::string peer;
+  std::string why;
+  std::string life;  // of the trust, as people write it; empty: no end
+  std::string right, offer;
+  std::vector<std::string> scopes, protocols, capabilities;
+  bool json = false;
+};
+Result<int> run_handshake(const std::string& state, const HandshakeCommand& command);
+Result<int> run_pending(const std::string& state, bool json);
+
+struct AnswerCommand {
+  std::string peer;
+  std::string life;
+  std::string reason;
+  bool json = false;
+};
+Result<int> run_approve(const std::string& state, const AnswerCommand& command);
+Result<int> run_reject(const std::string& state, const AnswerCommand& command);
+Result<int> run_untrust(const std::string& state, const AnswerCommand& command);
+
+struct VisibilityCommand {
+  std::string visibility;
+  bool json = false;
+};
+Result<int> run_visibility(const std::string& state, const VisibilityCommand& command);
+
 Result<int> run_ping(const std::string& state, const PingCommand& command);
 
 }  // namespace sluice::agent

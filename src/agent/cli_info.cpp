@@ -118,8 +118,9 @@ Result<int> run_peers(const std::string& state, bool as_json) {
   }
   for (const json& p : peers) {
     const std::string state_text = text_or(p["state"], "");
-    fmt::print("{:<20} {:<16} {:<10} {} {}\n", printable(text_or(p["name"], "")),
-               text_or(p["address"], ""), text_or(p["right"], ""), text_or(p["did"], ""),
+    fmt::print("{:<20} {:<16} {:<10} {:<10} {} {}\n", printable(text_or(p["name"], "")),
+               text_or(p["address"], ""), text_or(p["right"], ""),
+               p.value("verified", false) ? "verified" : "unverified", text_or(p["did"], ""),
                state_text == "ok" ? "" : printable(state_text + ": " + p.value("reason", "")));
   }
   return 0;

@@ -10,6 +10,7 @@
 #include "agent/identity_file.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "wire/statement.h"
 
 namespace sluice::agent {
 namespace {
@@ -36,7 +37,7 @@ std::string host_name() {
   for (char* c = out; *c != 0; ++c) {
     if (*c >= 'A' && *c <= 'Z') *c = static_cast<char>(*c - 'A' + 'a');
   }
-  if (!valid_name(out)) return "agent";
+  if (!wire::is_agent_name(out)) return "agent";
   return out;
 }
 
@@ -44,7 +45,7 @@ std::string host_name() {
 
 Result<int> run_init(const std::string& state, const InitCommand& command) {
   const std::string name = command.name.empty() ? host_name() : command.name;
-  if (!valid_name(name)) {
+  if (!wire::is_agent_name(name)) {
     return fail(ErrorCode::kUsage,
                 "a name has 1 to 63 of the characters a-z 0-9 . _ - and begins "
                 "with a letter or a digit");

@@ -34,7 +34,8 @@ void ControlChannel::receive(uint64_t request, Bytes message, uint64_t unix_ms) 
       on_revoked(control.revoked(), unix_ms);
       break;
     default:
-      break;  // newer than this agent; acknowledged, or the relay would repeat it for ever
+      // Newer than this agent: acknowledged, or the relay would repeat it for ever.
+      if (hooks_.other && !hooks_.other(request, control)) return;
   }
   pb::Control answer;
   answer.mutable_ack();

@@ -10,6 +10,10 @@
 #include "agent/pins.h"
 #include "agent/report.h"
 
+namespace sluice::pb {
+class Control;
+}
+
 namespace sluice::agent {
 
 struct Revocation {
@@ -23,6 +27,8 @@ struct ControlHooks {
   std::function<void(uint64_t request, Bytes message)> send;  // a CONTROL frame's extension
   std::function<void(std::vector<PeerEdge>)> edges;           // replaces the whole set
   std::function<void(const Revocation&)> revoked;
+  // Whatever is not the channel's own. True: it is to be acknowledged.
+  std::function<bool(uint64_t request, const pb::Control&)> other;
   Report report;
 };
 

@@ -59,6 +59,12 @@ const char* to_string(SealPolicy seal) {
   return "unknown";
 }
 
+pb::Signed sign_statement(const pb::Statement& statement, const crypto::Identity& identity) {
+  return wire::sign_statement(statement, identity.public_key(), [&](Bytes bytes) {
+    return identity.sign(crypto::kLabelStatement, {bytes});
+  });
+}
+
 Result<void> verify_signed(const pb::Signed& signed_statement, const ByteArray<32>& relay_key,
                            const std::optional<crypto::PublicKey>& signer_key, pb::Statement& out) {
   pb::Signed strict;
@@ -88,6 +94,11 @@ std::optional<PeerEdge> verify_edge(const pb::Edge& edge, const ByteArray<32>& r
   out.label = edge.label();
   out.address = VirtualAddress::from_u64(edge.address());
   out.name = edge.name();
+  if (edge.request().size() == 32 && edge.grant().size() == 32) {
+    out.request = take<32>(as_bytes(edge.request()).data());
+    out.grant = take<32>(as_bytes(edge.grant()).data());
+  }
+  out.expires_ms = edge.expires_ms();
   const int right = edge.right();
   out.right = right >= 1 && right <= 3 ? static_cast<Right>(right) : Right::kUnknown;
   const int seal = edge.seal();

@@ -36,7 +36,10 @@ struct PeerEdge {
   Right right = Right::kUnknown;
   SealPolicy seal = SealPolicy::kFull;
   ByteArray<32> e2e_key{};
-  std::string refused;  // why the edge is not used; empty when it is
+  // Digests of the statements that made the pair; none: the relay's operator set it.
+  std::optional<ByteArray<32>> request, grant;
+  uint64_t expires_ms = 0;  // of the trust; 0: no end
+  std::string refused;      // why the edge is not used; empty when it is
 
   bool usable() const { return refused.empty(); }
 };
@@ -45,6 +48,9 @@ struct PeerEdge {
 // statement was made for this relay. On success `out` is the statement.
 Result<void> verify_signed(const pb::Signed& signed_statement, const ByteArray<32>& relay_key,
                            const std::optional<crypto::PublicKey>& signer_key, pb::Statement& out);
+
+// The envelope of this agent's own statement.
+pb::Signed sign_statement(const pb::Statement& statement, const crypto::Identity& identity);
 
 // An edge whose Enrol cannot be verified, or is older than one seen before, comes back refused. A
 // newer Enrol is remembered in `pins`. Nothing for a record that does not even name a peer.

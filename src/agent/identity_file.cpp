@@ -11,10 +11,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "agent/edges.h"
 #include "base/file.h"
 #include "control.pb.h"
 #include "crypto/text.h"
-#include "wire/statement.h"
 
 namespace sluice::agent {
 namespace {
@@ -115,13 +115,6 @@ Result<std::string> default_state() {
               "neither XDG_STATE_HOME nor HOME is set; name the folder with --state");
 }
 
-bool valid_name(std::string_view name) {
-  const auto alnum = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); };
-  return !name.empty() && name.size() <= 63 && alnum(name.front()) &&
-         std::all_of(name.begin(), name.end(),
-                     [&](char c) { return alnum(c) || c == '.' || c == '_' || c == '-'; });
-}
-
 AgentIdentity make_identity(std::string name, uint32_t tenant, Join join, uint64_t unix_ms) {
   return {std::move(name), tenant, crypto::Identity::generate(), crypto::X25519KeyPair::generate(),
           std::move(join), unix_ms};
@@ -180,11 +173,7 @@ std::string enrol_statement(const AgentIdentity& id, uint64_t unix_ms) {
   enrol->set_name(id.name);
   enrol->set_visibility(0);
   enrol->set_e2e_key(std::string(as_text(id.e2e_key.public_key)));
-  pb::Signed out;
-  out.set_statement(wire::encode_statement(statement));
-  out.set_signer(std::string(as_text(id.identity.public_key())));
-  const auto signature = id.identity.sign(crypto::kLabelStatement, {as_bytes(out.statement())});
-  out.set_signature(std::string(as_text(signature)));
+  const pb::Signed out = sign_statement(statement, id.identity);
   return crypto::to_base64(as_bytes(out.SerializeAsString()));
 }
 

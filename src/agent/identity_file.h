@@ -30,10 +30,6 @@ std::string socket_path(const std::string& state);
 // $XDG_STATE_HOME/sluice-agent, or ~/.local/state/sluice-agent.
 Result<std::string> default_state();
 
-// A name that peers may be called by: 1 to 63 of A-Z a-z 0-9 . _ -, beginning with a letter or
-// digit.
-bool valid_name(std::string_view name);
-
 // Fresh keys for `join`.
 AgentIdentity make_identity(std::string name, uint32_t tenant, Join join, uint64_t unix_ms);
 

@@ -26,8 +26,15 @@ struct Options {
   SendCommand send;
   RecvCommand recv;
   PingCommand ping;
+  HandshakeCommand handshake;
+  bool pending_json = false;
+  AnswerCommand approve, reject, untrust;
+  VisibilityCommand visibility;
 
-  bool json() const { return info.json || peers_json || recv.json || ping.json; }
+  bool json() const {
+    return info.json || peers_json || recv.json || ping.json || handshake.json || pending_json ||
+           approve.json || reject.json || untrust.json || visibility.json;
+  }
 };
 
 Result<int> run_up(const std::string& state, const std::string& level) {
@@ -69,6 +76,71 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
   peers->add_flag("--json", o.peers_json, "Print JSON");
   peers->footer("Example:  sluice-agent peers --json | jq -r '.peers[].name'");
   peers->callback([&] { run = [&](const auto& state) { return run_peers(state, o.peers_json); }; });
+}
+
+void describe_trust(CLI::App& app, Options& o, Run& run) {
+  const std::vector<std::string> rights = {"may_send", "may_open", "reply_only"};
+  auto* ask = app.add_subcommand("handshake", "Ask a peer for its trust, and say why");
+  ask->add_option("PEER", o.handshake.peer, "Its DID, virtual address or name")->required();
+  ask->add_option("WHY", o.handshake.why, "One line, signed and shown to the peer")->required();
+  ask->add_option("--for", o.handshake.life, "How long: 90s, 15m, 8h, 30d (default: no end)");
+  ask->add_option("--ask", o.handshake.right, "What this agent may do there (default: may_send)")
+      ->check(CLI::IsMember(rights));
+  ask->add_option("--offer", o.handshake.offer, "What the peer may do here (default: may_send)")
+      ->check(CLI::IsMember(rights));
+  ask->add_option("--scopes", o.handshake.scopes, "Scopes to ask for")->delimiter(',');
+  ask->add_option("--protocols", o.handshake.protocols, "Protocols to ask for")->delimiter(',');
+  ask->add_option("--capabilities", o.handshake.capabilities, "Capabilities to ask for")
+      ->delimiter(',');
+  ask->add_flag("--json", o.handshake.json, "Print JSON");
+  ask->footer(
+      "The answer is the same whether the peer exists or not. Who asks the other way round at the "
+      "same time agrees.\nExample:  sluice-agent handshake bob 'weekly report' --for 30d");
+  ask->callback(
+      [&] { run = [&](const auto& state) { return run_handshake(state, o.handshake); }; });
+
+  auto* pending = app.add_subcommand("pending", "List requests that wait, from others and own");
+  pending->add_flag("--json", o.pending_json, "Print JSON");
+  pending->footer("Example:  sluice-agent pending --json | jq -r '.incoming[].did'");
+  pending->callback(
+      [&] { run = [&](const auto& state) { return run_pending(state, o.pending_json); }; });
+
+  auto* approve = app.add_subcommand("approve", "Grant what a request asks for");
+  approve->add_option("WHO", o.approve.peer, "Who asked: name, DID, address, or the request")
+      ->required();
+  approve->add_option("--for", o.approve.life, "For a shorter time than asked");
+  approve->add_flag("--json", o.approve.json, "Print JSON");
+  approve->footer("Example:  sluice-agent approve alice --for 7d");
+  approve->callback(
+      [&] { run = [&](const auto& state) { return run_approve(state, o.approve); }; });
+
+  auto* reject = app.add_subcommand("reject", "Refuse a request");
+  reject->add_option("WHO", o.reject.peer, "Who asked: name, DID, address, or the request")
+      ->required();
+  reject->add_option("--reason", o.reject.reason, "One line, signed and shown to the peer");
+  reject->add_flag("--json", o.reject.json, "Print JSON");
+  reject->footer("Example:  sluice-agent reject mallory --reason 'who are you?'");
+  reject->callback([&] { run = [&](const auto& state) { return run_reject(state, o.reject); }; });
+
+  auto* untrust =
+      app.add_subcommand("untrust", "End the trust with a peer, or take back an own request");
+  untrust->add_option("PEER", o.untrust.peer, "Its name, DID or virtual address")->required();
+  untrust->add_option("--reason", o.untrust.reason, "One line, signed and shown to the peer");
+  untrust->add_flag("--json", o.untrust.json, "Print JSON");
+  untrust->footer(
+      "Answered when the relay has proven that no packet of the pair can pass any more.\n"
+      "Example:  sluice-agent untrust bob --reason 'project ended'");
+  untrust->callback(
+      [&] { run = [&](const auto& state) { return run_untrust(state, o.untrust); }; });
+
+  auto* visibility =
+      app.add_subcommand("visibility", "Let others of this tenant find this agent by its name");
+  visibility->add_option("WHICH", o.visibility.visibility, "public or private (the default)")
+      ->required()
+      ->check(CLI::IsMember({"public", "private"}));
+  visibility->add_flag("--json", o.visibility.json, "Print JSON");
+  visibility->callback(
+      [&] { run = [&](const auto& state) { return run_visibility(state, o.visibility); }; });
 }
 
 void describe_messages(CLI::App& app, Options& o, Run& run) {
@@ -137,8 +209,10 @@ int run_command(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(
       "First steps:\n  sluice-agent init --name alice < join.txt\n  sluice-agent up &\n"
+      "  sluice-agent handshake did:key:z6Mk… 'we work on the report'\n"
       "  sluice-agent peers\n  sluice-agent send bob hello");
   describe_setup(app, o, run);
+  describe_trust(app, o, run);
   describe_messages(app, o, run);
   try {
     app.parse(argc, argv);

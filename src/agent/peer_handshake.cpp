@@ -42,12 +42,13 @@ crypto::NoiseHandshake PeerSession::make_noise(crypto::NoiseRole role) const {
   const bool initiator = role == crypto::NoiseRole::kInitiator;
   const auto& first = initiator ? config_.own_identity : config_.peer_identity;
   const auto& second = initiator ? config_.peer_identity : config_.own_identity;
-  // No request and no grant: 64 zeros.
   ByteArray<5 * 32> prologue{};
   const auto label = padded_label<32>("sluice-e2e/1");
   std::copy(label.begin(), label.end(), prologue.begin());
   std::copy(first.begin(), first.end(), prologue.begin() + 32);
   std::copy(second.begin(), second.end(), prologue.begin() + 64);
+  std::copy(config_.request.begin(), config_.request.end(), prologue.begin() + 96);
+  std::copy(config_.grant.begin(), config_.grant.end(), prologue.begin() + 128);
   return crypto::NoiseHandshake(
       {crypto::NoisePattern::kKk, role, prologue, config_.own_key, config_.peer_key, nullptr});
 }

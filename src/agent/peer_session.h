@@ -39,6 +39,8 @@ struct PeerSessionConfig {
   crypto::PublicKey own_identity{};
   crypto::PublicKey peer_identity{};
   ByteArray<32> peer_key{};
+  // Digests of the statements that made the pair; zeros: the relay's operator set it.
+  ByteArray<32> request{}, grant{};
   std::string peer_name;  // for sentences
   std::function<uint64_t()> random = crypto::random_u64;
 };

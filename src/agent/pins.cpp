@@ -28,7 +28,16 @@ std::string Pins::to_json() const {
     peers[crypto::to_did(identity)] = {{"issued_ms", pin.issued_ms},
                                        {"e2e_key", crypto::to_base64(pin.e2e_key)}};
   }
-  json out = {{"version", 1}, {"peers", std::move(peers)}};
+  json agreed = json::object();
+  for (const auto& [identity, pin] : agreements) {
+    agreed[crypto::to_did(identity)] = {{"request", crypto::to_base64(pin.request)},
+                                        {"grant", crypto::to_base64(pin.grant)},
+                                        {"e2e_key", crypto::to_base64(pin.e2e_key)}};
+  }
+  json out = {{"version", 1},
+              {"peers", std::move(peers)},
+              {"agreements", std::move(agreed)},
+              {"own", {{"visible", visible}, {"enrol_ms", own_enrol_ms}}}};
   if (operator_key) out["operator_key"] = crypto::to_base64(*operator_key);
   return out.dump(1);
 }
@@ -56,6 +65,24 @@ Result<Pins> Pins::from_json(const std::string& text) {
     if (!key) return broken("a peer's pinned key");
     out.enrols[*identity] = {value["issued_ms"].get<uint64_t>(), *key};
   }
+  const json agreed = doc.value("agreements", json::object());
+  for (const auto& [did, value] : agreed.items()) {
+    const auto identity = crypto::parse_did(did);
+    if (!identity || !value.is_object()) return broken("an agreement");
+    const auto request = key_from(value.value("request", json()));
+    const auto grant = key_from(value.value("grant", json()));
+    const auto key = key_from(value.value("e2e_key", json()));
+    if (!request || !grant || !key) return broken("an agreement");
+    out.agreements[*identity] = {*request, *grant, *key};
+  }
+  const json own = doc.value("own", json::object());
+  if (!own.is_object()) return broken("what this agent has told of itself");
+  const json visible = own.value("visible", json(false)), at = own.value("enrol_ms", json(0u));
+  if (!visible.is_boolean() || !at.is_number_unsigned()) {
+    return broken("what this agent has told of itself");
+  }
+  out.visible = visible.get<bool>();
+  out.own_enrol_ms = at.get<uint64_t>();
   return out;
 }
 

@@ -18,10 +18,20 @@ struct EnrolPin {
   ByteArray<32> e2e_key{};
 };
 
+// The statements by which a peer and this agent agreed, both seen and verified.
+struct AgreementPin {
+  ByteArray<32> request{};
+  ByteArray<32> grant{};
+  ByteArray<32> e2e_key{};  // the peer's, as it signed for it
+};
+
 struct Pins {
   std::optional<crypto::PublicKey> operator_key;
   std::map<crypto::PublicKey, EnrolPin> enrols;
-  bool changed = false;  // since it was saved
+  std::map<crypto::PublicKey, AgreementPin> agreements;
+  bool visible = false;       // this agent may be looked up by name
+  uint64_t own_enrol_ms = 0;  // time of this agent's own Enrol statement; 0: none made yet
+  bool changed = false;       // since it was saved
 
   std::string to_json() const;
   static Result<Pins> from_json(const std::string& text);

@@ -30,11 +30,9 @@ std::string agent_line(const KeySource& keys, const TrustOptions& o, uint32_t ag
   statement.set_issued_ms(now_ms);
   statement.mutable_enrol()->set_name(agent_name(agent));
   statement.mutable_enrol()->set_e2e_key(text_of(keys.end_to_end(agent).public_key));
-  pb::Signed enrol;
-  enrol.set_statement(wire::encode_statement(statement));
-  enrol.set_signer(text_of(identity.public_key()));
-  enrol.set_signature(
-      text_of(identity.sign(crypto::kLabelStatement, {as_bytes(enrol.statement())})));
+  const pb::Signed enrol = wire::sign_statement(statement, identity.public_key(), [&](Bytes bytes) {
+    return identity.sign(crypto::kLabelStatement, {bytes});
+  });
   return fmt::format("    - {{ name: {}, did: \"{}\", tenant: {}, enrol: \"{}\" }}\n",
                      agent_name(agent), crypto::to_did(identity.public_key()), tenant,
                      crypto::to_base64(as_bytes(enrol.SerializeAsString())));

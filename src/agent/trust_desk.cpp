@@ -1,0 +1,423 @@
+#include "agent/trust_desk.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "crypto/hash.h"
+#include "wire/statement.h"
+
+namespace sluice::agent {
+namespace {
+
+constexpr uint64_t kFirstRepeatMs = 150;  // doubles up to the longest
+constexpr uint64_t kLongestRepeatMs = 2'000;
+constexpr uint64_t kPatienceMs = 10'000;
+constexpr size_t kMostStatements = 4'096;
+constexpr size_t kFetchesAtOnce = 8;  // the relay answers ten questions a second
+
+std::string text(Bytes bytes) {
+  return std::string(as_text(bytes));
+}
+
+std::optional<ByteArray<32>> key_of(const std::string& bytes) {
+  if (bytes.size() != 32) return std::nullopt;
+  return take<32>(as_bytes(bytes).data());
+}
+
+// The relay's codes as this program's own.
+Error error_of(const pb::Outcome& o) {
+  ErrorCode code = ErrorCode::kRefused;
+  if (o.code() == "unknown_request" || o.code() == "not_agreed") code = ErrorCode::kNotFound;
+  if (o.code() == "too_many") code = ErrorCode::kResource;
+  if (o.code() == "name_taken") code = ErrorCode::kConflict;
+  if (o.code() == "stale") code = ErrorCode::kOutdated;
+  if (o.code() == "malformed") code = ErrorCode::kUsage;
+  if (o.code() == "store") code = ErrorCode::kStore;
+  if (o.code() == "not_proven") code = ErrorCode::kNotProven;
+  if (o.code() == "not_durable") code = ErrorCode::kNotDurable;
+  return {code, fmt::format("the relay answers {}: {}{}{}", o.code(), o.text(),
+                            o.hint().empty() ? "" : "; ", o.hint())};
+}
+
+}  // namespace
+
+TrustDesk::TrustDesk(TrustParty party, Pins& pins, TrustHooks hooks,
+                     std::function<uint64_t()> random)
+    : party_(std::move(party)), pins_(pins), hooks_(std::move(hooks)), random_(std::move(random)) {}
+
+// --- Questions and answers ----------------------------------------------------------------------
+
+void TrustDesk::put(const pb::Control& message, Now now, uint64_t patience_ms,
+                    std::function<void(Result<pb::Control>)> done) {
+  uint64_t id = 0;
+  while (id == 0 || questions_.contains(id)) id = random_();
+  Question q{to_buffer(as_bytes(message.SerializeAsString())), now.mono_ms,
+             now.mono_ms + patience_ms, 0, std::move(done)};
+  questions_.emplace(id, std::move(q));
+  tick(now);
+}
+
+void TrustDesk::tick(Now now) {
+  now_ = now;
+  std::vector<std::function<void(Result<pb::Control>)>> late;
+  for (auto it = questions_.begin(); it != questions_.end();) {
+    Question& q = it->second;
+    if (now.mono_ms >= q.until_ms) {
+      late.push_back(std::move(q.done));
+      it = questions_.erase(it);
+      continue;
+    }
+    if (now.mono_ms >= q.next_ms) {
+      if (hooks_.send(it->first, q.message)) ++q.tries;
+      const uint64_t pause = kFirstRepeatMs << std::min(q.tries == 0 ? 0 : q.tries - 1, 5u);
+      q.next_ms = now.mono_ms + std::min(pause, kLongestRepeatMs);
+    }
+    ++it;
+  }
+  for (auto& done : late) {
+    done(fail(ErrorCode::kTimeout,
+              "the relay has not answered; what it did is not known: see "
+              "sluice-agent pending and peers"));
+  }
+}
+
+uint64_t TrustDesk::deadline() const {
+  uint64_t at = kNever;
+  for (const auto& [id, q] : questions_) at = std::min({at, q.next_ms, q.until_ms});
+  return at;
+}
+
+bool TrustDesk::receive(uint64_t request, const pb::Control& message, Now now) {
+  switch (message.body_case()) {
+    case pb::Control::kPending:
+      on_pending(message.pending());
+      return true;
+    case pb::Control::kTold:
+      on_told(message.told());
+      check(std::vector<PeerEdge>(edges_), now);
+      return true;
+    case pb::Control::kOutcome:
+    case pb::Control::kFound:
+    case pb::Control::kFetched:
+      break;
+    default:
+      return true;  // newer than this agent; acknowledged, or the relay would repeat it for ever
+  }
+  now_ = now;
+  const auto it = questions_.find(request);
+  if (it == questions_.end()) return false;
+  const auto done = std::move(it->second.done);
+  questions_.erase(it);
+  done(message);
+  return false;
+}
+
+void TrustDesk::submit(const pb::Statement& statement, Now now, Done done) {
+  pb::Control message;
+  pb::Signed& s = *message.mutable_submit();
+  s = sign_statement(statement, *party_.identity);
+  if (s.ByteSizeLong() > wire::kMostSignedBytes) {
+    return done(fail(ErrorCode::kTooLarge,
+                     fmt::format("the statement has {} bytes, at most {} fit: say less, or name "
+                                 "fewer scopes",
+                                 s.ByteSizeLong(), wire::kMostSignedBytes)));
+  }
+  const auto digest = crypto::sha256({as_bytes(s.statement())});
+  (void)keep(digest, s);
+  put(message, now, kPatienceMs, [digest, done = std::move(done)](Result<pb::Control> answer) {
+    if (!answer) return done(tl::unexpected(answer.error()));
+    if (answer->outcome().code() != "ok") return done(tl::unexpected(error_of(answer->outcome())));
+    done(Submitted{digest, answer->outcome().agreed()});
+  });
+}
+
+pb::Statement TrustDesk::statement(Now now) const {
+  pb::Statement out;
+  out.set_version(1);
+  out.set_relay_key(text(party_.relay_key));
+  out.set_tenant(self_.tenant);
+  out.set_issued_ms(now.unix_ms);
+  return out;
+}
+
+// --- Who we are ---------------------------------------------------------------------------------
+
+void TrustDesk::connected(VirtualAddress self, Now now) {
+  self_ = self;
+  waiting_.clear();  // the relay tells what there is
+  absent_.clear();
+  submit_enrol(now, [this](const Result<Submitted>& r) {
+    // An older one than the operator gave the relay changes nothing there.
+    if (r || r.error().code == ErrorCode::kOutdated) return;
+    hooks_.report(Level::kError,
+                  fmt::format("this agent could not tell its name and key: {}", r.error().message));
+  });
+}
+
+void TrustDesk::submit_enrol(Now now, Done done) {
+  // The same bytes at every start, until something in them changes.
+  if (pins_.own_enrol_ms == 0) {
+    pins_.own_enrol_ms = now.unix_ms;
+    pins_.changed = true;
+  }
+  pb::Statement s = statement(now);
+  s.set_issued_ms(pins_.own_enrol_ms);
+  s.mutable_enrol()->set_name(party_.name);
+  s.mutable_enrol()->set_visibility(pins_.visible ? 1 : 0);
+  s.mutable_enrol()->set_e2e_key(text(party_.e2e_key->public_key));
+  submit(s, now, std::move(done));
+}
+
+void TrustDesk::set_visibility(bool visible, Now now, Done done) {
+  if (pins_.visible != visible) {
+    pins_.visible = visible;
+    pins_.own_enrol_ms = std::max(now.unix_ms, pins_.own_enrol_ms + 1);
+    pins_.changed = true;
+  }
+  submit_enrol(now, std::move(done));
+}
+
+void TrustDesk::forget() {
+  parts_.clear();
+  applied_ = 0;
+  collecting_ = 0;
+}
+
+// --- The ceremony -------------------------------------------------------------------------------
+
+void TrustDesk::ask(const TrustWish& wish, Now now, Done done) {
+  pb::Statement s = statement(now);
+  pb::TrustRequest& r = *s.mutable_trust_request();
+  r.set_from(text(party_.identity->public_key()));
+  r.set_to(text(wish.to));
+  r.set_justification(wish.justification);
+  *r.mutable_asked() = wish.asked;
+  *r.mutable_offered() = wish.offered;
+  r.set_e2e_key(text(party_.e2e_key->public_key));
+  ByteArray<wire::kRequestNonceBytes> nonce;
+  store_le(nonce.data(), random_());
+  store_le(nonce.data() + 8, random_());
+  r.set_nonce(text(nonce));
+  if (wish.life_ms != 0) r.set_expires_ms(now.unix_ms + wish.life_ms);
+  submit(s, now, std::move(done));
+}
+
+void TrustDesk::approve(const WaitingTrust& w, uint64_t life_ms, Now now, Done done) {
+  pb::Statement s = statement(now);
+  pb::TrustGrant& g = *s.mutable_trust_grant();
+  g.set_from(w.request.from());
+  g.set_to(w.request.to());
+  g.set_request(text(w.digest));
+  *g.mutable_asked() = w.request.asked();
+  *g.mutable_offered() = w.request.offered();
+  g.set_e2e_key(text(party_.e2e_key->public_key));
+  if (life_ms != 0) g.set_expires_ms(now.unix_ms + life_ms);
+  submit(s, now, std::move(done));
+}
+
+void TrustDesk::reject(const WaitingTrust& w, const std::string& reason, Now now, Done done) {
+  pb::Statement s = statement(now);
+  s.mutable_trust_reject()->set_request(text(w.digest));
+  s.mutable_trust_reject()->set_reason(reason);
+  submit(s, now, std::move(done));
+}
+
+void TrustDesk::take_back(const WaitingTrust& w, Now now, Done done) {
+  pb::Statement s = statement(now);
+  s.mutable_trust_revoke()->set_request_digest(text(w.digest));
+  s.mutable_trust_revoke()->set_reason("taken back");
+  submit(s, now, std::move(done));
+}
+
+void TrustDesk::untrust(const PeerEdge& edge, const std::string& reason, Now now, Done done) {
+  if (!edge.request) {
+    return done(fail(ErrorCode::kRefused,
+                     "this pair was set by the relay's operator, who alone can end it"));
+  }
+  pb::Statement s = statement(now);
+  s.mutable_trust_revoke()->set_request_digest(text(*edge.request));
+  s.mutable_trust_revoke()->set_grant_digest(text(edge.grant.value_or(ByteArray<32>{})));
+  s.mutable_trust_revoke()->set_reason(reason);
+  submit(s, now, std::move(done));
+}
+
+void TrustDesk::look_up(const std::string& who, Now now,
+                        std::function<void(Result<FoundPeer>)> done) {
+  pb::Control message;
+  if (const auto address = parse_virtual_address(who)) {
+    message.mutable_lookup()->set_address(address->to_u64());
+  } else {
+    message.mutable_lookup()->set_name(who);
+  }
+  put(message, now, kPatienceMs, [who, done = std::move(done)](Result<pb::Control> answer) {
+    if (!answer) return done(tl::unexpected(answer.error()));
+    const auto key = key_of(answer->found().identity());
+    if (!key) {
+      return done(fail(ErrorCode::kNotFound,
+                       fmt::format("nobody called \"{}\" is to be found from here; a private agent "
+                                   "is named by its DID",
+                                   who)));
+    }
+    done(FoundPeer{*key, VirtualAddress::from_u64(answer->found().address()),
+                   answer->found().name()});
+  });
+}
+
+// --- What waits ---------------------------------------------------------------------------------
+
+void TrustDesk::on_pending(const pb::PendingSync& sync) {
+  if (sync.parts() == 0 || sync.part() >= sync.parts() || sync.sync_id() <= applied_ ||
+      sync.sync_id() < collecting_) {
+    return;
+  }
+  if (sync.sync_id() > collecting_) parts_.clear();
+  collecting_ = sync.sync_id();
+  parts_[sync.part()] = sync;
+  if (parts_.size() < sync.parts()) return;
+  applied_ = collecting_;
+  waiting_.clear();
+  const std::string self = text(party_.identity->public_key());
+  for (const auto& [number, part] : parts_) {
+    for (const pb::Pending& p : part.pending()) {
+      pb::Statement s;
+      if (!verify_signed(p.request(), party_.relay_key, std::nullopt, s) ||
+          !s.has_trust_request() || s.trust_request().from() != p.request().signer()) {
+        hooks_.report(Level::kError, "the relay shows a request that nobody signed; ignored");
+        continue;
+      }
+      const pb::TrustRequest& r = s.trust_request();
+      const bool incoming = r.to() == self;
+      const auto peer = key_of(incoming ? r.from() : r.to());
+      if (!peer || (!incoming && r.from() != self)) continue;
+      const auto digest = crypto::sha256({as_bytes(p.request().statement())});
+      (void)keep(digest, p.request());
+      waiting_.push_back({digest, incoming, *peer, p.peer_name(),
+                          VirtualAddress::from_u64(p.peer_address()), r, p.received_ms(),
+                          p.expires_ms()});
+    }
+  }
+  parts_.clear();
+}
+
+void TrustDesk::on_told(const pb::Signed& signed_statement) {
+  pb::Statement by_policy;
+  if (pins_.operator_key &&
+      verify_signed(signed_statement, party_.relay_key, pins_.operator_key, by_policy) &&
+      by_policy.has_trust_grant()) {
+    const pb::TrustGrant& g = by_policy.trust_grant();
+    const bool own = g.from() == text(party_.identity->public_key());
+    const auto peer = key_of(own ? g.to() : g.from());
+    return hooks_.report(Level::kInfo, fmt::format("the relay's policy pairs this agent with {}",
+                                                   peer ? crypto::to_did(*peer) : "somebody"));
+  }
+  const auto digest = crypto::sha256({as_bytes(signed_statement.statement())});
+  if (!keep(digest, signed_statement)) return;
+  const auto it = statements_.find(digest);
+  const std::string who = crypto::to_did(*key_of(signed_statement.signer()));
+  const pb::Statement& s = it->second;
+  if (s.has_trust_grant()) {
+    hooks_.report(Level::kInfo, fmt::format("{} has approved this agent's request", who));
+  } else if (s.has_trust_reject()) {
+    hooks_.report(Level::kWarn, fmt::format("{} has rejected this agent's request{}{}", who,
+                                            s.trust_reject().reason().empty() ? "" : ": ",
+                                            s.trust_reject().reason()));
+  } else if (s.has_trust_revoke()) {
+    hooks_.report(Level::kWarn, fmt::format("{} has ended the trust of a pair{}{}", who,
+                                            s.trust_revoke().reason().empty() ? "" : ": ",
+                                            s.trust_revoke().reason()));
+  }
+}
+
+// --- Edges against statements -------------------------------------------------------------------
+
+bool TrustDesk::keep(const ByteArray<32>& digest, const pb::Signed& signed_statement) {
+  pb::Statement s;
+  if (!verify_signed(signed_statement, party_.relay_key, std::nullopt, s)) return false;
+  // The signer speaks for itself.
+  if (s.has_trust_request() && s.trust_request().from() != signed_statement.signer()) return false;
+  if (s.has_trust_grant() && s.trust_grant().to() != signed_statement.signer()) return false;
+  if (statements_.size() >= kMostStatements) statements_.erase(statements_.begin());
+  statements_[digest] = std::move(s);
+  return true;
+}
+
+bool TrustDesk::is_verified(const PeerEdge& edge) const {
+  if (!edge.request || !edge.grant) return false;
+  const auto it = pins_.agreements.find(edge.identity);
+  return it != pins_.agreements.end() && it->second.request == *edge.request &&
+         it->second.grant == *edge.grant && it->second.e2e_key == edge.e2e_key;
+}
+
+void TrustDesk::check(const std::vector<PeerEdge>& edges, Now now) {
+  edges_ = edges;
+  fetch_more(now);
+}
+
+// What is missing of the statements behind agreed edges, a few at a time.
+void TrustDesk::fetch_more(Now now) {
+  now_ = now;
+  for (const PeerEdge& edge : edges_) {
+    if (fetching_.size() >= kFetchesAtOnce) return;
+    if (!edge.request || !edge.grant || is_verified(edge)) continue;
+    verify(edge);
+    if (is_verified(edge)) continue;
+    for (const auto& digest : {*edge.request, *edge.grant}) {
+      if (!statements_.contains(digest) && !absent_.contains(digest)) fetch(digest, now);
+    }
+  }
+}
+
+void TrustDesk::fetch(const ByteArray<32>& digest, Now now) {
+  if (!fetching_.insert(digest).second) return;
+  pb::Control message;
+  message.mutable_fetch()->set_digest(text(digest));
+  put(message, now, kPatienceMs, [this, digest](Result<pb::Control> answer) {
+    fetching_.erase(digest);
+    if (answer) {
+      const pb::Signed& s = answer->fetched();
+      if (crypto::sha256({as_bytes(s.statement())}) == digest) (void)keep(digest, s);
+      // Not asked for again before the next session: the relay does not have it, or lies.
+      if (!statements_.contains(digest)) absent_.insert(digest);
+    }
+    fetch_more(now_);
+  });
+}
+
+// Both agents signed for this pair: one asked, the other granted, or both asked.
+void TrustDesk::verify(const PeerEdge& edge) {
+  const auto request = statements_.find(*edge.request);
+  const auto grant = statements_.find(*edge.grant);
+  if (request == statements_.end() || grant == statements_.end()) return;
+  if (!request->second.has_trust_request()) return;
+  const pb::TrustRequest& r = request->second.trust_request();
+  const std::string self = text(party_.identity->public_key()), peer = text(edge.identity);
+  const bool asked = r.from() == self && r.to() == peer;
+  if (!asked && !(r.from() == peer && r.to() == self)) return;
+  std::string approver_key;
+  if (grant->second.has_trust_grant()) {
+    const pb::TrustGrant& g = grant->second.trust_grant();
+    if (g.request() != text(*edge.request) || g.from() != r.from() || g.to() != r.to()) return;
+    approver_key = g.e2e_key();
+  } else if (grant->second.has_trust_request()) {
+    const pb::TrustRequest& g = grant->second.trust_request();
+    if (g.from() != r.to() || g.to() != r.from()) return;
+    approver_key = g.e2e_key();
+  } else {
+    return;
+  }
+  const auto peer_key = key_of(asked ? approver_key : r.e2e_key());
+  if (!peer_key) return;
+  if (*peer_key != edge.e2e_key) {
+    hooks_.report(
+        Level::kError,
+        fmt::format("the relay names another end-to-end key for {} than that agent signed "
+                    "for: the pair stays unverified",
+                    crypto::to_did(edge.identity)));
+    return;
+  }
+  pins_.agreements[edge.identity] = {*edge.request, *edge.grant, *peer_key};
+  pins_.changed = true;
+}
+
+}  // namespace sluice::agent
