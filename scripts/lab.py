@@ -54,7 +54,7 @@ class Lab:
 
     def __init__(self, agents=("alpha", "beta"), build=None, pmd="af_packet", huge=None, pairs=None,
                  handshake=None, workers=1, quiet_log=False, cores=None, idle="backoff", device_options="",
-                 mtu=1500, seals=None):
+                 mtu=1500, seals=None, limits=None):
         self.names = list(agents)
         self.build = pathlib.Path(build or ROOT / "build")
         self.pmd = pmd
@@ -68,6 +68,7 @@ class Lab:
         self.device_options = device_options
         self.mtu = mtu
         self.seals = seals or {}  # by pair: full, header, any
+        self.limits = {"agents": 256, "edges": 2048, "sessions": 1024, **(limits or {})}
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="sluice-lab-"))
         self.dir.chmod(0o755)
         self.tag = f"sl{os.getpid()}"
@@ -122,12 +123,24 @@ class Lab:
 
     # --- the relay -----------------------------------------------------------------------------
 
-    def enrol(self):
-        """The relay's key, both agents' identities, and the statements that tie them together."""
+    def make_relay(self):
+        """The relay's key and a configuration that trusts nobody."""
         self.state = self.dir / "relay"
         self.state.mkdir(mode=0o700)
         run(self.build / "sluiced", "--new-key", self.state / "relay.key")
         self.write_config(agents=[], pairs=[])
+
+    def join(self, name, text):
+        """An agent's identity, with a join string that a running relay has given."""
+        home = self.dir / name
+        home.mkdir(mode=0o700)
+        os.chown(home, NOBODY, NOBODY)
+        self.agent(name, "init", "--name", name, input=text)
+        self.dids[name] = json.loads(self.agent(name, "info", "--json").stdout)["did"]
+
+    def enrol(self):
+        """The relay's key, both agents' identities, and the statements that tie them together."""
+        self.make_relay()
         for name in self.names:
             home = self.dir / name
             home.mkdir(mode=0o700)
@@ -163,7 +176,7 @@ class Lab:
         text.append(f"relay: {{ state_dir: {self.state} }}")
         if self.handshake:
             text.append("handshake: { " + ", ".join(f"{k}: {v}" for k, v in self.handshake.items()) + " }")
-        text.append("limits: { agents: 256, edges: 2048, sessions: 1024 }")
+        text.append("limits: { " + ", ".join(f"{k}: {v}" for k, v in self.limits.items()) + " }")
         text.append(f"admin: {{ socket: {self.socket}, group: \"\" }}")
         if agents:
             text.append("trust:")

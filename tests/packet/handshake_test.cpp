@@ -201,8 +201,9 @@ TEST_F(Handshake, StrangersForgersAndTheRevokedHearNothing) {
   EXPECT_TRUE(ask(alpha, r.hello_frame(alpha, {.nonzero_padding = true})).empty());
   EXPECT_EQ(count(HandshakeOutcome::kMalformed), 1u);
   bool done = false;
-  r.control->revocations().revoke(*r.control->trust().resolve("alpha"), "test",
-                                  [&](const sluice::control::RevocationAnswer&) { done = true; });
+  r.control->revocations().revoke(
+      sluice::control::cut_of(*r.control->trust().resolve("alpha"), "test"),
+      [&](const sluice::control::RevocationAnswer&) { done = true; });
   ASSERT_TRUE(r.poll_until([&] { return done; }));
   EXPECT_TRUE(ask(alpha, r.hello_frame(alpha)).empty());
   EXPECT_EQ(count(HandshakeOutcome::kRevokedIdentity), 1u);

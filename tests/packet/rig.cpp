@@ -91,6 +91,9 @@ Rig::Rig(Setup setup) : clock(kHz), setup_(setup) {
   config.handshake.under_load_per_s = setup.under_load_per_s;
   config.handshake.under_load_burst = setup.under_load_burst;
   config.relay.state_dir = folder_;
+  config.when_stale =
+      setup.max_staleness_s == 0 ? control::WhenStale::kForward : control::WhenStale::kRefuse;
+  config.max_staleness_s = std::max(setup.max_staleness_s, 1u);
 
   crypto::Key256 secret;
   for (size_t i = 0; i < 32; ++i) secret.data()[i] = static_cast<uint8_t>(i + 1);
@@ -169,7 +172,8 @@ void Rig::make_ports() {
   }
 }
 
-Agent& Rig::add_agent(uint8_t seed, const std::string& name, unsigned port, bool v6) {
+Agent& Rig::add_agent(uint8_t seed, const std::string& name, unsigned port, bool v6,
+                      uint16_t tenant) {
   auto agent = std::make_unique<Agent>(seed, name);
   agent->port = port;
   oracle::Flow& f = agent->flow;
@@ -192,8 +196,8 @@ Agent& Rig::add_agent(uint8_t seed, const std::string& name, unsigned port, bool
   control::TrustAgent t;
   t.name = name;
   t.identity = agent->peer.identity();
-  t.tenant = 7;
-  t.enrol = agent->peer.enrol_statement(relay_key, 7, name, clock.unix_ms());
+  t.tenant = tenant;
+  t.enrol = agent->peer.enrol_statement(relay_key, tenant, name, clock.unix_ms());
   t.e2e_key = agent->peer.e2e_public();
   config.trust.agents.push_back(t);
   std::unique_ptr<Agent>& slot = agents[name];
@@ -352,6 +356,11 @@ bool Rig::connect(Agent& a, oracle::HelloOptions options) {
   return true;
 }
 
+std::vector<std::pair<uint64_t, pb::Control>> Rig::answers_of(Agent& a) {
+  (void)receive(a);
+  return std::exchange(a.answers, {});
+}
+
 Buf Rig::datagram(Agent& from, const std::string& to, const Buf& message, oracle::SealOptions o) {
   return from.peer.seal(1, 0, from.labels.at(to), 0, {}, message, o);
 }
@@ -381,6 +390,15 @@ std::vector<oracle::Frame> Rig::receive(Agent& a) {
       pb::Statement s;
       s.ParseFromString(body.revoked().statement());
       a.revoked_notices.push_back(s.trust_revoke().reason());
+    }
+    if (body.has_pending()) {
+      if (body.pending().part() == 0) a.pending.clear();
+      for (const auto& p : body.pending().pending()) a.pending.push_back(p);
+    }
+    if (body.has_told()) a.told.push_back(body.told());
+    if (body.has_outcome() || body.has_found() || body.has_fetched()) {
+      a.answers.emplace_back(frame->call_id, body);
+      continue;
     }
     pb::Control ack;
     ack.mutable_ack();

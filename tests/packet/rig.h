@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "control.pb.h"
 #include "control/control.h"
 #include "dataplane/plane.h"
 #include "reference/frames.h"
@@ -35,6 +36,7 @@ struct Setup {
   uint8_t agent_lanes = 1;
   uint32_t under_load_per_s = 64;
   uint32_t under_load_burst = 8;
+  uint32_t max_staleness_s = 0;  // 0: tests let hours go by between two looks of control
 };
 
 // What an agent in a test is: keys, where it sends from, and what the relay told it.
@@ -50,6 +52,9 @@ struct Agent {
   std::map<std::string, uint32_t> labels;  // by peer name, from EdgeSync
   std::map<std::string, int> rights;
   std::vector<std::string> revoked_notices;
+  std::vector<sluice::pb::Pending> pending;  // requests that wait, as the relay shows them
+  std::vector<sluice::pb::Signed> told;      // statements about its pairs
+  std::vector<std::pair<uint64_t, sluice::pb::Control>> answers;  // to what it asked
 
   explicit Agent(uint8_t seed, std::string n) : peer(seed), name(std::move(n)) {}
 };
@@ -59,7 +64,8 @@ class Rig {
   explicit Rig(Setup setup = {});
   ~Rig();
 
-  Agent& add_agent(uint8_t seed, const std::string& name, unsigned port, bool v6 = false);
+  Agent& add_agent(uint8_t seed, const std::string& name, unsigned port, bool v6 = false,
+                   uint16_t tenant = 7);
   void trust(const std::string& a, const std::string& b,
              sluice::control::EdgeRight forward = sluice::control::EdgeRight::kMaySend,
              sluice::control::EdgeRight backward = sluice::control::EdgeRight::kMaySend);
@@ -88,6 +94,8 @@ class Rig {
   Buf datagram(Agent& from, const std::string& to, const Buf& message, oracle::SealOptions o = {});
   // DATA that arrived for the agent on its port, opened; CONTROL is acknowledged on the way.
   std::vector<oracle::Frame> receive(Agent& a);
+  // The relay's answers to the agent's own requests that have arrived meanwhile, by request.
+  std::vector<std::pair<uint64_t, sluice::pb::Control>> answers_of(Agent& a);
 
   // Every counter and drop by name, summed over workers.
   std::map<std::string, uint64_t> counters() const;

@@ -87,7 +87,7 @@ TEST(Workers, WhatWaitedInAHandoverRingIsAuthorisedAgain) {
   f.r.poll_worker(0);  // now in the ring to worker 1
   bool answered = false;
   f.r.control->revocations().revoke(
-      *f.r.control->trust().resolve("beta"), "cut",
+      sluice::control::cut_of(*f.r.control->trust().resolve("beta"), "cut"),
       [&](const sluice::control::RevocationAnswer&) { answered = true; });
   ASSERT_TRUE(f.r.poll_until([&] { return answered; }));
   EXPECT_TRUE(f.r.receive(f.beta).empty()) << "forwarded after the revocation";
@@ -104,7 +104,7 @@ class Revocation : public testing::Test {
   }
   sluice::control::RevocationAnswer revoke(const std::string& who, const std::string& why) {
     std::optional<sluice::control::RevocationAnswer> answer;
-    r.control->revocations().revoke(*r.control->trust().resolve(who), why,
+    r.control->revocations().revoke(sluice::control::cut_of(*r.control->trust().resolve(who), why),
                                     [&](const auto& a) { answer = a; });
     EXPECT_TRUE(r.poll_until([&] { return answer.has_value(); }));
     return answer.value_or(sluice::control::RevocationAnswer{});
@@ -152,8 +152,9 @@ TEST_F(Revocation, AuthenticPacketsOfARevokedAgentDieBeforeItsSessionIsGone) {
 TEST_F(Revocation, AStuckWorkerIsNotTakenForAProof) {
   r.plane->qsbr().online(0);  // a worker that polls but does not come round
   std::optional<sluice::control::RevocationAnswer> answer;
-  r.control->revocations().revoke(*r.control->trust().resolve("beta"), "stuck",
-                                  [&](const auto& a) { answer = a; });
+  r.control->revocations().revoke(
+      sluice::control::cut_of(*r.control->trust().resolve("beta"), "stuck"),
+      [&](const auto& a) { answer = a; });
   for (int i = 0; i < 20; ++i) r.control->poll();
   EXPECT_FALSE(answer.has_value());
   r.clock.advance_ms(1001);
@@ -174,8 +175,9 @@ TEST_F(Revocation, AStuckWorkerIsNotTakenForAProof) {
 TEST_F(Revocation, AReloadMeanwhileTakesNoNoticeAway) {
   r.plane->qsbr().online(0);
   bool answered = false;
-  r.control->revocations().revoke(*r.control->trust().resolve("beta"), "reloaded",
-                                  [&](const auto&) { answered = true; });
+  r.control->revocations().revoke(
+      sluice::control::cut_of(*r.control->trust().resolve("beta"), "reloaded"),
+      [&](const auto&) { answered = true; });
   ASSERT_TRUE(r.control->reload(r.config.trust));
   ASSERT_TRUE(r.poll_until([&] { return answered; }));
   for (int i = 0; i < 40; ++i) {
@@ -313,6 +315,37 @@ TEST_F(Revocation, AReloadWithoutThePairClosesItAndWithItOpensANewOne) {
   r.send(alpha, r.datagram(alpha, "beta", Buf(10, 1)));
   r.poll_workers();
   EXPECT_EQ(r.receive(beta).size(), 1u);
+}
+
+// A control thread that stands still could not tell of a revocation.
+TEST(Staleness, WorkersRefuseWhenControlHasNotRunForTooLong) {
+  Rig r({.max_staleness_s = 30});
+  Agent& alpha = r.add_agent(11, "alpha", 0);
+  Agent& beta = r.add_agent(12, "beta", 1);
+  r.trust("alpha", "beta");
+  r.start();
+  ASSERT_TRUE(r.connect(alpha));
+  ASSERT_TRUE(r.connect(beta));
+  r.poll(2);
+  const auto send = [&] {
+    r.inject(0, oracle::udp_frame(alpha.flow, r.datagram(alpha, "beta", Buf(40, 1))), alpha.queue);
+    r.poll_workers();
+    return r.receive(beta).size();
+  };
+  r.clock.advance_ms(29'500);
+  EXPECT_EQ(send(), 1u);
+  const auto before = r.counters();
+  r.clock.advance_ms(500);
+  EXPECT_EQ(send(), 0u);
+  EXPECT_EQ(moved(before, r.counters()).at("drop.control_stale"), 1u);
+  // The session itself lives: a ping is answered.
+  r.inject(0, oracle::udp_frame(alpha.flow, alpha.peer.seal(0, 1, 0, 77, {}, {})), alpha.queue);
+  r.poll_workers();
+  EXPECT_EQ(r.receive(alpha).size(), 1u);
+  r.poll(1);
+  EXPECT_EQ(send(), 1u) << "control runs again";
+  produced_reasons().insert("control_stale");
+  r.check_balance();
 }
 
 }  // namespace

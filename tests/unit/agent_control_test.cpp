@@ -35,6 +35,7 @@ class ControlTest : public testing::Test {
                  },
                  [this](std::vector<PeerEdge> e) { sets.push_back(std::move(e)); },
                  [this](const Revocation& r) { revoked.push_back(r); },
+                 {},
                  [this](Level level, std::string s) {
                    if (level != Level::kInfo) reports.push_back(std::move(s));
                  }}) {

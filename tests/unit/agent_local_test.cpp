@@ -211,11 +211,12 @@ TEST_F(StateTest, StatementIsCanonicalAndSigned) {
 }
 
 TEST(NameTest, Table) {
-  for (const char* good : {"a", "alice", "a.b-c_d", "9"}) EXPECT_TRUE(valid_name(good)) << good;
+  for (const char* good : {"a", "alice", "a.b-c_d", "9"})
+    EXPECT_TRUE(wire::is_agent_name(good)) << good;
   for (const char* bad : {"", "Alice", ".a", "-a", "a b", "a:b", "a/b", "\xc3\xa4", "a\n"}) {
-    EXPECT_FALSE(valid_name(bad)) << bad;
+    EXPECT_FALSE(wire::is_agent_name(bad)) << bad;
   }
-  EXPECT_FALSE(valid_name(std::string(64, 'a')));
+  EXPECT_FALSE(wire::is_agent_name(std::string(64, 'a')));
 }
 
 TEST(InboxTest, BoundedInNumberAndBytesAndCounted) {

@@ -41,8 +41,11 @@ class PeerSessionTest : public testing::Test {
 
   void reset(Party& own, const Party& peer) {
     own.session.emplace(
-        PeerSessionConfig{&own.key, own.identity.public_key(), peer.identity.public_key(),
-                          peer.key.public_key, "peer"},
+        PeerSessionConfig{.own_key = &own.key,
+                          .own_identity = own.identity.public_key(),
+                          .peer_identity = peer.identity.public_key(),
+                          .peer_key = peer.key.public_key,
+                          .peer_name = "peer"},
         PeerSessionHooks{[&own](Bytes m) {
                            own.kk1s += m[0] == 1 ? 1 : 0;
                            own.kk2s += m[0] == 2 ? 1 : 0;
@@ -135,8 +138,11 @@ TEST_F(PeerSessionTest, PrologueAndKeysBindBothIdentities) {
 
   // The right static keys under another identity fail too.
   Party other;
-  other.session.emplace(PeerSessionConfig{&a.key, stranger.identity.public_key(),
-                                          b.identity.public_key(), b.key.public_key, "b"},
+  other.session.emplace(PeerSessionConfig{.own_key = &a.key,
+                                          .own_identity = stranger.identity.public_key(),
+                                          .peer_identity = b.identity.public_key(),
+                                          .peer_key = b.key.public_key,
+                                          .peer_name = "b"},
                         PeerSessionHooks{[&](Bytes m) { other.outbox.push_back(to_buffer(m)); },
                                          [](Bytes) {}, [](uint64_t) {}, [](Level, std::string) {}});
   send(other, "x");

@@ -379,5 +379,62 @@ TEST_F(ConfigTest, FormatsProblemsLikeACompiler) {
   EXPECT_EQ(format_problems("/etc/s.yaml", {}), "");
 }
 
+TEST_F(ConfigTest, ReadsWhatStaleControlMeansAndWhatAgentsConnectTo) {
+  std::string yaml = replaced(std::string(kGood), "scheduling: auto",
+                              "scheduling: auto, max_staleness_s: 7, when_stale: forward");
+  yaml = replaced(yaml, "udp_port: 7600", "udp_port: 7600\n  public_host: relay.example.net");
+  const auto loaded = parse_config(yaml, {});
+  ASSERT_EQ(shown(loaded), "");
+  EXPECT_EQ(loaded.config.max_staleness_s, 7u);
+  EXPECT_EQ(loaded.config.when_stale, WhenStale::kForward);
+  EXPECT_EQ(loaded.config.relay.public_host, "relay.example.net");
+  const auto good = parse_config(kGood, {});
+  EXPECT_EQ(good.config.max_staleness_s, 30u);
+  EXPECT_EQ(good.config.when_stale, WhenStale::kRefuse);
+  for (const auto& [text, what] : {std::pair{"max_staleness_s: 0", "control.max_staleness_s"},
+                                   std::pair{"max_staleness_s: 3601", "control.max_staleness_s"},
+                                   std::pair{"when_stale: never", "control.when_stale"}}) {
+    const std::string bad =
+        replaced(std::string(kGood), "scheduling: auto", std::string("scheduling: auto, ") + text);
+    expect_only(parse_config(bad, {}), line_in(bad, text), what);
+  }
+  const std::string bad =
+      replaced(std::string(kGood), "udp_port: 7600", "udp_port: 7600\n  public_host: \"a b:1\"");
+  expect_only(parse_config(bad, {}), line_in(bad, "public_host"), "relay.public_host");
+}
+
+TEST_F(ConfigTest, ReadsWhoMayDoWhatAtTheAdminApi) {
+  const std::string roles =
+      "group: sluice\n  roles: [{ user: alice, role: operator, tenant: acme }, "
+      "{ user: \"1007\", role: auditor }, { certificate: ops, role: admin, tenant: \"7\" }]";
+  const auto loaded = parse_config(replaced(std::string(kGood), "group: sluice", roles), {});
+  ASSERT_EQ(shown(loaded), "");
+  const auto& list = loaded.config.admin.roles;
+  ASSERT_EQ(list.size(), 3u);
+  EXPECT_EQ(list[0].user, "alice");
+  EXPECT_EQ(list[0].role, Role::kOperator);
+  EXPECT_EQ(list[0].tenant, "acme");
+  EXPECT_EQ(list[1].user, "1007");
+  EXPECT_EQ(list[1].role, Role::kAuditor);
+  EXPECT_EQ(list[1].tenant, "");
+  EXPECT_EQ(list[2].certificate, "ops");
+  EXPECT_EQ(list[2].role, Role::kAdmin);
+  // What is printed reads the same.
+  const auto again = parse_config(print_config(loaded.config), {});
+  ASSERT_EQ(shown(again), "");
+  ASSERT_EQ(again.config.admin.roles.size(), 3u);
+  EXPECT_EQ(again.config.admin.roles[2].tenant, "7");
+  for (const auto& [entry, what] :
+       {std::pair{"{ user: a }", "role"}, std::pair{"{ role: admin }", "user"},
+        std::pair{"{ user: a, certificate: b, role: admin }", "stands beside user"},
+        std::pair{"{ user: a, role: root }", "role"},
+        std::pair{"{ user: a, role: admin, tenant: \"0\" }", "neither a tenant's name"},
+        std::pair{"{ user: a, role: admin }, { user: a, role: auditor }", "has a role on line"}}) {
+    const std::string bad = replaced(std::string(kGood), "group: sluice",
+                                     std::string("group: sluice\n  roles: [") + entry + "]");
+    expect_only(parse_config(bad, {}), line_in(bad, "roles:"), what);
+  }
+}
+
 }  // namespace
 }  // namespace sluice::control

@@ -1,0 +1,165 @@
+#!/usr/bin/python3
+"""kill -9 of the relay at random instants in a storm of enrolments, approvals, untrusts and revocations. An outside
+observer notes what was acknowledged: after each restart none of it is lost, and nothing that was revoked forwards.
+SLUICE_KILLS says how often (default 12)."""
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+
+from common import check, main, ping_ok, wait_until
+
+KILLS = int(os.environ.get("SLUICE_KILLS", "12"))
+SEED = int(os.environ.get("SLUICE_SEED", str(time.time_ns() % 1_000_000)))
+LONGEST = 1.2  # seconds of a storm
+
+
+class Observer:
+    """What the relay has acknowledged, and what was asked of it without an answer."""
+
+    def __init__(self, lab, dids):
+        self.lab, self.dids, self.random = lab, dids, random.Random(SEED)
+        self.enrolled, self.revoked, self.unsure = set(), set(), set()
+        self.tokens = set()
+        self.pair = None  # True: approved, False: ended, None: not known
+        self.counts = {"enrol": 0, "revoke": 0, "token": 0, "approve": 0, "untrust": 0}
+        self.stop = threading.Event()
+
+    def ctl(self, *args):
+        return self.lab.ctl(*args, check=False)
+
+    def operator(self):
+        while not self.stop.is_set():
+            kind = self.random.random()
+            fresh = [d for d in self.dids if d not in self.enrolled | self.revoked | self.unsure]
+            standing = sorted(self.enrolled - self.revoked - self.unsure)
+            if kind < 0.5 and fresh:
+                did = self.random.choice(fresh)
+                self.unsure.add(did)
+                if self.ctl("agent", "add", did, "--tenant", "acme", "--name", f"n{self.dids.index(did)}"):
+                    self.unsure.discard(did)
+                    self.enrolled.add(did)
+                    self.counts["enrol"] += 1
+            elif kind < 0.8 and standing:
+                did = self.random.choice(standing)
+                self.unsure.add(did)
+                if (self.ctl("revoke", did, "--reason", "storm") or {}).get("state") == "cut":
+                    self.unsure.discard(did)
+                    self.revoked.add(did)
+                    self.counts["revoke"] += 1
+            else:
+                token = self.ctl("token", "create", "--tenant", "acme", "--host", "192.0.2.1")
+                if token:
+                    self.tokens.add(token["id"])
+                    self.counts["token"] += 1
+
+    def agents(self):
+        """alice asks, bob approves, alice ends it: over and over."""
+        def did_it(name, *args):
+            done = self.lab.agent(name, *args, "--json", check=False)
+            return json.loads(done.stdout) if done.returncode == 0 else None
+        while not self.stop.is_set():
+            asked = did_it("alice", "handshake", self.lab.dids["bob"], "storm")
+            if not asked:
+                continue
+            self.pair = None  # not known: the approval may be in force without an answer
+            if not did_it("bob", "approve", "alice"):
+                continue
+            self.pair = True
+            self.counts["approve"] += 1
+            if self.stop.is_set() or self.random.random() < 0.3:
+                continue
+            self.pair = None
+            if did_it("alice", "untrust", "bob"):
+                self.pair = False
+                self.counts["untrust"] += 1
+
+    def storm(self, seconds):
+        self.stop.clear()
+        threads = [threading.Thread(target=t) for t in (self.operator, self.agents)]
+        for t in threads:
+            t.start()
+        time.sleep(seconds)  # a random instant
+        self.lab.relay.send_signal(signal.SIGKILL)
+        self.stop.set()
+        self.lab.relay.wait()
+        for t in threads:
+            t.join(60)
+
+    def compare(self, number):
+        state = {a["did"]: a["state"] for a in self.lab.ctl("agents")["agents"]}
+        for did in self.enrolled - self.revoked - self.unsure:
+            if state.get(did) != "active":
+                raise AssertionError(f"kill {number}: {did} was enrolled and is {state.get(did)}")
+        for did in self.revoked:
+            if state.get(did) != "revoked":
+                raise AssertionError(f"kill {number}: {did} was revoked and is {state.get(did)}")
+        # What had no answer is now known.
+        for did in list(self.unsure):
+            self.unsure.discard(did)
+            if state.get(did):
+                self.enrolled.add(did)
+            if state.get(did) == "revoked":
+                self.revoked.add(did)
+        lost = self.tokens - {t["id"] for t in self.lab.ctl("token", "list")["tokens"]}
+        if lost:
+            raise AssertionError(f"kill {number}: {len(lost)} tokens are gone")
+        edges = self.lab.ctl("edges")["edges"]
+        if self.pair is True and len(edges) != 2:
+            raise AssertionError(f"kill {number}: an approved pair is gone")
+        if self.pair is False and edges:
+            raise AssertionError(f"kill {number}: an ended pair is back")
+        self.pair = bool(edges)
+        sequence = [c["sequence"] for c in self.feed()]
+        if sequence != list(range(1, len(sequence) + 1)):
+            raise AssertionError(f"kill {number}: the feed has a gap")
+
+    def feed(self):
+        out, after = [], 0
+        while part := self.lab.ctl("changes", "--after", str(after), "--limit", "1000")["changes"]:
+            out += part
+            after = part[-1]["sequence"]
+        return out
+
+
+def identities(lab, count):
+    out = []
+    for i in range(count):
+        state = lab.dir / "identities" / str(i)
+        join = subprocess.run([lab.build / "sluiced", "-c", lab.config, "--join", "192.0.2.1"], capture_output=True, text=True,
+                              check=True).stdout
+        out.append(subprocess.run([lab.build / "sluice-agent", "--state", state, "init", "--name", f"n{i}"], input=join,
+                                  capture_output=True, text=True, check=True).stdout.strip())
+    return out
+
+
+def test(lab):
+    print(f"seed {SEED}", flush=True)
+    lab.make_relay()
+    lab.start_relay()
+    lab.ctl("tenant", "add", "acme")
+    for n in ("alice", "bob"):
+        lab.join(n, lab.ctl("token", "create", "--tenant", "acme", "--host", lab.address(n, 1))["join"])
+        lab.start_agent(n)
+        wait_until(f"{n} to connect", lambda: lab.info(n).get("session", {}).get("up"), 15)
+    observer = Observer(lab, identities(lab, 30 + 6 * KILLS))
+    up = lambda: all(lab.info(n).get("session", {}).get("up") for n in ("alice", "bob"))  # noqa: E731
+    for number in range(1, KILLS + 1):
+        observer.storm(observer.random.uniform(0.05, LONGEST))
+        lab.start_relay()
+        observer.compare(number)
+        if number % 4 == 0:
+            wait_until("the agents to be back", up, 30, 0.1)
+            if observer.pair is False:
+                check(not ping_ok(lab, "alice", "bob", 1), f"kill {number}: what is ended forwards nothing")
+    done = observer.counts
+    check(min(done.values()) > 0 and done["revoke"] + done["enrol"] > KILLS, f"in {KILLS} kills nothing acknowledged was lost: {done}")
+    # One that is revoked cannot be enrolled again, whatever happened around it.
+    for did in sorted(observer.revoked)[:3]:
+        check(lab.ctl("agent", "add", did, "--tenant", "acme", "--name", "again", check=False) is None, "the revoked stay out")
+
+
+main(test, enrol=False, agents=("alice", "bob"))

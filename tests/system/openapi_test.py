@@ -1,0 +1,101 @@
+#!/usr/bin/python3
+"""Every call of the operator's API, made as its OpenAPI document says: each answer, also each refusal, is what the document
+promises, and nothing more."""
+import http.client
+import json
+import socket
+
+import jsonschema
+from common import ROOT, check, main, ping_ok, wait_until
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=30)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(30)
+        self.sock.connect(self.path)
+
+
+class Api:
+    def __init__(self, lab):
+        self.lab, self.called = lab, set()
+        self.document = json.loads((ROOT / "docs/openapi.json").read_text())
+
+    def raw(self, method, target, body=None):
+        connection = UnixConnection(self.lab.socket)
+        connection.request(method, target, None if body is None else json.dumps(body))
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Content-Type"), json.loads(answer.read())
+
+    def validate(self, value, schema, what):
+        # References are to the document's own components.
+        resolved = {**schema, "components": self.document["components"]}
+        errors = sorted(jsonschema.Draft202012Validator(resolved).iter_errors(value), key=str)
+        check(not errors, what + (f": {errors[0].message} at {list(errors[0].absolute_path)}" if errors else ""))
+
+    def call(self, method, target, body=None, refused=False):
+        path = target.split("?")[0]
+        operation = self.document["paths"][path][method.lower()]
+        if body is not None and not refused:
+            self.validate(body, operation["requestBody"]["content"]["application/json"]["schema"], f"{method} {path}: the request")
+        status, kind, answer = self.raw(method, target, body)
+        check((status >= 400) == refused and kind == "application/json", f"{method} {target} answers {status}")
+        which = operation["responses"]["default" if refused else "200"]
+        self.validate(answer, which["content"]["application/json"]["schema"], f"{method} {path}: the answer")
+        if not refused:
+            self.called.add((method.lower(), path))
+        return answer
+
+
+def test(lab):
+    lab.make_relay()
+    lab.start_relay()
+    api = Api(lab)
+    jsonschema.Draft202012Validator.check_schema({"components": api.document["components"]})
+    served = api.call("GET", "/v1/openapi.json")
+    check(served == api.document, "the relay serves its own document")
+    for name in ("acme", "beta"):
+        api.call("POST", "/v1/tenants", {"name": name})
+    api.call("POST", "/v1/tenants", {"name": "acme"}, refused=True)
+    for tenant, n in (("acme", "alice"), ("acme", "bob"), ("beta", "carol")):
+        token = api.call("POST", "/v1/tokens", {"tenant": tenant, "ttl_s": 600, "uses": 2, "host": lab.address(n, 1)})
+        lab.join(n, token["join"])
+        if n == "bob":
+            api.call("POST", "/v1/agents", {"did": lab.dids[n], "tenant": "acme", "name": n})
+        lab.start_agent(n)
+        wait_until(f"{n} to connect", lambda: lab.info(n).get("session", {}).get("up"), 15)
+    tokens = api.call("GET", "/v1/tokens")["tokens"]
+    api.call("POST", "/v1/tokens/end", {"id": tokens[0]["id"]})
+    api.call("POST", "/v1/tokens/end", {"id": "000000000000"}, refused=True)
+    lab.agent("alice", "handshake", lab.dids["bob"], "one")
+    lab.agent("alice", "handshake", lab.dids["carol"], "two")
+    wait_until("both requests", lambda: len(api.call("GET", "/v1/requests")["requests"]) == 2, 5)
+    other = next(r for r in api.call("GET", "/v1/requests")["requests"] if r["waits_for"] == "consent")
+    api.call("POST", "/v1/requests/consent", {"request": other["request"], "tenant": "beta"})
+    api.call("POST", "/v1/requests/consent", {"request": "00000000", "tenant": "beta"}, refused=True)
+    lab.agent("bob", "approve", "alice")
+    wait_until("alice and bob", lambda: lab.peers("alice") and ping_ok(lab, "alice", "bob", 3), 15, 0.2)
+    api.call("GET", "/v1/edges")
+    api.call("POST", "/v1/policy", {"yaml": "default: ask\n", "dry_run": True})
+    api.call("POST", "/v1/policy", {"yaml": "rules: [{ from: alice, to: bob, for: 1h }]\n", "after": 0})
+    api.call("POST", "/v1/policy", {"yaml": "default: ask\n", "after": 0}, refused=True)
+    mistakes = api.call("POST", "/v1/policy", {"yaml": "default: maybe\nrules: 5\n"}, refused=True)
+    check([p["line"] for p in mistakes["error"]["problems"]] == [1, 2], "mistakes come with their lines")
+    api.call("GET", "/v1/policy")
+    api.call("POST", "/v1/revoke", {"pair": ["alice", "bob"], "reason": "test"})
+    api.call("POST", "/v1/revoke", {"agent": "alice"})
+    api.call("POST", "/v1/revoke", {"match": "nobody-*"}, refused=True)
+    for path in ("/v1/status", "/v1/agents", "/v1/counters", "/v1/tenants", "/v1/changes?after=2&limit=500"):
+        api.call("GET", path)
+    api.call("GET", "/v1/changes?after=x", refused=True)
+    status, _, body = api.raw("GET", "/v1/nothing")
+    check(status == 404 and body["error"]["code"] == "not_found", "what is not in the document is not there")
+    named = {(m, p) for p, methods in api.document["paths"].items() for m in methods}
+    check(api.called == named, f"every call was made: {sorted(named - api.called)}")
+
+
+main(test, enrol=False, agents=("alice", "bob", "carol"))
