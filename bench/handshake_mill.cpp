@@ -2,14 +2,13 @@
 
 #include <array>
 
-#include "crypto/identity.h"
+#include "bench/initiators.h"
 
 namespace sluice::bench {
 
 struct HandshakeMill::Agent {
-  Buffer packet;
+  Initiator initiator;
   wire::HelloView hello;
-  crypto::PublicKey identity;
   std::unique_ptr<crypto::PreparedKey> prepared;
 };
 
@@ -17,28 +16,12 @@ HandshakeMill::HandshakeMill(size_t count)
     : relay_key_(crypto::X25519KeyPair::generate()),
       lanes_(relay_key_),
       sodium_(relay_key_, nullptr) {
+  const Initiators initiators(relay_key_.public_key);
   for (size_t i = 0; i < count; ++i) {
     auto agent = std::make_unique<Agent>();
-    const auto identity = crypto::Identity::generate();
-    agent->identity = identity.public_key();
-    const auto tunnel = crypto::X25519KeyPair::generate();
-    const size_t payload_size = wire::hello_payload_size(0);
-    const size_t noise_size = wire::kHelloTokens + payload_size + wire::kTagSize;
-    Buffer& p = agent->packet;
-    p.assign(wire::kNoiseOffset + noise_size + 2 * wire::kMacSize, 0);
-    wire::write_outer(p.data(), {uint8_t(wire::Type::kHello), wire::kProtocolVersion,
-                                 static_cast<uint16_t>(noise_size), 0, 0});
-    const auto prologue = wire::hello_prologue(p);
-    const crypto::Key256 no_psk;
-    crypto::NoiseHandshake noise({crypto::NoisePattern::kIkPsk2, crypto::NoiseRole::kInitiator,
-                                  prologue, &tunnel, relay_key_.public_key, &no_psk});
-    uint8_t* tokens = p.data() + wire::kNoiseOffset;
-    if (!noise.write_tokens({tokens, wire::kHelloTokens})) std::abort();
-    Buffer payload = wire::build_hello_payload(identity.public_key(), 1, 0, {}, payload_size);
-    const auto signature = identity.sign(crypto::kLabelHello, {noise.hash(), payload});
-    payload.insert(payload.end(), signature.begin(), signature.end());
-    noise.write_payload(payload, {tokens + wire::kHelloTokens, payload.size() + wire::kTagSize});
-    agent->hello = wire::parse_hello(p).value();
+    Initiator* const initiator = &agent->initiator;
+    initiators.greet({&initiator, 1}, 1, 1);
+    agent->hello = wire::parse_hello(initiator->hello).value();
     agents_.push_back(std::move(agent));
   }
 }
@@ -50,7 +33,7 @@ bool HandshakeMill::prepare() {
   for (auto& agent : agents_) {
     auto key = std::make_unique<crypto::PreparedKey>();
     crypto::PreparedKey* const out = key.get();
-    if (maker.prepare({&agent->identity, 1}, {&out, 1}) != 1) return false;
+    if (maker.prepare({&agent->initiator.identity.public_key(), 1}, {&out, 1}) != 1) return false;
     agent->prepared = std::move(key);
   }
   return true;

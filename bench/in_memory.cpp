@@ -36,11 +36,12 @@ fabric::Topology topology_of(const House& house) {
 }
 
 fabric::ArenaSizes sizes_of(const House& house) {
-  return {.agents = house.sessions,
-          .edges = house.sessions * house.edges + 2,
-          .sessions = house.sessions + 1,
+  return {.agents = house.sessions + house.bystanders,
+          .edges = house.sessions * house.edges + house.bystanders * house.bystander_edges + 2,
+          .sessions = house.sessions + house.spare_sessions + 1,
           .lanes_in = 1,
-          .workers = house.workers};
+          .workers = house.workers,
+          .prepared_keys = house.prepared_keys};
 }
 
 dataplane::MemoryNeed need_of(const House& house) {
@@ -151,24 +152,32 @@ void InMemoryRelay::write_headers(uint32_t i, uint8_t* at, size_t udp_payload) c
 
 control::TrustConfig InMemoryRelay::trust_config() const {
   control::TrustConfig config;
-  for (uint32_t i = 0; i < house_.sessions; ++i) {
+  for (uint32_t i = 0; i < house_.sessions + house_.bystanders; ++i) {
     control::TrustAgent a;
     a.name = fmt::format("g{}", i);
-    store_le(a.identity.data(), uint64_t{i} + 1);
+    if (house_.identities.empty()) {
+      store_le(a.identity.data(), uint64_t{i} + 1);
+    } else {
+      a.identity = house_.identities.at(i);
+    }
     a.tenant = 1;
     a.rate = kRate;
     config.agents.push_back(std::move(a));
   }
-  for (uint32_t i = 0; i < house_.sessions; ++i) {
-    for (uint32_t bits = 1; bits <= house_.edges; ++bits) {
-      if ((i ^ bits) < i) continue;
-      control::TrustPair p;
-      p.from = config.agents[i].name;
-      p.to = config.agents[i ^ bits].name;
-      p.forward_rate = p.backward_rate = kRate;
-      config.pairs.push_back(std::move(p));
+  const auto pair_up = [&config](uint32_t first, uint32_t count, unsigned edges) {
+    for (uint32_t i = 0; i < count; ++i) {
+      for (uint32_t bits = 1; bits <= edges; ++bits) {
+        if ((i ^ bits) < i) continue;
+        control::TrustPair p;
+        p.from = config.agents[first + i].name;
+        p.to = config.agents[first + (i ^ bits)].name;
+        p.forward_rate = p.backward_rate = kRate;
+        config.pairs.push_back(std::move(p));
+      }
     }
-  }
+  };
+  pair_up(0, house_.sessions, house_.edges);
+  pair_up(house_.sessions, house_.bystanders, house_.bystander_edges);
   config.tenants.push_back({.line = 0, .id = 1, .rate = kRate});
   return config;
 }
@@ -191,7 +200,7 @@ Result<void> InMemoryRelay::make_control() {
   control::Config config;
   config.topology = topology_;
   config.handshake.session_life_s = kLifeS;
-  config.handshake.unconfirmed_s = kLifeS;
+  if (house_.offline == 0) config.handshake.unconfirmed_s = kLifeS;
   config.relay.state_dir = house_.state_dir;
   config.trust = trust_config();
   control::RelayKeys keys;
@@ -215,26 +224,31 @@ Result<void> InMemoryRelay::make_control() {
   return {};
 }
 
-void InMemoryRelay::poll_control() {
-  control_->poll();
+unsigned InMemoryRelay::poll_control() {
+  const unsigned pause = control_->poll();
   std::vector<std::function<void()>> ready;
   {
     const std::lock_guard lock(posted_mutex_);
     ready.swap(posted_);
   }
   for (auto& f : ready) f();
+  return ready.empty() ? pause : 0;
 }
 
 Result<void> InMemoryRelay::make_sessions() {
   const uint32_t n = house_.sessions;
   agents_ = std::make_unique<AgentSide[]>(n);
   labels_.resize(size_t{n} * house_.edges);
-  for (const auto& [slot, e] : trust_->edges()) {
+  for (const control::EdgeEntry& e : trust_->edges()) {
+    if (e.from >= n) continue;
     labels_[size_t{e.from} * house_.edges + (e.from ^ e.to) - 1] = e.label;
   }
 
   for (uint32_t i = 0; i < n; ++i) {
     AgentSide& a = agents_[i];
+    a.label = label(i, 0);
+    a.peer = i ^ 1;
+    if (i >= n - house_.offline) continue;
     crypto::NoiseKeys keys;
     crypto::random_bytes({keys.initiator_to_responder.data(), 32});
     crypto::random_bytes({keys.responder_to_initiator.data(), 32});
@@ -245,8 +259,6 @@ Result<void> InMemoryRelay::make_sessions() {
     crypto::hkdf_sha256(keys.hash, "sluice/1 salts", salts);
     std::memcpy(a.send_salt, salts, 4);
     std::memcpy(a.receive_salt, salts + 4, 4);
-    a.label = label(i, 0);
-    a.peer = i ^ 1;
 
     uint8_t frame[128] = {};
     write_headers(i, frame, wire::kDataMin);

@@ -31,6 +31,16 @@ struct House {
   unsigned ring = 4096;      // slots of each RX and TX queue, a power of two
   uint32_t buffers = 16383;  // packets in the pool
   std::string state_dir;     // of a whole Control with its store; empty: the tables alone
+  // The last so many agents have no session yet, and every agent the identity of this list. Needs
+  // a whole Control; sessions that it makes then live as long as a relay's do.
+  uint32_t offline = 0;
+  std::vector<crypto::PublicKey> identities = {};
+  uint32_t spare_sessions = 0;  // beyond one for each agent
+  // More agents, without sessions, whose tables are full: bystander i's peers are i ^ 1 to
+  // i ^ bystander_edges. `bystanders` is a multiple of the power of two above that.
+  uint32_t bystanders = 0;
+  unsigned bystander_edges = 0;
+  uint32_t prepared_keys = 0;
 };
 
 // What the agent of one session knows.
@@ -64,7 +74,8 @@ class InMemoryRelay {
   control::SessionTable& sessions() { return *sessions_; }
   // With `state_dir` only. One round of the control thread, the store's answers included.
   control::Control& control() { return *control_; }
-  void poll_control();
+  // How soon it wants to be called again, in microseconds.
+  unsigned poll_control();
   // Called when control asks for the ports' state, which is when it has seen a revocation's cut.
   std::function<void()> at_cut;
   const Clock& clock() const { return clock_; }

@@ -158,7 +158,7 @@ bool RevokeRun::one(uint32_t agent) {
   token_ = 0;
   idle_before_ = idle_rounds();
   began_ = relay_.clock().ticks();
-  control.revocations().revoke(control.trust().agent(agent), "bench",
+  control.revocations().revoke(control::cut_of(control.trust().agent(agent), "bench"),
                                [this](control::RevocationAnswer a) { answer_ = std::move(a); });
   token_ = relay_.plane().qsbr().latest();
   departures_.expect(token_);
@@ -179,6 +179,39 @@ bool RevokeRun::one(uint32_t agent) {
     return fail("an agent had no packets on both sides of its cut: the count would show nothing");
   }
   return true;
+}
+
+bool RevokeRun::all_at_once(uint32_t first, unsigned count) {
+  control::Control& control = relay_.control();
+  control::Cut what;
+  for (unsigned i = 0; i < count; ++i) what.agents.push_back(first + i);
+  what.reason = what.actor = "bench";
+  const auto let_through = [&] {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < count; ++i) sum += relay_.arena().agents()[first + i].packets.get();
+    return sum;
+  };
+  answer_.reset();
+  began_ = relay_.clock().ticks();
+  const uint64_t commits = control.store().commits();
+  control.revocations().revoke(std::move(what),
+                               [this](control::RevocationAnswer a) { answer_ = std::move(a); });
+  if (!wait_for_answer()) return false;
+  totals_.bulk_cut_us = answer_->cut_us;
+  totals_.bulk_sync_us = answer_->sync_us;
+  totals_.bulk_ack_us = answer_->ack_us;
+  totals_.bulk_commits = control.store().commits() - commits;
+  const uint64_t at_answer = let_through();
+  if (at_answer == 0) return fail("those revoked at once had sent nothing: it would show nothing");
+  for (int i = 0; i < 64; ++i) {
+    load_.feed(kBetween);
+    departures_.collect();
+    relay_.poll_control();
+    rest();
+  }
+  if (!settle()) return false;
+  totals_.bulk_after = let_through() - at_answer;
+  return totals_.bulk_after == 0 || fail("packets of agents that were revoked at once got through");
 }
 
 void RevokeRun::progress(unsigned done) {
@@ -231,6 +264,10 @@ void RevokeRun::run() {
     } else if (one(2 * k)) {
       progress(++totals_.done);
     }
+  }
+  if (totals_.problem.empty() && o_.bulk != 0) {
+    note(fmt::format("{} more at once", o_.bulk));
+    (void)all_at_once(2 * o_.revocations, o_.bulk);
   }
   collect_acknowledgements();
   uint64_t busy = 0;

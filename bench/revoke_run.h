@@ -21,6 +21,8 @@ struct RevokeOptions {
   size_t payload = 64;
   uint16_t burst = 32;   // the relay's default
   unsigned ring = 4096;  // packets that wait for each worker when a revocation begins
+  // Revoked by one command at the end, of the others.
+  unsigned bulk = 0;
   std::string state = "/var/tmp";
   std::string json;
 };
@@ -43,7 +45,10 @@ struct RevokeTotals {
   uint64_t messages = 0;  // notices and edge sets to peers
   uint64_t acknowledged = 0;
   uint64_t repeated = 0;
-  std::string problem;  // why the run proves nothing; empty: it stands
+  double bulk_cut_us = 0, bulk_sync_us = 0, bulk_ack_us = 0;
+  uint64_t bulk_commits = 0;
+  uint64_t bulk_after = 0;  // packets of theirs that were let through after the answer
+  std::string problem;      // why the run proves nothing; empty: it stands
 };
 
 class RevokeRun {
@@ -58,6 +63,7 @@ class RevokeRun {
 
  private:
   bool one(uint32_t agent);
+  bool all_at_once(uint32_t first, unsigned count);
   bool wait_for_cut();
   bool wait_for_answer();
   bool settle();
