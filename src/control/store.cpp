@@ -1,46 +1,19 @@
 #include "control/store.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/file.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <future>
 
 #include <fmt/format.h>
 
+#include "control/store_copy.h"
 #include "control/store_database.h"
+#include "control/store_files.h"
 
 namespace sluice::control {
 namespace {
-
-Result<Fd> lock_directory(const std::string& directory) {
-  const std::string path = directory + "/lock";
-  Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) {
-    const int e = errno;
-    return fail(
-        e == EACCES || e == EPERM || e == EROFS ? ErrorCode::kPermission : ErrorCode::kStore,
-        fmt::format("cannot write in the state directory {}: {}", directory, std::strerror(e)));
-  }
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
-  const int e = errno;
-  if (e == EWOULDBLOCK) {
-    return fail(ErrorCode::kConflict,
-                fmt::format("the state directory {} is in use by another relay: stop that one, or "
-                            "give this one a directory of its own",
-                            directory));
-  }
-  return fail(ErrorCode::kStore, fmt::format("cannot lock {}: {}", path, std::strerror(e)));
-}
-
-bool exists(const std::string& path) {
-  return access(path.c_str(), F_OK) == 0;
-}
 
 // The signals are the control thread's; and SIGXFSZ must be an error here, not the end.
 std::thread start_thread(std::function<void()> body) {
@@ -67,7 +40,7 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& directory, Post po
   auto lock = lock_directory(folder);
   if (!lock) return tl::unexpected<Error>(std::move(lock.error()));
 
-  const std::string path = folder + "/sluice.db";
+  const std::string path = store_path(folder);
   if (!exists(path)) {
     if (exists(path + "-wal")) {
       return fail(
@@ -170,13 +143,16 @@ void Store::run() {
     std::vector<Query> queries;
     {
       std::unique_lock guard(queue_mutex_);
-      queued_.wait(guard, [this] { return stopping_ || !queue_.empty() || !queries_.empty(); });
-      if (queue_.empty() && queries_.empty()) return;
+      queued_.wait(guard, [this] {
+        return stopping_ || !queue_.empty() || !queries_.empty() || !copies_.empty();
+      });
+      if (stopping_ && queue_.empty() && queries_.empty()) return;
       batch.swap(queue_);
       queries.swap(queries_);
     }
     if (!batch.empty()) write(std::move(batch));
     for (const Query& q : queries) answer(q);
+    step_copies();
   }
 }
 
@@ -194,11 +170,12 @@ void Store::write(Batch batch) {
     }
     written = commit(batch, outcomes);
     if (written) break;
-    database_.reset();
+    close_database(written.error());
     if (reopened) break;
   }
   answer(std::move(batch), written, outcomes);
-  if (database_ && !database_->checkpoint_if_due()) database_.reset();
+  if (!database_) return;
+  if (auto ok = database_->checkpoint_if_due(); !ok) close_database(ok.error());
 }
 
 Result<void> Store::reopen() {
@@ -256,8 +233,50 @@ void Store::answer(const Query& query) {
     if (auto ok = reopen(); !ok) unavailable = ok.error();
   }
   auto give = query(database_.get(), unavailable);
-  if (database_ && database_->broken()) database_.reset();
+  if (database_ && database_->broken()) {
+    close_database({ErrorCode::kStore, "the store could not be read and is being opened again"});
+  }
   post_(std::move(give));
+}
+
+void Store::backup(const std::string& path, std::function<void(Result<BackupDone>)> done) {
+  ask([this, path, done = std::move(done)](Database* database,
+                                           const Error& unavailable) -> std::function<void()> {
+    Result<std::unique_ptr<StoreCopy>> copy = tl::unexpected(unavailable);
+    if (database != nullptr) copy = database->copy_to(path);
+    if (!copy) return [done, why = copy.error()] { done(tl::unexpected(why)); };
+    copies_.push_back({std::move(*copy), done});
+    return [] {};
+  });
+}
+
+void Store::step_copies() {
+  const std::lock_guard guard(database_mutex_);
+  std::erase_if(copies_, [this](Backup& b) {
+    Result<BackupDone> result;
+    const auto complete = b.copy->step();
+    if (complete && !*complete) return false;
+    if (complete) {
+      // Nothing was committed since: this thread is the one that commits.
+      auto last = database_->last_change();
+      result = last ? Result<BackupDone>({b.copy->bytes(), *last}) : tl::unexpected(last.error());
+    } else {
+      result = tl::unexpected(complete.error());
+    }
+    b.copy.reset();  // what failed is gone before anyone hears of it and tries again
+    post_([done = b.done, result] { done(result); });
+    return true;
+  });
+}
+
+// A copy that still reads would keep the connection, and with it the lock, alive.
+void Store::close_database(const Error& why) {
+  for (Backup& b : copies_) {
+    b.copy.reset();
+    post_([done = b.done, why] { done(tl::unexpected(why)); });
+  }
+  copies_.clear();
+  database_.reset();
 }
 
 }  // namespace sluice::control

@@ -28,6 +28,7 @@
 namespace sluice::control {
 
 class Database;
+class StoreCopy;
 
 struct WriteTimes {
   uint64_t sync_us = 0;  // the commit with its sync to disk
@@ -70,6 +71,14 @@ class Store {
   using StatementDone = std::function<void(Result<Buffer>)>;
   void read_statement(const Digest& digest, StatementDone done);
 
+  // A copy of all that is durable when it is complete, in a file that must not exist yet, 0600.
+  // Made in small steps between transactions.
+  struct BackupDone {
+    uint64_t bytes = 0;
+    uint64_t last_change = 0;  // the last entry of the feed that is in it
+  };
+  void backup(const std::string& path, std::function<void(Result<BackupDone>)> done);
+
   // Transactions made durable so far. Any thread.
   uint64_t commits() const noexcept { return commits_.load(std::memory_order_relaxed); }
 
@@ -92,6 +101,8 @@ class Store {
   Result<WriteTimes> commit(const Batch& batch, Outcomes& outcomes);
   void answer(Batch batch, const Result<WriteTimes>& written, const Outcomes& outcomes);
   void ask(Query query);
+  void step_copies();
+  void close_database(const Error& why);
   void answer(const Query& query);
 
   const std::string path_;
@@ -102,6 +113,11 @@ class Store {
 
   std::mutex database_mutex_;           // held over disk I/O: never taken by apply()
   std::unique_ptr<Database> database_;  // null: to be opened again
+  struct Backup {
+    std::unique_ptr<StoreCopy> copy;
+    std::function<void(Result<BackupDone>)> done;
+  };
+  std::vector<Backup> copies_;  // the store's thread; they read from database_
 
   std::mutex queue_mutex_;
   std::condition_variable queued_;

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "control/store_files.h"
 #include "control/store_migrations.h"
 
 namespace sluice::control {
@@ -20,13 +21,6 @@ namespace {
 constexpr int kApplicationId = 0x536c7563;  // "Sluc"
 constexpr int kBusyTimeoutMs = 2000;
 constexpr int kCheckpointPages = 1000;  // 4 MB of log
-
-tl::unexpected<Error> system_error(const char* what, const std::string& path) {
-  const int e = errno;
-  const ErrorCode code =
-      e == EACCES || e == EPERM || e == EROFS ? ErrorCode::kPermission : ErrorCode::kStore;
-  return fail(code, fmt::format("cannot {} {}: {}", what, path, std::strerror(e)));
-}
 
 Error sqlite_error(sqlite3* db, const char* what, const std::string& path) {
   switch (sqlite3_errcode(db) & 0xff) {
@@ -46,18 +40,6 @@ Error sqlite_error(sqlite3* db, const char* what, const std::string& path) {
   const int e = sqlite3_system_errno(db);
   return {ErrorCode::kStore, fmt::format("cannot {} {}: {}{}{}", what, path, sqlite3_errmsg(db),
                                          e != 0 ? ": " : "", e != 0 ? std::strerror(e) : "")};
-}
-
-// A file's name is durable once its folder is synced; a new folder's in turn is in its parent.
-Result<void> sync_folders_of(const std::string& path) {
-  std::error_code ec;
-  auto folder = std::filesystem::absolute(path, ec).parent_path();
-  for (bool first = true;; first = false, folder = folder.parent_path()) {
-    const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (first && (!fd || fsync(fd.get()) != 0)) return system_error("sync", folder.string());
-    if (!first && fd) fsync(fd.get());
-    if (folder == folder.parent_path()) return {};
-  }
 }
 
 Result<Connection> connect_to(const std::string& path) {
@@ -134,7 +116,7 @@ Result<void> Database::run(const char* sql, const char* what) {
   return {};
 }
 
-Result<uint64_t> Database::pragma_number(const char* sql) {
+Result<uint64_t> Database::one_number(const char* sql) {
   const Statement s = prepare(db_.get(), sql);
   if (!s) return failed("read");
   Run r(s);
@@ -185,10 +167,29 @@ Result<void> Database::check_tables() {
   return {};
 }
 
+Result<void> Database::check_everything() {
+  for (const char* sql : {"PRAGMA integrity_check(1)", "PRAGMA foreign_key_check"}) {
+    const Statement s = prepare(db_.get(), sql);
+    if (!s) return failed("check");
+    Run r(s);
+    const int rc = r.step();
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) return failed("check");
+    // A foreign key that leads nowhere is a row that begins with its table.
+    if (rc == SQLITE_ROW && r.text(0) != "ok") {
+      return fail(ErrorCode::kStore, fmt::format("{}: {}", sql, r.text(0)));
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<StoreCopy>> Database::copy_to(const std::string& path) {
+  return StoreCopy::begin(db_.get(), path);
+}
+
 Result<void> Database::prepare_contents(bool check_first) {
-  const auto id = pragma_number("PRAGMA application_id");
+  const auto id = one_number("PRAGMA application_id");
   if (!id) return tl::unexpected<Error>(id.error());
-  const auto version = pragma_number("PRAGMA user_version");
+  const auto version = one_number("PRAGMA user_version");
   if (!version) return tl::unexpected<Error>(version.error());
   const size_t known = schema_migrations().size();
   if (*id != kApplicationId || *version == 0) {

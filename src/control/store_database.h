@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "control/store_copy.h"
 #include "control/store_rows.h"
 #include "control/store_sqlite.h"
 
@@ -28,8 +29,12 @@ class Database {
   // Reads every page but those of the evidence. kStore: damaged.
   Result<void> check_tables();
 
+  // Reads all of it, and whether what refers to something leads there. kStore: damaged.
+  Result<void> check_everything();
+
   Result<Snapshot> load();
   Result<std::vector<FeedEntry>> feed(uint64_t after, uint32_t limit);
+  Result<uint64_t> last_change();
 
   Result<Buffer> statement(const Digest& digest);
 
@@ -42,6 +47,9 @@ class Database {
 
   // Moves the log into the database file once it has grown; called when nobody waits.
   Result<void> checkpoint_if_due();
+
+  // Must be gone before this connection is.
+  Result<std::unique_ptr<StoreCopy>> copy_to(const std::string& path);
 
   bool broken() const noexcept { return broken_; }
 
@@ -70,7 +78,7 @@ class Database {
   Result<void> keep_statement(const Digest& digest, Bytes statement);
   Result<void> finish(class Run& run, const char* what);
   Result<void> run(const char* sql, const char* what);
-  Result<uint64_t> pragma_number(const char* sql);
+  Result<uint64_t> one_number(const char* sql);
   tl::unexpected<Error> failed(const char* what);
 
   static constexpr size_t kSqlCount = 25;

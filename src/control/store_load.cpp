@@ -154,6 +154,10 @@ Result<std::vector<FeedEntry>> Database::feed(uint64_t after, uint32_t limit) {
   return out;
 }
 
+Result<uint64_t> Database::last_change() {
+  return one_number("SELECT coalesce(max(seq), 0) FROM changes");
+}
+
 Result<Buffer> Database::statement(const Digest& digest) {
   const Statement s = prepare(db_.get(), "SELECT signed FROM statements WHERE digest = ?");
   if (!s) return failed("read");

@@ -154,6 +154,8 @@ struct FeedEntry {
   // little-endian.
   Buffer subject;
   Buffer object;  // the other identity, where there is one
+
+  bool operator==(const FeedEntry&) const = default;
 };
 
 // The last revocation of a pair, by identities in ascending order.

@@ -1,0 +1,32 @@
+#include "control/admin_store.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+
+namespace sluice::control {
+
+void AdminStore::add_routes(AdminRoutes& routes) {
+  // It holds everybody's keys and agreements, and names a file that the relay writes.
+  routes.push_back({"POST", "/v1/backup", Role::kAdmin, true,
+                    [this](const AdminCall& c, http::Respond r) { backup(c, std::move(r)); }});
+}
+
+void AdminStore::backup(const AdminCall& call, http::Respond respond) {
+  const auto file = text_of(call.body, "file", "a path on the relay's host that begins with /");
+  if (!file) return respond(http::error_response(file.error()));
+  if (file->front() != '/' || file->find('\0') != std::string::npos) {
+    return respond(refused(ErrorCode::kUsage,
+                           "\"file\" must be a path on the relay's host that begins with /"));
+  }
+  control_.store().backup(*file, [file = *file, who = call.caller.name,
+                                  respond](const Result<Store::BackupDone>& done) {
+    if (!done) return respond(http::error_response(done.error()));
+    spdlog::info("backup of the store to {} for {}: {} bytes, up to change {}", file, who,
+                 done->bytes, done->last_change);
+    respond(ok({{"file", file}, {"bytes", done->bytes}, {"last_change", done->last_change}}));
+  });
+}
+
+}  // namespace sluice::control

@@ -1,0 +1,25 @@
+// The files of a state directory and the care that makes them durable. Any thread.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace sluice::control {
+
+// errno as a sentence, with the code that it deserves.
+tl::unexpected<Error> system_error(const char* what, const std::string& path);
+
+// Who holds it is the only one that uses the directory's store; released with the descriptor, and
+// by the kernel when the process ends. kConflict: another holds it.
+Result<Fd> lock_directory(const std::string& directory);
+
+// A file's name is durable once its folder is synced; a new folder's in turn is in its parent.
+Result<void> sync_folders_of(const std::string& path);
+
+std::string store_path(const std::string& directory);
+
+bool exists(const std::string& path);
+
+}  // namespace sluice::control

@@ -1,0 +1,28 @@
+// A backup put in a store's place, while no relay uses the state directory. The store that stood
+// there is kept beside it under another name, and what the backup does not know of is never
+// forgotten silently: it may be a revocation. Command-line thread; waits for the disk.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/error.h"
+
+namespace sluice::control {
+
+struct RestoreReport {
+  uint64_t changes = 0;  // the restored store's last change
+  uint64_t agents = 0;
+  uint64_t revoked = 0;            // identities
+  std::string replaced;            // where the store that stood there is now; empty: there was none
+  std::string damage;              // why that one could not be read
+  uint64_t forgotten_changes = 0;  // made after the backup
+  uint64_t forgotten_revocations = 0;  // among those, of agents and pairs
+};
+
+// kStore: the backup is damaged, or no store. kConflict: a relay uses the directory. kRefused: the
+// store that stands there knows more than the backup, or is another relay's; `forget` allows it.
+Result<RestoreReport> restore_store(const std::string& backup, const std::string& directory,
+                                    bool forget);
+
+}  // namespace sluice::control

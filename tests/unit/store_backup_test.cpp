@@ -1,0 +1,194 @@
+// Backups of a store in use, and what a restore refuses to forget.
+#include <future>
+
+#include "control/store_restore.h"
+#include "unit/store_fixture.h"
+
+namespace sluice::control {
+namespace {
+
+class StoreBackup : public StoreTest {
+ protected:
+  Result<Store::BackupDone> backup() {
+    std::optional<Result<Store::BackupDone>> done;
+    store_->backup(copy_, [&](Result<Store::BackupDone> r) { done = std::move(r); });
+    if (!executor_.run_until([&] { return done.has_value(); })) {
+      return fail(ErrorCode::kTimeout, "no answer");
+    }
+    return *done;
+  }
+  void SetUp() override {
+    StoreTest::SetUp();
+    copy_ = root_ + "/copy.db";
+  }
+  std::vector<std::string> files() const {
+    std::vector<std::string> out;
+    for (const auto& e : fs::directory_iterator(root_)) {
+      if (e.path() != dir_) out.push_back(e.path().filename());
+    }
+    return out;
+  }
+
+  std::string copy_;
+};
+
+TEST_F(StoreBackup, HoldsWhatWasThereAndOverwritesNothing) {
+  open_store();
+  ASSERT_TRUE(enrol({agent(1), agent(2)}));
+  ASSERT_TRUE(revoke({revocation(2)}));
+  const auto done = backup();
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(done->last_change, 3u);
+  EXPECT_EQ(done->bytes, fs::file_size(copy_));
+  EXPECT_EQ(mode_of(copy_), 0600u);
+  EXPECT_EQ(files(), std::vector<std::string>{"copy.db"}) << "nothing else is left";
+  const auto again = backup();
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, ErrorCode::kConflict);
+  EXPECT_TRUE(says(again.error(), "overwrites nothing"));
+
+  store_.reset();
+  const std::string other = root_ + "/other";
+  const auto restored = restore_store(copy_, other, false);
+  ASSERT_TRUE(restored) << restored.error().message;
+  EXPECT_EQ(restored->changes, 3u);
+  EXPECT_EQ(restored->agents, 2u);
+  EXPECT_EQ(restored->revoked, 1u);
+  EXPECT_EQ(restored->replaced, "");
+  dir_ = other;
+  open_store();
+  EXPECT_EQ(contents().agents.size(), 2u);
+  EXPECT_EQ(contents().revocations.size(), 1u);
+  ASSERT_TRUE(enrol({agent(3)})) << "a restored store takes changes";
+}
+
+TEST_F(StoreBackup, WhatIsCommittedMeanwhileIsInItAndWaitsForAStepAtMost) {
+  open_store();
+  std::vector<AgentRow> rows;
+  for (uint64_t n = 1; n <= 40'000; ++n) rows.push_back(agent(n));
+  ASSERT_TRUE(enrol(rows));
+  std::optional<Result<Store::BackupDone>> done;
+  store_->backup(copy_, [&](Result<Store::BackupDone> r) { done = std::move(r); });
+  unsigned during = 0;
+  for (uint64_t n = 1; !done && n < 10'000; ++n) {
+    ASSERT_TRUE(revoke({revocation(n)}));
+    during += done ? 0 : 1;
+  }
+  ASSERT_TRUE(executor_.run_until([&] { return done.has_value(); }));
+  ASSERT_TRUE(*done) << done->error().message;
+  EXPECT_GT(during, 3u) << "revocations did not come between the steps";
+  EXPECT_GE((*done)->last_change, 40'000u + during);
+  store_.reset();
+  const auto restored = restore_store(copy_, root_ + "/other", false);
+  ASSERT_TRUE(restored) << restored.error().message;
+  EXPECT_EQ(restored->changes, (*done)->last_change);
+  EXPECT_EQ(restored->agents, 40'000u);
+  EXPECT_EQ(restored->revoked, (*done)->last_change - 40'000);
+}
+
+TEST_F(StoreBackup, NothingIsLeftOfOneThatCannotBeWritten) {
+  open_store();
+  std::vector<AgentRow> rows;
+  for (uint64_t n = 1; n <= 20'000; ++n) rows.push_back(agent(n));
+  ASSERT_TRUE(enrol(rows));
+  fs::create_directory(root_ + "/small");
+  std::optional<Error> error;
+  std::vector<std::string> left;
+  copy_ = root_ + "/small/copy.db";
+  // The store's thread has to see the small disk too: it is started there.
+  const bool mounted = with_tmpfs(root_ + "/small", "size=256k", [&] {
+    reopen_store();
+    const auto done = backup();
+    if (!done) error = done.error();
+    for (const auto& e : fs::directory_iterator(root_ + "/small")) {
+      left.push_back(e.path().filename());
+    }
+    store_.reset();
+  });
+  if (!mounted) GTEST_SKIP() << "needs CAP_SYS_ADMIN";
+  ASSERT_TRUE(error.has_value());
+  EXPECT_EQ(error->code, ErrorCode::kStore);
+  EXPECT_TRUE(says(*error, "full")) << error->message;
+  EXPECT_TRUE(left.empty()) << left.front();
+  open_store();
+  ASSERT_TRUE(revoke({revocation(1)})) << "the store itself has not suffered";
+}
+
+TEST_F(StoreBackup, ARestoreForgetsNothingSilently) {
+  open_store();
+  ASSERT_TRUE(enrol({agent(1), agent(2)}));
+  ASSERT_TRUE(backup());
+  EXPECT_EQ(restore_store(copy_, dir_, true).error().code, ErrorCode::kConflict)
+      << "a relay uses the directory";
+  ASSERT_TRUE(revoke({revocation(2)}));
+  ASSERT_TRUE(enrol({agent(3)}));
+  store_.reset();
+  const auto refused = restore_store(copy_, dir_, false);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kRefused);
+  EXPECT_TRUE(says(refused.error(), "2 changes")) << refused.error().message;
+  EXPECT_TRUE(says(refused.error(), "1 of them revocations")) << refused.error().message;
+  open_store();
+  EXPECT_EQ(contents().revocations.size(), 1u) << "what was refused changed nothing";
+  store_.reset();
+
+  const auto forced = restore_store(copy_, dir_, true);
+  ASSERT_TRUE(forced) << forced.error().message;
+  EXPECT_EQ(forced->forgotten_changes, 2u);
+  EXPECT_EQ(forced->forgotten_revocations, 1u);
+  ASSERT_TRUE(fs::exists(forced->replaced));
+  open_store();
+  EXPECT_EQ(contents().agents.size(), 2u);
+  EXPECT_TRUE(contents().revocations.empty());
+  store_.reset();
+  // The one that was replaced is whole, and can be put back without a word.
+  const auto back = restore_store(forced->replaced, dir_, false);
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_EQ(back->revoked, 1u);
+}
+
+TEST_F(StoreBackup, ARestoreTakesOnlyTheSameStoresWholeBackup) {
+  open_store();
+  ASSERT_TRUE(enrol({agent(1), agent(2)}));
+  ASSERT_TRUE(backup());
+  store_.reset();
+  // Another relay's.
+  dir_ = root_ + "/foreign";
+  open_store();
+  ASSERT_TRUE(enrol({agent(8), agent(9)}));
+  store_.reset();
+  EXPECT_TRUE(says(restore_store(copy_, dir_, false).error(), "another store"));
+  open_store();
+  EXPECT_EQ(contents().agents.at(0).name, "agent8");
+  store_.reset();
+  // Damaged, cut off, empty, not a store, not there: nothing moves.
+  const auto size = fs::file_size(copy_);
+  fs::resize_file(copy_, size / 2);
+  EXPECT_EQ(restore_store(copy_, dir_, true).error().code, ErrorCode::kStore);
+  fs::resize_file(copy_, 0);
+  EXPECT_TRUE(says(restore_store(copy_, dir_, true).error(), copy_));
+  std::ofstream(copy_) << "not a store, but long enough to be read as one"
+                       << std::string(5000, 'x');
+  EXPECT_EQ(restore_store(copy_, dir_, true).error().code, ErrorCode::kStore);
+  EXPECT_EQ(restore_store(root_ + "/nothing", dir_, true).error().code, ErrorCode::kStore);
+  open_store();
+  EXPECT_EQ(contents().agents.at(0).name, "agent8");
+}
+
+TEST_F(StoreBackup, ADamagedStoreIsReplacedAndKept) {
+  open_store();
+  ASSERT_TRUE(enrol({agent(1), agent(2)}));
+  ASSERT_TRUE(backup());
+  store_.reset();
+  fs::resize_file(db_, fs::file_size(db_) / 2);
+  ASSERT_FALSE(Store::open(dir_, executor_.post()));
+  const auto restored = restore_store(copy_, dir_, false);
+  ASSERT_TRUE(restored) << restored.error().message;
+  EXPECT_FALSE(restored->damage.empty());
+  EXPECT_TRUE(fs::exists(restored->replaced));
+  open_store();
+  EXPECT_EQ(contents().agents.size(), 2u);
+}
+
+}  // namespace
+}  // namespace sluice::control
