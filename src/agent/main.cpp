@@ -8,6 +8,7 @@
 
 #include "agent/cli.h"
 #include "agent/daemon.h"
+#include "base/completion.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "crypto/aead.h"
@@ -20,6 +21,7 @@ using namespace sluice::agent;
 struct Options {
   std::string state;
   std::string log = "info";
+  std::string shell;  // of completion
   InitCommand init;
   InfoCommand info;
   bool peers_json = false;
@@ -54,7 +56,8 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
                    "The tenant it belongs to, as the operator says (default: 1)")
       ->check(CLI::Range(1, 0xffff));
   init->add_option("--join", o.init.join_file,
-                   "File with the join string (default: standard input)");
+                   "File with the join string (default: standard input)")
+      ->type_name("FILE");
   init->footer(
       "The join string comes from the relay's operator and may hold a secret, so it is never "
       "an argument.\nExample:  sluice-agent init --name alice < join.txt");
@@ -214,12 +217,21 @@ int run_command(int argc, char** argv) {
   describe_setup(app, o, run);
   describe_trust(app, o, run);
   describe_messages(app, o, run);
+  auto* completion = app.add_subcommand("completion", "Print a script that completes commands");
+  completion->add_option("SHELL", o.shell, "bash or zsh")->required();
+  completion->footer("Example:  source <(sluice-agent completion bash)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // help and version
     return report({ErrorCode::kUsage, fmt::format("{}; see: sluice-agent --help", e.what())},
                   o.json());
+  }
+  if (completion->parsed()) {
+    const auto script = completion_script(app, o.shell);
+    if (!script) return report(script.error(), false);
+    fmt::print("{}", *script);
+    return 0;
   }
   if (!crypto::init() || !crypto::aead().usable()) {
     return report({ErrorCode::kResource, "this CPU lacks AES-NI, which the tunnel needs"},

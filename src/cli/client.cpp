@@ -1,6 +1,5 @@
 #include "cli/client.h"
 
-#include <chrono>
 #include <cstdio>
 
 #include <fmt/format.h>
@@ -20,10 +19,10 @@ int Client::report(const Error& e) const {
   return info(e.code).exit_code;
 }
 
-Result<json> Client::call(const char* method, const std::string& target,
-                          const std::string& body) const {
+Result<json> Client::call(const char* method, const std::string& target, const std::string& body,
+                          std::chrono::seconds timeout) const {
   http::UnixClient client(socket, "sluiced");
-  auto response = client.request(method, target, body, std::chrono::seconds(30));
+  auto response = client.request(method, target, body, timeout);
   if (!response) return tl::unexpected(response.error());
   json parsed = json::parse(response->body, nullptr, false);
   // An answer with an error may still carry what was reached; the caller prints both.

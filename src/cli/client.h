@@ -1,6 +1,7 @@
 // How sluicectl's commands talk to the relay and report what went wrong.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 
@@ -19,7 +20,8 @@ struct Client {
   int report(const Error& e) const;
 
   Result<nlohmann::json> call(const char* method, const std::string& target,
-                              const std::string& body = "") const;
+                              const std::string& body = "",
+                              std::chrono::seconds timeout = std::chrono::seconds(30)) const;
 
   // A look, for people or programs; the exit code.
   int show(const std::string& target,

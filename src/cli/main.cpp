@@ -5,10 +5,12 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/completion.h"
 #include "base/duration.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/client.h"
+#include "cli/store.h"
 #include "cli/top.h"
 #include "cli/views.h"
 
@@ -22,6 +24,7 @@ constexpr size_t kLargestPolicy = 1u << 20;
 struct Options {
   Client client;
   TopOptions top;
+  RestoreOptions restore;
   bool all = false;
   std::string agent;
   std::string reason;
@@ -30,6 +33,7 @@ struct Options {
   std::vector<std::string> pair;  // revoke: two agents
   std::string did, name, life = "1h", host, token, request, file;
   bool dry_run = false;
+  std::string shell;
   uint32_t number = 0, uses = 1;
   uint64_t after = 0, limit = 100;
 };
@@ -142,6 +146,7 @@ int run(int argc, char** argv) {
       "  sluicectl token create …          a join string that lets agents enrol themselves\n"
       "  sluicectl agent add DID …         enrol one agent by its DID\n"
       "  sluicectl revoke NAME --reason …  cut an agent off, with the proof and its times"};
+  app.name("sluicectl");
   app.footer(exit_codes());
   app.add_option("--socket", o.client.socket, "The relay's admin socket")->capture_default_str();
   app.add_flag("--json", o.client.as_json, "For programs: one JSON document on standard output");
@@ -219,6 +224,24 @@ int run(int argc, char** argv) {
   auto* changes = app.add_subcommand("changes", "What changed, and who did it");
   changes->add_option("--after", o.after, "From this number on (default: from the first)");
   changes->add_option("--limit", o.limit, "At most so many")->check(CLI::Range(1, 1000));
+  auto* backup = app.add_subcommand(
+      "backup", "Copy what the relay must not forget into a new file; the relay goes on meanwhile");
+  backup->add_option("FILE", o.file, "On the relay's host; must not exist yet")->required();
+  backup->footer("The relay's own key (relay.key_file) is not in it: keep a copy of that as well.");
+  auto* restore = app.add_subcommand(
+      "restore", "Put a backup in the place of the store, while the relay is stopped");
+  restore->add_option("FILE", o.restore.file, "As backup wrote it")->required();
+  restore->add_option("--state-dir", o.restore.state_dir, "relay.state_dir of the configuration")
+      ->capture_default_str();
+  restore->add_flag("--forget-changes", o.restore.forget,
+                    "Also where the store that stands there knows of later changes");
+  restore->footer(
+      "The store that stood there is kept under another name. Whom it revoked after the backup was "
+      "made\nis trusted again once --forget-changes was said: revoke them anew before agents come "
+      "back.");
+  auto* completion = app.add_subcommand("completion", "Print a script that completes commands");
+  completion->add_option("SHELL", o.shell, "bash or zsh")->required();
+  completion->footer("Example:  source <(sluicectl completion bash)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -242,6 +265,14 @@ int run(int argc, char** argv) {
   if (consent_command->parsed()) return consent(o);
   if (policy_show->parsed()) return o.client.show("/v1/policy", print_policy);
   if (policy_apply->parsed()) return apply_policy(o);
+  if (backup->parsed()) return run_backup(o.client, o.file);
+  if (restore->parsed()) return run_restore(o.client, o.restore);
+  if (completion->parsed()) {
+    const auto script = completion_script(app, o.shell);
+    if (!script) return o.client.report(script.error());
+    fmt::print("{}", *script);
+    return 0;
+  }
   if (changes->parsed()) {
     return o.client.show(fmt::format("/v1/changes?after={}&limit={}", o.after, o.limit),
                          print_changes);

@@ -209,7 +209,8 @@ AdminApi::AdminApi(Control& control)
       callers_(control.config().admin, control.enrolment()),
       enrolment_(control),
       trust_(control),
-      policy_(control) {
+      policy_(control),
+      store_(control) {
   const auto read = [this](const char* path, auto&& answer) {
     routes_.push_back({"GET", path, Role::kAuditor, false,
                        [answer](const AdminCall& c, http::Respond r) { r(answer(c.caller)); }});
@@ -224,6 +225,7 @@ AdminApi::AdminApi(Control& control)
   enrolment_.add_routes(routes_);
   trust_.add_routes(routes_);
   policy_.add_routes(routes_);
+  store_.add_routes(routes_);
 }
 
 void AdminApi::handle(http::Request request, http::Respond respond) {
@@ -244,6 +246,12 @@ void AdminApi::handle(http::Request request, http::Respond respond) {
                             name_of(route->least), route->global ? " over all tenants" : "",
                             caller->name, name_of(caller->role),
                             caller->tenant ? fmt::format(" of tenant {}", *caller->tenant) : "")));
+  }
+  // A page in the browser of somebody with a certificate could send anything else unasked.
+  if (request.method == "POST" && !request.peer.certificate.empty() &&
+      request.content_type != "application/json") {
+    return respond(
+        refused(ErrorCode::kUsage, "over TLS a POST needs Content-Type: application/json"));
   }
   const json body =
       request.method == "POST" ? json::parse(request.body, nullptr, false) : json::object();

@@ -5,6 +5,7 @@
 #include "control/admin_callers.h"
 #include "control/admin_enrolment.h"
 #include "control/admin_policy.h"
+#include "control/admin_store.h"
 #include "control/admin_trust.h"
 #include "http/message.h"
 
@@ -30,6 +31,7 @@ class AdminApi {
   AdminEnrolment enrolment_;
   AdminTrust trust_;
   AdminPolicy policy_;
+  AdminStore store_;
   AdminRoutes routes_;
 };
 

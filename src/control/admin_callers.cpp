@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "wire/statement.h"
+
 namespace sluice::control {
 namespace {
 
@@ -25,6 +27,10 @@ std::string user_name(uid_t uid) {
 
 Result<Caller> AdminCallers::identify(const http::PeerCredentials& peer) const {
   const bool certified = !peer.certificate.empty();
+  // It comes into messages and the feed; and no entry of admin.roles could be equal to it.
+  if (certified && !wire::is_plain_text(peer.certificate, kLongestCaller)) {
+    return fail(ErrorCode::kPermission, "the certificate's common name is not plain text");
+  }
   Caller out{certified ? "certificate " + peer.certificate : fmt::format("uid {}", peer.uid),
              Role::kAdmin,
              {}};

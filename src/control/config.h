@@ -51,6 +51,8 @@ struct LimitsConfig {
 // What a caller of the operator's API may: each role what the one before it may.
 enum class Role : uint8_t { kAuditor, kOperator, kAdmin };
 
+constexpr size_t kLongestCaller = 64;  // bytes; X.509's bound of a common name
+
 struct AdminRole {
   int line = 0;
   std::string user;         // of the Unix socket: a name or a number
@@ -59,9 +61,17 @@ struct AdminRole {
   std::string tenant;  // its name or number; empty: all of them
 };
 
+// The same API over TLS, for who shows a certificate. Port 0: not at all.
+struct AdminTls {
+  std::string address;
+  uint16_t port = 0;
+  std::string certificate, key, client_ca;  // PEM files
+};
+
 struct AdminConfig {
   std::string socket = "/run/sluice/admin.sock";
   std::string group = "sluice";  // empty: root alone
+  AdminTls tls;
   std::vector<AdminRole> roles;  // empty: whoever may open the socket is admin
 };
 

@@ -1,6 +1,9 @@
+#include <arpa/inet.h>
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -11,7 +14,6 @@ namespace sluice::control {
 namespace {
 
 constexpr size_t kMostRoles = 1000;
-constexpr size_t kLongestCaller = 64;  // X.509's bound of a common name
 
 bool is_group_name(std::string_view name) {
   return name.size() <= 32 && !name.starts_with('-') &&
@@ -83,10 +85,46 @@ AdminRole read_role(Problems& problems, const YamlNode& item, size_t index) {
   return out;
 }
 
+// ADDRESS:PORT, an IPv6 address in brackets.
+bool split_listen(std::string_view text, AdminTls& out) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return false;
+  std::string address(text.substr(0, colon));
+  const bool v6 = address.size() > 2 && address.front() == '[' && address.back() == ']';
+  if (v6) address = address.substr(1, address.size() - 2);
+  std::array<uint8_t, 16> bytes{};
+  const auto port = parse_decimal(text.substr(colon + 1));
+  if (inet_pton(v6 ? AF_INET6 : AF_INET, address.c_str(), bytes.data()) != 1 || !port ||
+      *port == 0 || *port > 0xffff) {
+    return false;
+  }
+  out.address = address;
+  out.port = static_cast<uint16_t>(*port);
+  return true;
+}
+
+void read_tls(const Section& s, AdminConfig& out) {
+  AdminTls tls;
+  if (!s.require("listen", "give ADDRESS:PORT, such as 192.0.2.1:7443 or \"[::]:7443\"")) return;
+  if (const auto v = s.text("listen"); v && !split_listen(v->text, tls)) {
+    s.problem(v->line, "listen",
+              fmt::format("{} is not ADDRESS:PORT, such as 192.0.2.1:7443 or \"[::]:7443\"",
+                          quote(v->text)));
+  }
+  for (const auto& [key, target, what] :
+       {std::tuple{"certificate", &tls.certificate, "the PEM file of the relay's certificate"},
+        std::tuple{"key", &tls.key, "the PEM file of its private key"},
+        std::tuple{"client_ca", &tls.client_ca,
+                   "the PEM file of who signs callers' certificates"}}) {
+    if (s.require(key, fmt::format("give {}", what))) s.file_path(key, *target);
+  }
+  out.tls = tls;
+}
+
 }  // namespace
 
 void read_admin(const Section& root, AdminConfig& out) {
-  const Section s = root.section("admin", {"socket", "group", "roles"});
+  const Section s = root.section("admin", {"socket", "group", "tls", "roles"});
   read_socket(s, out);
   const auto roles = s.list("roles");
   if (roles.size() > kMostRoles) {
@@ -105,6 +143,15 @@ void read_admin(const Section& root, AdminConfig& out) {
       s.problem(r.line, "roles",
                 fmt::format("{} has a role on line {} already; one each",
                             quote(r.user.empty() ? r.certificate : r.user), same->line));
+    }
+  }
+  if (s.has("tls")) {
+    const Section tls = s.section("tls", {"listen", "certificate", "key", "client_ca"});
+    read_tls(tls, out);
+    if (std::none_of(out.roles.begin(), out.roles.end(),
+                     [](const AdminRole& r) { return !r.certificate.empty(); })) {
+      tls.problem(tls.line(), "listen",
+                  "is of no use: no entry of admin.roles names a certificate");
     }
   }
 }

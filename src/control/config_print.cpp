@@ -177,6 +177,13 @@ namespace {
 std::string print_admin(const AdminConfig& admin) {
   std::string out =
       fmt::format("admin:\n  socket: {}\n  group: {}\n", quoted(admin.socket), quoted(admin.group));
+  if (const AdminTls& t = admin.tls; t.port != 0) {
+    const bool v6 = t.address.find(':') != std::string::npos;
+    out += fmt::format(
+        "  tls:\n    listen: {}\n    certificate: {}\n    key: {}\n    client_ca: {}\n",
+        quoted(fmt::format("{}{}{}:{}", v6 ? "[" : "", t.address, v6 ? "]" : "", t.port)),
+        quoted(t.certificate), quoted(t.key), quoted(t.client_ca));
+  }
   if (!admin.roles.empty()) out += "  roles:\n";
   for (const AdminRole& r : admin.roles) {
     out += fmt::format("    - {{ {}: {}, role: {}{} }}\n", r.user.empty() ? "certificate" : "user",

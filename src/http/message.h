@@ -24,6 +24,7 @@ struct Request {
   std::string path;  // percent-decoded, without the query
   std::map<std::string, std::string> query;
   std::string body;
+  std::string content_type;  // lower-case, without parameters
   PeerCredentials peer;
 };
 

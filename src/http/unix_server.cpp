@@ -67,6 +67,15 @@ beast::http::response<beast::http::string_body> to_message(Response response, bo
   return message;
 }
 
+std::string media_type(beast::string_view header) {
+  std::string out;
+  for (const char c : header) {
+    if (c == ';' || c == ' ' || c == '\t') break;
+    out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  return out;
+}
+
 // For peers that are turned away at once: no state is kept, and a fresh socket's buffer takes it.
 void send_and_forget(Socket& socket, const Error& error) {
   const Response response = error_response(error);
@@ -100,6 +109,7 @@ struct UnixServer::Core : std::enable_shared_from_this<Core> {
 
   void accept();
   void on_accept(error_code ec, Socket socket);
+  void serve(Socket socket, PeerCredentials peer);
   void on_accept_error(error_code ec);
   bool evict();
   void stop();
@@ -123,7 +133,10 @@ struct UnixServer::Core : std::enable_shared_from_this<Core> {
 class UnixServer::Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(std::shared_ptr<Core> core, Socket socket, PeerCredentials peer)
-      : core_(std::move(core)), socket_(std::move(socket)), timer_(core_->io), peer_(peer) {}
+      : core_(std::move(core)),
+        socket_(std::move(socket)),
+        timer_(core_->io),
+        peer_(std::move(peer)) {}
 
   void start(Core::Connections::iterator position) {
     position_ = position;
@@ -198,18 +211,24 @@ void UnixServer::Core::on_accept(error_code ec, Socket socket) {
     if (options.allow && !options.allow(peer)) {
       send_and_forget(socket, {ErrorCode::kPermission,
                                fmt::format("user {} may not use {}", peer.uid, options.path)});
-    } else if (waiting.size() + handling.size() + writing.size() >= options.max_connections &&
-               !evict()) {
-      send_and_forget(socket, {ErrorCode::kResource,
-                               fmt::format("{} connections on {} already wait for an answer",
-                                           handling.size(), options.path)});
     } else {
-      auto connection = std::make_shared<Connection>(shared_from_this(), std::move(socket), peer);
-      waiting.push_back(connection);
-      connection->start(std::prev(waiting.end()));
+      serve(std::move(socket), peer);
     }
   }
   accept();
+}
+
+void UnixServer::Core::serve(Socket socket, PeerCredentials peer) {
+  if (waiting.size() + handling.size() + writing.size() >= options.max_connections && !evict()) {
+    send_and_forget(socket, {ErrorCode::kResource,
+                             fmt::format("{} connections on {} already wait for an answer",
+                                         handling.size(), options.path)});
+    return;
+  }
+  auto connection =
+      std::make_shared<Connection>(shared_from_this(), std::move(socket), std::move(peer));
+  waiting.push_back(connection);
+  connection->start(std::prev(waiting.end()));
 }
 
 // Out of descriptors the kernel keeps the peer in the backlog and reports it again at once: give
@@ -359,6 +378,7 @@ void UnixServer::Connection::handle() {
                   .path = std::move(target->path),
                   .query = std::move(target->query),
                   .body = std::move(message.body()),
+                  .content_type = media_type(message[beast::http::field::content_type]),
                   .peer = peer_};
   auto ticket = std::make_shared<Ticket>(weak_from_this());
   try {
@@ -437,6 +457,14 @@ Result<std::unique_ptr<UnixServer>> UnixServer::listen(asio::io_context& io, Ser
 }
 
 UnixServer::UnixServer(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+
+void UnixServer::adopt(const Fd& socket, PeerCredentials peer) {
+  const int fd = fcntl(socket.get(), F_DUPFD_CLOEXEC, 0);
+  Socket own(core_->io);
+  error_code ec;
+  if (fd >= 0) own.assign(Protocol{}, fd, ec);
+  if (fd >= 0 && !ec) core_->serve(std::move(own), std::move(peer));
+}
 
 UnixServer::~UnixServer() {
   core_->stop();

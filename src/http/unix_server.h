@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "http/message.h"
 
 namespace boost::asio {
@@ -41,6 +42,9 @@ class UnixServer {
                                                     ServerOptions options, Handler handler);
   UnixServer(const UnixServer&) = delete;
   UnixServer& operator=(const UnixServer&) = delete;
+  // Serves a stream socket that somebody else accepted, for whom `peer` says; takes a duplicate of
+  // the descriptor. options.allow is not asked.
+  void adopt(const Fd& socket, PeerCredentials peer);
   // Closes every connection and removes the socket's name.
   ~UnixServer();
 

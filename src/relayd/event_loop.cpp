@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "control/admin_api.h"
+#include "http/tls_front.h"
 #include "http/unix_server.h"
 
 namespace sluice::relayd {
@@ -24,6 +25,7 @@ struct EventLoop::Impl {
   asio::steady_timer pause{io};
   std::unique_ptr<control::AdminApi> api;
   std::unique_ptr<http::UnixServer> server;
+  std::unique_ptr<http::TlsFront> tls;  // hands connections to it
   bool stopping = false;
   bool pausing = false;  // `pause` will fire
 };
@@ -74,6 +76,22 @@ Result<void> EventLoop::serve_admin(control::Control& control) {
       });
   if (!server) return tl::unexpected(server.error());
   impl_->server = std::move(*server);
+  if (admin.tls.port == 0) return {};
+  auto tls = http::TlsFront::listen(
+      {.address = admin.tls.address,
+       .port = admin.tls.port,
+       .certificate = admin.tls.certificate,
+       .key = admin.tls.key,
+       .client_ca = admin.tls.client_ca},
+      [loop = impl_.get()](Fd socket, http::PeerCredentials peer) {
+        asio::post(loop->io, [loop, held = std::make_shared<Fd>(std::move(socket)), peer] {
+          if (loop->server) loop->server->adopt(*held, peer);
+        });
+      });
+  if (!tls) return tl::unexpected(tls.error());
+  impl_->tls = std::move(*tls);
+  spdlog::info("admin API on {}:{} for certificates of {}", admin.tls.address, admin.tls.port,
+               admin.tls.client_ca);
   return {};
 }
 
@@ -109,6 +127,7 @@ void EventLoop::run(control::Control& control, const std::function<void()>& relo
     loop.io.run_one();
   }
   loop.signals.cancel();
+  loop.tls.reset();
   loop.server.reset();
 }
 

@@ -92,6 +92,8 @@ def test(lab):
     for path in ("/v1/status", "/v1/agents", "/v1/counters", "/v1/tenants", "/v1/changes?after=2&limit=500"):
         api.call("GET", path)
     api.call("GET", "/v1/changes?after=x", refused=True)
+    api.call("POST", "/v1/backup", {"file": str(lab.dir / "copy.db")})
+    api.call("POST", "/v1/backup", {"file": "copy.db"}, refused=True)
     status, _, body = api.raw("GET", "/v1/nothing")
     check(status == 404 and body["error"]["code"] == "not_found", "what is not in the document is not there")
     named = {(m, p) for p, methods in api.document["paths"].items() for m in methods}

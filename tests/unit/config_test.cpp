@@ -1,5 +1,7 @@
 // The configuration loader: every mistake is found on its line with its remedy, all of them at
 // once; good files give the values that they say.
+#include <fmt/format.h>
+
 #include "unit/config_fixture.h"
 
 namespace sluice::control {
@@ -401,6 +403,45 @@ TEST_F(ConfigTest, ReadsWhatStaleControlMeansAndWhatAgentsConnectTo) {
   const std::string bad =
       replaced(std::string(kGood), "udp_port: 7600", "udp_port: 7600\n  public_host: \"a b:1\"");
   expect_only(parse_config(bad, {}), line_in(bad, "public_host"), "relay.public_host");
+}
+
+TEST_F(ConfigTest, ReadsTheAdminApiOverTls) {
+  const auto with = [](const std::string& listen, const std::string& rest, const char* role) {
+    return replaced(std::string(kGood), "group: sluice",
+                    fmt::format("group: sluice\n  tls: {{ listen: {}, {} }}\n  roles: [{}]", listen,
+                                rest, role));
+  };
+  const std::string files = "certificate: /a.crt, key: /a.key, client_ca: /ca.crt";
+  const char* role = "{ certificate: ops, role: admin }";
+  for (const auto& [listen, address, port] :
+       {std::tuple{"192.0.2.1:7443", "192.0.2.1", 7443}, std::tuple{"\"[::1]:1\"", "::1", 1}}) {
+    const auto loaded = parse_config(with(listen, files, role), {});
+    ASSERT_EQ(shown(loaded), "");
+    const auto again = parse_config(print_config(loaded.config), {});
+    ASSERT_EQ(shown(again), "");
+    for (const AdminTls& t : {loaded.config.admin.tls, again.config.admin.tls}) {
+      EXPECT_EQ(t.address, address);
+      EXPECT_EQ(t.port, port);
+      EXPECT_EQ(t.certificate, "/a.crt");
+      EXPECT_EQ(t.key, "/a.key");
+      EXPECT_EQ(t.client_ca, "/ca.crt");
+    }
+  }
+  EXPECT_EQ(parse_config(kGood, {}).config.admin.tls.port, 0) << "off unless it is asked for";
+  for (const char* bad : {"localhost:7443", "192.0.2.1", "192.0.2.1:0", "192.0.2.1:65536",
+                          "\"::1:7443\"", "\"[192.0.2.1]:7443\"", "\":7443\"", "192.0.2.1:+7"}) {
+    const std::string text = with(bad, files, role);
+    expect_only(parse_config(text, {}), line_in(text, "tls:"), "is not ADDRESS:PORT");
+  }
+  for (const auto& [rest, role_text, what] :
+       {std::tuple{"certificate: /a.crt, key: /a.key", role, "client_ca"},
+        std::tuple{"certificate: /a.crt, client_ca: /ca.crt", role, "key"},
+        std::tuple{"certificate: a.crt, key: /a.key, client_ca: /ca.crt", role, "absolute"},
+        std::tuple{"certificate: /a.crt, key: /a.key, client_ca: /ca.crt",
+                   "{ user: a, role: admin }", "names a certificate"}}) {
+    const std::string text = with("192.0.2.1:7443", rest, role_text);
+    expect_only(parse_config(text, {}), line_in(text, "tls:"), what);
+  }
 }
 
 TEST_F(ConfigTest, ReadsWhoMayDoWhatAtTheAdminApi) {

@@ -1,0 +1,301 @@
+#include "http/tls_front.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <list>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+#include <openssl/ssl.h>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+
+#include "base/log.h"
+
+namespace sluice::http {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFarewell{2'000};
+constexpr milliseconds kAcceptPause{100};
+constexpr std::chrono::minutes kWarningInterval{1};
+constexpr size_t kMostPem = 256u << 10;
+
+// The certificate's one common name; empty: it has none, several, or one with a zero byte.
+std::string common_name(SSL* ssl) {
+  const X509* certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr) return {};
+  const X509_NAME* subject = X509_get_subject_name(certificate);
+  const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (at < 0 || X509_NAME_get_index_by_NID(subject, NID_commonName, at) >= 0) return {};
+  unsigned char* text = nullptr;
+  const int size =
+      ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+  if (size < 0) return {};
+  std::string out(reinterpret_cast<const char*>(text), static_cast<size_t>(size));
+  OPENSSL_free(text);
+  return out.find('\0') == std::string::npos ? out : std::string();
+}
+
+Result<void> load_files(asio::ssl::context& tls, const TlsOptions& o) {
+  const auto unfit = [](const std::string& path, const std::string& why) {
+    return fail(ErrorCode::kKeyFile, fmt::format("cannot use {}: {}", path, why));
+  };
+  const auto unread = [](const Error& e) { return fail(ErrorCode::kKeyFile, e.message); };
+  error_code ec;
+  auto certificate = read_file(o.certificate, kMostPem);
+  if (!certificate) return unread(certificate.error());
+  tls.use_certificate_chain(asio::buffer(*certificate), ec);
+  if (ec) return unfit(o.certificate, "it holds no certificate in PEM (" + ec.message() + ")");
+  auto key = read_secret_file(o.key, kMostPem);
+  if (!key) return unread(key.error());
+  // Without this OpenSSL would ask the terminal for a passphrase.
+  tls.set_password_callback([](size_t, asio::ssl::context::password_purpose) { return ""; });
+  tls.use_private_key(asio::buffer(*key), asio::ssl::context::pem, ec);
+  explicit_bzero(key->data(), key->size());
+  if (ec) {
+    return unfit(o.key,
+                 fmt::format("it is not the private key, in PEM and without a passphrase, of "
+                             "the certificate in {} ({})",
+                             o.certificate, ec.message()));
+  }
+  auto authority = read_file(o.client_ca, kMostPem);
+  if (!authority) return unread(authority.error());
+  tls.add_certificate_authority(asio::buffer(*authority), ec);
+  if (ec) return unfit(o.client_ca, "it holds no certificate in PEM (" + ec.message() + ")");
+  return {};
+}
+
+}  // namespace
+
+struct TlsFront::Core {
+  using Tunnels = std::list<std::shared_ptr<Tunnel>>;
+
+  Core(TlsOptions o, Adopt a) : options(std::move(o)), adopt(std::move(a)) {}
+  void accept();
+  void on_accept(error_code ec, tcp::socket socket);
+  void refuse(const std::string& why);
+
+  const TlsOptions options;
+  const Adopt adopt;
+  asio::io_context io{1};
+  asio::ssl::context tls{asio::ssl::context::tls_server};
+  tcp::acceptor acceptor{io};
+  asio::steady_timer pause{io};
+  Tunnels strangers;  // in their handshake, longest first
+  Tunnels admitted;
+  uint64_t refused = 0;  // since the last warning
+  std::chrono::steady_clock::time_point next_warning{};
+  std::thread thread;
+};
+
+// One connection. Pending operations keep it alive; its list does until close().
+class TlsFront::Tunnel : public std::enable_shared_from_this<Tunnel> {
+ public:
+  Tunnel(Core& core, tcp::socket socket)
+      : core_(core), tls_(std::move(socket), core.tls), inner_(core.io), timer_(core.io) {}
+
+  void start(Core::Tunnels::iterator position) {
+    position_ = position;
+    close_after(core_.options.handshake_timeout);
+    tls_.async_handshake(asio::ssl::stream_base::server,
+                         [self = shared_from_this()](error_code ec) {
+                           if (self->closed_) return;
+                           if (ec) {
+                             self->core_.refuse(ec.message());
+                             return self->close();
+                           }
+                           self->admit();
+                         });
+  }
+  void close() {
+    if (closed_) return;
+    closed_ = true;
+    timer_.cancel();
+    error_code ignored;
+    tls_.lowest_layer().close(ignored);
+    inner_.close(ignored);
+    const auto self = shared_from_this();
+    list_->erase(position_);
+  }
+
+ private:
+  void admit();
+  void inwards();
+  void outwards();
+  void say_goodbye();
+  void close_after(milliseconds timeout) {
+    timer_.expires_after(timeout);
+    timer_.async_wait([self = shared_from_this()](error_code ec) {
+      if (!ec && self->timer_.expiry() <= std::chrono::steady_clock::now()) self->close();
+    });
+  }
+
+  Core& core_;
+  asio::ssl::stream<tcp::socket> tls_;
+  asio::local::stream_protocol::socket inner_;
+  asio::steady_timer timer_;
+  Core::Tunnels* list_ = &core_.strangers;
+  Core::Tunnels::iterator position_{};
+  std::array<char, 16384> in_{}, out_{};
+  bool closed_ = false;
+};
+
+void TlsFront::Tunnel::admit() {
+  timer_.cancel();
+  PeerCredentials peer{.pid = 0, .uid = uid_t(-1), .gid = gid_t(-1), .certificate = {}};
+  peer.certificate = common_name(tls_.native_handle());
+  if (peer.certificate.empty() || core_.admitted.size() >= core_.options.max_connections) {
+    core_.refuse(peer.certificate.empty() ? "the certificate has not exactly one common name"
+                                          : "too many connections");
+    return close();
+  }
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+    core_.refuse(strerror(errno));
+    return close();
+  }
+  core_.admitted.splice(core_.admitted.end(), core_.strangers, position_);
+  list_ = &core_.admitted;
+  inner_.assign(asio::local::stream_protocol(), pair[0]);
+  core_.adopt(Fd(pair[1]), std::move(peer));
+  inwards();
+  outwards();
+}
+
+void TlsFront::Tunnel::inwards() {
+  tls_.async_read_some(asio::buffer(in_), [self = shared_from_this()](error_code ec, size_t n) {
+    if (self->closed_) return;
+    if (ec) {
+      // The server may still be answering.
+      error_code ignored;
+      self->inner_.shutdown(asio::local::stream_protocol::socket::shutdown_send, ignored);
+      return;
+    }
+    asio::async_write(self->inner_, asio::buffer(self->in_, n), [self](error_code e, size_t) {
+      if (!self->closed_ && !e) self->inwards();
+    });
+  });
+}
+
+void TlsFront::Tunnel::outwards() {
+  inner_.async_read_some(asio::buffer(out_), [self = shared_from_this()](error_code ec, size_t n) {
+    if (self->closed_) return;
+    if (ec) return self->say_goodbye();
+    asio::async_write(self->tls_, asio::buffer(self->out_, n), [self](error_code e, size_t) {
+      if (self->closed_) return;
+      if (e) return self->close();
+      self->outwards();
+    });
+  });
+}
+
+// The server has closed its end. Without TLS's own end a caller could not tell an answer that is
+// whole from one that was cut off.
+void TlsFront::Tunnel::say_goodbye() {
+  close_after(kFarewell);
+  tls_.async_shutdown([self = shared_from_this()](error_code) { self->close(); });
+}
+
+void TlsFront::Core::refuse(const std::string& why) {
+  ++refused;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < next_warning) return;
+  next_warning = now + kWarningInterval;
+  spdlog::warn("admin API on {}:{}: {} refused, the last one: {}", options.address, options.port,
+               std::exchange(refused, 0), why);
+}
+
+void TlsFront::Core::accept() {
+  acceptor.async_accept(
+      [this](error_code ec, tcp::socket socket) { on_accept(ec, std::move(socket)); });
+}
+
+void TlsFront::Core::on_accept(error_code ec, tcp::socket socket) {
+  if (ec == asio::error::operation_aborted) return;
+  if (ec) {
+    refuse(ec.message());
+    pause.expires_after(kAcceptPause);
+    pause.async_wait([this](error_code stopped) {
+      if (!stopped) accept();
+    });
+    return;
+  }
+  // Who floods takes places from strangers alone, and the one that has waited for longest goes.
+  if (strangers.size() >= options.max_connections) strangers.front()->close();
+  error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  auto tunnel = std::make_shared<Tunnel>(*this, std::move(socket));
+  strangers.push_back(tunnel);
+  tunnel->start(std::prev(strangers.end()));
+  accept();
+}
+
+Result<std::unique_ptr<TlsFront>> TlsFront::listen(TlsOptions options, Adopt adopt) {
+  auto core = std::make_unique<Core>(std::move(options), std::move(adopt));
+  const TlsOptions& o = core->options;
+  SSL_CTX* raw = core->tls.native_handle();
+  SSL_CTX_set_min_proto_version(raw, TLS1_3_VERSION);
+  // Every connection shows its certificate anew: a resumed one would outlive it.
+  SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_num_tickets(raw, 0);
+  core->tls.set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert);
+  if (auto ok = load_files(core->tls, o); !ok) return tl::unexpected(ok.error());
+
+  error_code ec;
+  const tcp::endpoint endpoint(asio::ip::make_address(o.address, ec), o.port);
+  if (!ec) core->acceptor.open(endpoint.protocol(), ec);
+  if (!ec) core->acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+  if (!ec && endpoint.address().is_v6()) core->acceptor.set_option(asio::ip::v6_only(true), ec);
+  if (!ec) core->acceptor.bind(endpoint, ec);
+  if (!ec) core->acceptor.listen(tcp::acceptor::max_listen_connections, ec);
+  if (ec) {
+    return fail(
+        ec == asio::error::address_in_use ? ErrorCode::kConflict : ErrorCode::kResource,
+        fmt::format("cannot serve the admin API on {}:{}: {}", o.address, o.port, ec.message()));
+  }
+  core->accept();
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  core->thread = std::thread([io = &core->io] { io->run(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_setname_np(core->thread.native_handle(), "admin-tls");
+  return std::unique_ptr<TlsFront>(new TlsFront(std::move(core)));
+}
+
+TlsFront::TlsFront(std::unique_ptr<Core> core) : core_(std::move(core)) {}
+
+TlsFront::~TlsFront() {
+  asio::post(core_->io, [core = core_.get()] {
+    error_code ignored;
+    core->acceptor.close(ignored);
+    core->pause.cancel();
+    for (Core::Tunnels* list : {&core->strangers, &core->admitted}) {
+      while (!list->empty()) list->front()->close();
+    }
+  });
+  core_->thread.join();
+}
+
+}  // namespace sluice::http

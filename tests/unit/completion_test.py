@@ -1,0 +1,55 @@
+#!/usr/bin/python3
+"""The completion scripts, in a real bash: what it offers for the beginnings of command lines."""
+import os
+import pathlib
+import subprocess
+import sys
+
+BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build"))
+
+CASES = [
+    # program, the words so far (the last one is being typed), what must be offered, what must not
+    ("sluicectl", [""], {"status", "token", "revoke", "backup", "--json"}, {"create", "--ttl"}),
+    ("sluicectl", ["to"], {"token", "top"}, {"status"}),
+    ("sluicectl", ["token", ""], {"create", "list", "end"}, {"--ttl", "status"}),
+    ("sluicectl", ["token", "create", "--"], {"--ttl", "--uses", "--tenant", "--json"}, {"--match"}),
+    ("sluicectl", ["--json", "token", "create", "--t"], {"--ttl", "--tenant"}, {"--uses"}),
+    ("sluicectl", ["revoke", "--"], {"--match", "--pair", "--reason"}, {"--ttl"}),
+    ("sluicectl", ["token", "create", "--ttl", ""], set(), {"list", "--uses"}),
+    ("sluice-agent", [""], {"init", "up", "handshake"}, {"--scopes"}),
+    ("sluice-agent", ["handshake", "--s"], {"--scopes"}, {"--for", "--state"}),
+]
+
+
+def offered(program, words):
+    function = "_" + program.replace("-", "_")
+    text = subprocess.run([BUILD / program, "completion", "bash"], check=True, capture_output=True, text=True).stdout
+    quoted = " ".join(f"'{w}'" for w in (program, *words))
+    script = f"{text}\nCOMP_WORDS=({quoted}); COMP_CWORD={len(words)}; {function}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, check=True)
+    if done.stderr:
+        raise SystemExit(f"{program} {words}: {done.stderr}")
+    return set(done.stdout.split())
+
+
+def main():
+    failures = 0
+    for program, words, wanted, unwanted in CASES:
+        got = offered(program, words)
+        if not wanted <= got or unwanted & got:
+            failures += 1
+            print(f"FAILED: {program} {words}: missing {sorted(wanted - got)}, too many {sorted(unwanted & got)}")
+    for program in ("sluicectl", "sluice-agent"):
+        zsh = subprocess.run([BUILD / program, "completion", "zsh"], check=True, capture_output=True, text=True).stdout
+        if not zsh.startswith(f"#compdef {program}\n"):
+            failures += 1
+            print(f"FAILED: the zsh script of {program} does not begin with #compdef")
+        refused = subprocess.run([BUILD / program, "completion", "tcsh"], capture_output=True, text=True)
+        if refused.returncode != 2 or "bash or zsh" not in refused.stderr:
+            failures += 1
+            print(f"FAILED: {program} completion tcsh: {refused.returncode} {refused.stderr}")
+    print(f"{len(CASES) + 4 - failures} of {len(CASES) + 4} hold")
+    sys.exit(1 if failures else 0)
+
+
+main()
