@@ -11,6 +11,8 @@ constexpr uint64_t kLookupMs = 2;
 void Directory::lookup(uint32_t index, const pb::Lookup& lookup,
                        std::function<void(const pb::Found&)> done) {
   if (!pace_.allow(index)) return;
+  // Set before the search: what that takes must not be in it.
+  const uint64_t due = clock_.ticks() + clock_.ticks_from_ms(kLookupMs);
   const AgentEntry& asker = trust_.agent(index);
   const AgentEntry* found = lookup.address() != 0 && lookup.address() >> 48 == 0
                                 ? trust_.by_address(VirtualAddress::from_u64(lookup.address()))
@@ -23,8 +25,7 @@ void Directory::lookup(uint32_t index, const pb::Lookup& lookup,
     answer.set_address(found->address.to_u64());
     answer.set_name(found->name);
   }
-  answers_.push_back({clock_.ticks() + clock_.ticks_from_ms(kLookupMs),
-                      [answer = std::move(answer), done = std::move(done)] { done(answer); }});
+  answers_.push_back({due, [answer = std::move(answer), done = std::move(done)] { done(answer); }});
 }
 
 void Directory::fetch(uint32_t index, const pb::Fetch& fetch,

@@ -2,8 +2,31 @@
 // that must not.
 #include "packet/ceremony_fixture.h"
 
+#include <sys/resource.h>
+
+#include <csignal>
+#include <random>
+
 namespace rig {
 namespace {
+
+// While it lives no file can grow: a full disk, as far as the store can tell.
+class FullDisk {
+ public:
+  FullDisk() {
+    std::signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before_);
+    rlimit none = before_;
+    none.rlim_cur = 0;
+    setrlimit(RLIMIT_FSIZE, &none);
+  }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+  ~FullDisk() { setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_{};
+};
 
 TEST_F(Ceremony, RequestAndGrantMakeAPairAndNothingLessDoes) {
   const pb::Signed asked = sign(alpha, request(alpha, beta));
@@ -236,6 +259,66 @@ TEST_F(Ceremony, RequestsAreBounded) {
   const std::string one = raw(r.control->ceremony().waiting().all().begin()->first);
   EXPECT_EQ(submit(alpha, sign(alpha, revoke(one, ""))), "ok");
   EXPECT_EQ(submit(alpha, sign(alpha, request(alpha, beta))), "ok");
+}
+
+TEST_F(Ceremony, OnAFullDiskNothingIsAgreedAndEverythingCanBeTriedAgain) {
+  const pb::Signed first = sign(alpha, request(alpha, beta));
+  {
+    const FullDisk full;
+    EXPECT_EQ(submit(alpha, first), "store");
+    EXPECT_EQ(waiting(), 0u) << "what is not on disk is shown to nobody";
+  }
+  EXPECT_EQ(submit(alpha, first), "ok");
+  const pb::Signed granted = sign(beta, grant(first, beta));
+  {
+    const FullDisk full;
+    EXPECT_EQ(submit(beta, granted), "store");
+    EXPECT_EQ(pairs(), 0u);
+    EXPECT_FALSE(reaches(alpha, beta)) << "trust before it is durable";
+  }
+  EXPECT_EQ(submit(beta, granted), "ok");
+  EXPECT_TRUE(reaches(alpha, beta));
+  {
+    const FullDisk full;
+    // Less trust needs no disk, only its memory does: cut at once, and said so.
+    EXPECT_EQ(submit(alpha, sign(alpha, revoke(digest_of(first), digest_of(granted)))),
+              "not_durable");
+    EXPECT_FALSE(reaches(alpha, beta));
+    EXPECT_FALSE(reaches(beta, alpha));
+  }
+  EXPECT_EQ(pairs(), 0u);
+  // Traffic of pairs that stand knows nothing of the disk.
+  const pb::Signed second = sign(gamma, request(gamma, beta));
+  EXPECT_EQ(submit(gamma, second), "ok");
+  EXPECT_EQ(submit(beta, sign(beta, grant(second, beta))), "ok");
+  {
+    const FullDisk full;
+    EXPECT_TRUE(reaches(gamma, beta));
+    EXPECT_EQ(submit(alpha, sign(alpha, request(alpha, gamma))), "store");
+    EXPECT_TRUE(reaches(beta, gamma));
+  }
+}
+
+// A label that is not the agent's own dies without a sound, whoever's it may be.
+TEST_F(Ceremony, AHundredThousandGuessedLabelsReachNobody) {
+  const auto before = r.counters();
+  std::mt19937 random(7);
+  unsigned sent = 0, heard = 0;
+  r.drain_all();
+  while (sent < 100'000) {
+    for (unsigned i = 0; i < 32; ++i, ++sent) {
+      // Small slots too, which are in use, in every generation.
+      const auto label = static_cast<uint32_t>(sent % 2 ? random() : (random() & 0xff00001f));
+      r.inject(alpha.port,
+               oracle::udp_frame(alpha.flow, alpha.peer.seal(1, 0, label, 0, {}, Buf(24))),
+               alpha.queue);
+    }
+    r.poll_workers();
+    heard += static_cast<unsigned>(r.drain_all().size());
+  }
+  EXPECT_EQ(heard, 0u);
+  EXPECT_EQ(r.counters()["drop.no_edge"] - before.at("drop.no_edge"), sent);
+  EXPECT_EQ(r.counters()["forwarded"], before.at("forwarded"));
 }
 
 // The answers' bytes are the same for whoever is not there, not to be found, or no longer there.
