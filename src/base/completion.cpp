@@ -78,22 +78,22 @@ Result<std::string> completion_script(const CLI::App& app, std::string_view shel
           ? fmt::format("#compdef {}\nautoload -U +X bashcompinit && bashcompinit\n", name)
           : fmt::format("# bash completion for {0}: source <({0} completion bash)\n", name);
   return head + fmt::format(R"(_{0}() {{
-  local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} path= word i
+  local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} where= word i
   local words= values= files= takes_file=0
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${{COMP_WORDS[i]}}
-    case "$path/$word" in
-      {1}) path+=/$word ;;
+    case "$where/$word" in
+      {1}) where="$where/$word" ;;
     esac
   done
-  case $path in
+  case $where in
 {2}  esac
   COMPREPLY=()
   if [[ $files == *" $prev "* ]]; then
-    compopt -o default 2>/dev/null
+    COMPREPLY=($(compgen -f -- "$cur"))
   elif [[ $values != *" $prev "* ]]; then
     COMPREPLY=($(compgen -W "$words" -- "$cur"))
-    if ((takes_file)) && [[ $cur != -* ]]; then compopt -o default 2>/dev/null; fi
+    if ((takes_file)) && [[ $cur != -* ]]; then COMPREPLY+=($(compgen -f -- "$cur")); fi
   fi
 }}
 complete -F _{0} {3}

@@ -45,6 +45,7 @@ int run_restore(const Client& client, const RestoreOptions& o) {
                             {"agents", done->agents},
                             {"revoked", done->revoked},
                             {"replaced", done->replaced.empty() ? json() : json(done->replaced)},
+                            {"forked", done->forked},
                             {"damage", done->damage.empty() ? json() : json(done->damage)},
                             {"forgotten_changes", done->forgotten_changes},
                             {"forgotten_revocations", done->forgotten_revocations}}

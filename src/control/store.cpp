@@ -41,6 +41,11 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& directory, Post po
   if (!lock) return tl::unexpected<Error>(std::move(lock.error()));
 
   const std::string path = store_path(folder);
+  if (exists(restore_marker(folder))) {
+    return fail(
+        ErrorCode::kStore,
+        fmt::format("a restore into {} was interrupted: repeat it (sluicectl restore)", folder));
+  }
   if (!exists(path)) {
     if (exists(path + "-wal")) {
       return fail(
@@ -243,7 +248,11 @@ void Store::backup(const std::string& path, std::function<void(Result<BackupDone
   ask([this, path, done = std::move(done)](Database* database,
                                            const Error& unavailable) -> std::function<void()> {
     Result<std::unique_ptr<StoreCopy>> copy = tl::unexpected(unavailable);
-    if (database != nullptr) copy = database->copy_to(path);
+    if (!copies_.empty()) {
+      copy = fail(ErrorCode::kConflict, "another backup is being written: wait for its end");
+    } else if (database != nullptr) {
+      copy = database->copy_to(path);
+    }
     if (!copy) return [done, why = copy.error()] { done(tl::unexpected(why)); };
     copies_.push_back({std::move(*copy), done});
     return [] {};
@@ -254,19 +263,20 @@ void Store::step_copies() {
   const std::lock_guard guard(database_mutex_);
   std::erase_if(copies_, [this](Backup& b) {
     Result<BackupDone> result;
-    const auto complete = b.copy->step();
-    if (complete && !*complete) return false;
-    if (complete) {
-      // Nothing was committed since: this thread is the one that commits.
-      auto last = database_->last_change();
-      result = last ? Result<BackupDone>({b.copy->bytes(), *last}) : tl::unexpected(last.error());
-    } else {
-      result = tl::unexpected(complete.error());
-    }
+    const auto all = b.copy->step();
+    if (all && !*all) return false;
+    // Nothing is committed between: this thread is the one that commits.
+    const auto last =
+        all ? database_->last_change() : Result<uint64_t>(tl::unexpected(all.error()));
+    const auto bytes = last ? b.copy->complete() : Result<uint64_t>(tl::unexpected(last.error()));
+    result = bytes ? Result<BackupDone>({*bytes, *last}) : tl::unexpected(bytes.error());
     b.copy.reset();  // what failed is gone before anyone hears of it and tries again
     post_([done = b.done, result] { done(result); });
     return true;
   });
+  if (database_ && database_->broken()) {
+    close_database({ErrorCode::kStore, "the store could not be read and is being opened again"});
+  }
 }
 
 // A copy that still reads would keep the connection, and with it the lock, alive.

@@ -72,7 +72,7 @@ class Store {
   void read_statement(const Digest& digest, StatementDone done);
 
   // A copy of all that is durable when it is complete, in a file that must not exist yet, 0600.
-  // Made in small steps between transactions.
+  // Made in small steps between transactions; one at a time (kConflict).
   struct BackupDone {
     uint64_t bytes = 0;
     uint64_t last_change = 0;  // the last entry of the feed that is in it

@@ -1,11 +1,11 @@
 #include "control/store_copy.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 
 #include <fmt/format.h>
 
@@ -19,7 +19,17 @@ constexpr unsigned kStepsPerSync = 16;  // or the last sync would take as long a
 
 }  // namespace
 
-Result<std::unique_ptr<StoreCopy>> StoreCopy::begin(sqlite3* source, const std::string& path) {
+Result<std::unique_ptr<StoreCopy>> StoreCopy::begin(sqlite3* source, const std::string& where) {
+  // With its links resolved once, and none followed from then on: who owns the folder cannot lead
+  // SQLite elsewhere.
+  std::error_code ec;
+  const std::filesystem::path given(where);
+  const auto folder = std::filesystem::canonical(given.parent_path(), ec);
+  if (ec || !given.has_filename()) {
+    return fail(ErrorCode::kUsage, fmt::format("cannot write {}: {}", where,
+                                               ec ? ec.message() : "it is not a file's name"));
+  }
+  const std::string path = (folder / given.filename()).string();
   if (exists(path)) {
     return fail(ErrorCode::kConflict,
                 fmt::format("{} exists already: a backup overwrites nothing", path));
@@ -38,9 +48,10 @@ Result<std::unique_ptr<StoreCopy>> StoreCopy::begin(sqlite3* source, const std::
   }
   out->created_ = true;
   sqlite3* handle = nullptr;
-  const int rc =
-      sqlite3_open_v2(out->partial_.c_str(), &handle,
-                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);
+  const int rc = sqlite3_open_v2(
+      out->partial_.c_str(), &handle,
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW,
+      nullptr);
   out->copy_.reset(handle);
   // No journal and no syncs of SQLite's: until it is renamed nobody takes the file for a backup.
   if (rc != SQLITE_OK || execute(handle,
@@ -64,10 +75,7 @@ tl::unexpected<Error> StoreCopy::failed() const {
 
 Result<bool> StoreCopy::step() {
   const int rc = sqlite3_backup_step(backup_.get(), kPagesPerStep);
-  if (rc == SQLITE_DONE) {
-    if (auto ok = complete(); !ok) return tl::unexpected(ok.error());
-    return true;
-  }
+  if (rc == SQLITE_DONE) return true;
   if (rc != SQLITE_OK) {
     // The step's own code: the connection's message may be of something earlier.
     return fail(ErrorCode::kStore,
@@ -79,17 +87,18 @@ Result<bool> StoreCopy::step() {
   return false;
 }
 
-Result<void> StoreCopy::complete() {
+Result<uint64_t> StoreCopy::complete() {
   if (sqlite3_backup_finish(backup_.release()) != SQLITE_OK) return failed();
   copy_.reset();
   struct stat st {};
   if (fsync(fd_.get()) != 0 || fstat(fd_.get(), &st) != 0) return system_error("sync", partial_);
-  if (renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) != 0) {
-    return system_error("complete", path_);
+  // Fails, too, where something took the name meanwhile; rename() would replace it.
+  if (link(partial_.c_str(), path_.c_str()) != 0) return system_error("complete", path_);
+  if (auto ok = sync_folders_of(path_); !ok) {
+    unlink(path_.c_str());
+    return tl::unexpected(ok.error());
   }
-  created_ = false;
-  bytes_ = static_cast<uint64_t>(st.st_size);
-  return sync_folders_of(path_);
+  return static_cast<uint64_t>(st.st_size);
 }
 
 }  // namespace sluice::control

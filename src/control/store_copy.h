@@ -22,9 +22,10 @@ class StoreCopy {
   StoreCopy(const StoreCopy&) = delete;
   StoreCopy& operator=(const StoreCopy&) = delete;
 
-  // True when the copy is complete.
+  // True when all is copied.
   Result<bool> step();
-  uint64_t bytes() const noexcept { return bytes_; }
+  // Then: gives the file its name, durably; its size in bytes.
+  Result<uint64_t> complete();
 
  private:
   struct Finish {
@@ -32,14 +33,11 @@ class StoreCopy {
   };
   explicit StoreCopy(std::string path) : path_(std::move(path)), partial_(path_ + ".partial") {}
   tl::unexpected<Error> failed() const;
-  Result<void> complete();
-
   const std::string path_;
   const std::string partial_;
   Fd fd_;  // for syncs of what SQLite writes
   Connection copy_;
   std::unique_ptr<sqlite3_backup, Finish> backup_;  // dies before the connections that it joins
-  uint64_t bytes_ = 0;
   unsigned steps_ = 0;
   bool created_ = false;
 };

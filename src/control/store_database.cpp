@@ -176,7 +176,10 @@ Result<void> Database::check_everything() {
     if (rc != SQLITE_ROW && rc != SQLITE_DONE) return failed("check");
     // A foreign key that leads nowhere is a row that begins with its table.
     if (rc == SQLITE_ROW && r.text(0) != "ok") {
-      return fail(ErrorCode::kStore, fmt::format("{}: {}", sql, r.text(0)));
+      std::string finding(r.text(0));
+      std::replace(finding.begin(), finding.end(), '\n', ' ');
+      return fail(ErrorCode::kStore,
+                  fmt::format("{} is damaged ({}): take another", path_, finding));
     }
   }
   return {};

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -50,8 +51,13 @@ std::string store_path(const std::string& directory) {
   return folder + "/sluice.db";
 }
 
+std::string restore_marker(const std::string& directory) {
+  return store_path(directory) + ".restoring";
+}
+
 bool exists(const std::string& path) {
-  return access(path.c_str(), F_OK) == 0;
+  struct stat st {};
+  return lstat(path.c_str(), &st) == 0;
 }
 
 }  // namespace sluice::control

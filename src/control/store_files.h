@@ -19,6 +19,8 @@ Result<Fd> lock_directory(const std::string& directory);
 Result<void> sync_folders_of(const std::string& path);
 
 std::string store_path(const std::string& directory);
+// Stands there while a restore is under way, or was interrupted.
+std::string restore_marker(const std::string& directory);
 
 bool exists(const std::string& path);
 

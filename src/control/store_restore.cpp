@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <ctime>
@@ -17,52 +18,103 @@ namespace sluice::control {
 namespace {
 
 constexpr uint32_t kFeedBatch = 1000;
+constexpr size_t kCopyBytes = 1u << 20;
+constexpr const char* kCompanions[] = {"-wal", "-shm", "-journal"};
 
-// Removes what was begun and not finished.
+// The copy that is checked before it is put in place; removed unless it was.
 struct Draft {
   std::string path;
   bool kept = false;
   ~Draft() {
-    if (kept) return;
-    for (const char* end : {"", "-wal", "-shm", "-journal"}) unlink((path + end).c_str());
+    if (!kept) remove();
+  }
+  void remove() const {
+    unlink(path.c_str());
+    for (const char* end : kCompanions) unlink((path + end).c_str());
   }
 };
 
-Result<void> copy_file(const std::string& from, const std::string& to) {
-  const Fd in(open(from.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!in) return system_error("read", from);
+// Root's restore must not lock out a relay that runs as somebody else.
+Result<void> give_to_owner_of(const std::string& directory, const Fd& fd) {
   struct stat st {};
-  if (fstat(in.get(), &st) != 0) return system_error("read", from);
-  if (!S_ISREG(st.st_mode)) return fail(ErrorCode::kStore, from + " is not a regular file");
+  if (geteuid() != 0) return {};
+  if (stat(directory.c_str(), &st) != 0 || fchown(fd.get(), st.st_uid, st.st_gid) != 0) {
+    return system_error("give to the owner of its folder a file in", directory);
+  }
+  return {};
+}
+
+bool same_file(const struct stat& a, const std::string& path) {
+  struct stat b {};
+  return stat(path.c_str(), &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+Result<Fd> open_backup(const std::string& backup, const std::string& path,
+                       const std::string& draft) {
+  Fd in(open(backup.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat st {};
+  if (!in || fstat(in.get(), &st) != 0) return system_error("read", backup);
+  if (!S_ISREG(st.st_mode)) return fail(ErrorCode::kStore, backup + " is not a regular file");
+  if (same_file(st, path) || same_file(st, draft)) {
+    return fail(
+        ErrorCode::kUsage,
+        fmt::format("{} belongs to the state directory itself: move it away first", backup));
+  }
+  if (stat((backup + "-wal").c_str(), &st) == 0 && st.st_size > 0) {
+    return fail(
+        ErrorCode::kStore,
+        fmt::format("{0} is no finished backup: what it lacks is in {0}-wal; give a file that "
+                    "sluicectl backup wrote",
+                    backup));
+  }
+  return in;
+}
+
+Result<void> copy_file(const Fd& in, const std::string& from, const std::string& to,
+                       const std::string& directory) {
   const Fd out(open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!out) return system_error("create", to);
+  if (auto ok = give_to_owner_of(directory, out); !ok) return ok;
+  Buffer chunk(kCopyBytes);
   for (;;) {
-    const ssize_t n = copy_file_range(in.get(), nullptr, out.get(), nullptr, 1u << 30, 0);
+    const ssize_t n = read(in.get(), chunk.data(), chunk.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return system_error("read", from);
     if (n == 0) break;
-    if (n < 0 && errno != EINTR) return system_error("write", to);
+    for (ssize_t done = 0; done < n;) {
+      const ssize_t m = write(out.get(), chunk.data() + done, static_cast<size_t>(n - done));
+      if (m < 0 && errno != EINTR) return system_error("write", to);
+      done += std::max<ssize_t>(m, 0);
+    }
   }
   if (fsync(out.get()) != 0) return system_error("sync", to);
   return {};
 }
 
-// What the store that stands there knows and the backup does not.
-Result<void> compare(Database& present, Database& backup, uint64_t known, RestoreReport& report,
-                     bool forget) {
-  if (known > 0) {
-    auto mine = present.feed(known - 1, 1);
-    auto its = backup.feed(known - 1, 1);
+// Up to which entry two feeds are the same.
+Result<uint64_t> common_entries(Database& a, Database& b) {
+  for (uint64_t after = 0;;) {
+    const auto mine = a.feed(after, kFeedBatch);
+    const auto its = b.feed(after, kFeedBatch);
     if (!mine) return tl::unexpected(mine.error());
     if (!its) return tl::unexpected(its.error());
-    const bool same = !mine->empty() && !its->empty() && mine->front() == its->front();
-    if (!mine->empty() && !same && !forget) {
-      return fail(ErrorCode::kRefused,
-                  "the backup is of another store than the one that stands there: its last change "
-                  "is not among that one's; --forget-changes restores it all the same");
+    const size_t both = std::min(mine->size(), its->size());
+    for (size_t i = 0; i < both; ++i) {
+      if (!((*mine)[i] == (*its)[i])) return after + i;
     }
+    if (both < kFeedBatch) return after + both;
+    after += both;
   }
-  for (uint64_t after = known;;) {
+}
+
+// What the store that stands there knows and the backup does not.
+Result<void> compare(Database& present, Database& backup, RestoreReport& report) {
+  auto known = common_entries(present, backup);
+  if (!known) return tl::unexpected(std::move(known.error()));
+  report.forked = *known < report.changes;
+  for (uint64_t after = *known;;) {
     auto entries = present.feed(after, kFeedBatch);
-    if (!entries) return tl::unexpected(entries.error());
+    if (!entries) return tl::unexpected(std::move(entries.error()));
     for (const FeedEntry& e : *entries) {
       ++report.forgotten_changes;
       if (e.kind == "agent_revoked" || e.kind == "pair_revoked") ++report.forgotten_revocations;
@@ -70,7 +122,34 @@ Result<void> compare(Database& present, Database& backup, uint64_t known, Restor
     if (entries->size() < kFeedBatch) break;
     after = entries->back().sequence;
   }
-  if (report.forgotten_changes > 0 && !forget) {
+  if (report.forgotten_changes == 0) report.forked = false;  // the backup is the newer one
+  return {};
+}
+
+// Reads the store that stands there, as far as that can be done.
+Result<void> look_at_present(const std::string& path, Database& backup, RestoreReport& report,
+                             bool forget) {
+  auto present = Database::open(path);
+  const auto ok =
+      present ? compare(**present, backup, report) : Result<void>(tl::unexpected(present.error()));
+  if (!ok && ok.error().code == ErrorCode::kConflict) return ok;
+  if (!ok) report.damage = ok.error().message;
+  if (forget) return {};
+  if (!ok) {
+    return fail(ErrorCode::kRefused,
+                fmt::format("the store that stands there cannot be read, so what it knows would be "
+                            "forgotten ({}); --forget-changes goes on",
+                            report.damage));
+  }
+  if (report.forked) {
+    return fail(
+        ErrorCode::kRefused,
+        fmt::format("the backup is of another store than the one that stands there, or of "
+                    "another branch of it: {} of its changes, {} of them revocations, would "
+                    "be forgotten; --forget-changes goes on",
+                    report.forgotten_changes, report.forgotten_revocations));
+  }
+  if (report.forgotten_changes > 0) {
     return fail(
         ErrorCode::kRefused,
         fmt::format("the store that stands there has {} changes that were made after the backup, "
@@ -80,14 +159,60 @@ Result<void> compare(Database& present, Database& backup, uint64_t known, Restor
   return {};
 }
 
-Result<void> move_away(const std::string& path, const std::string& to) {
-  // The log last: a log without its file is an error that says so, a file without its log is not.
-  for (const char* end : {"", "-wal"}) {
-    if (exists(path + end) && rename((path + end).c_str(), (to + end).c_str()) != 0) {
-      return system_error("move", path + end);
+// The backup's own faults, by its own name.
+Result<std::unique_ptr<Database>> check_backup(const std::string& backup, const std::string& draft,
+                                               RestoreReport& report) {
+  const auto unfit = [&](const Error& e) {
+    std::string why = e.message;
+    for (size_t at; (at = why.find(draft)) != std::string::npos;) {
+      why.replace(at, draft.size(), "it");
     }
+    return fail(ErrorCode::kStore, fmt::format("{} cannot be restored: {}", backup, why));
+  };
+  auto copy = Database::open(draft);
+  if (!copy) return unfit(copy.error());
+  if (auto ok = (*copy)->check_everything(); !ok) return unfit(ok.error());
+  auto contents = (*copy)->load();
+  if (!contents) return unfit(contents.error());
+  auto last = (*copy)->last_change();
+  if (!last) return unfit(last.error());
+  report.changes = *last;
+  report.agents = contents->agents.size();
+  report.revoked = contents->revocations.size();
+  return std::move(*copy);
+}
+
+// In an order in which no moment leaves a directory that a relay would take for an empty one, or
+// for whole: the store's name always leads to one of the two, and while the marker is there no
+// relay starts.
+Result<void> put_in_place(Draft& draft, const std::string& path, const std::string& directory,
+                          RestoreReport& report) {
+  const std::string marker = restore_marker(directory);
+  {
+    const Fd fd(open(marker.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd || fsync(fd.get()) != 0) return system_error("write", marker);
   }
-  return {};
+  if (auto ok = sync_folders_of(path); !ok) return ok;
+  if (exists(path) || exists(path + "-wal")) {
+    const std::string name = fmt::format("{}.replaced-{}", path, std::time(nullptr));
+    report.replaced = name;
+    for (unsigned n = 2; exists(report.replaced) || exists(report.replaced + "-wal"); ++n) {
+      report.replaced = fmt::format("{}-{}", name, n);
+    }
+    if (exists(path) && link(path.c_str(), report.replaced.c_str()) != 0) {
+      return system_error("keep the store as", report.replaced);
+    }
+    if (exists(path + "-wal") &&
+        rename((path + "-wal").c_str(), (report.replaced + "-wal").c_str()) != 0) {
+      return system_error("move", path + "-wal");
+    }
+    if (auto ok = sync_folders_of(path); !ok) return ok;
+  }
+  if (rename(draft.path.c_str(), path.c_str()) != 0) return system_error("restore", path);
+  draft.kept = true;
+  if (auto ok = sync_folders_of(path); !ok) return ok;
+  if (unlink(marker.c_str()) != 0) return system_error("remove", marker);
+  return sync_folders_of(path);
 }
 
 }  // namespace
@@ -96,53 +221,32 @@ Result<RestoreReport> restore_store(const std::string& backup, const std::string
                                     bool forget) {
   if (auto ok = make_folder(directory, 0700); !ok) return tl::unexpected(ok.error());
   auto lock = lock_directory(directory);
+  if (!lock && lock.error().code == ErrorCode::kConflict) {
+    return fail(ErrorCode::kConflict,
+                fmt::format("the state directory {} is in use: stop the relay first", directory));
+  }
   if (!lock) return tl::unexpected(std::move(lock.error()));
+  if (auto ok = give_to_owner_of(directory, *lock); !ok) return tl::unexpected(ok.error());
   const std::string path = store_path(directory);
   Draft draft{path + ".restored"};
-  // Of a restore that was interrupted.
-  for (const char* end : {"", "-wal", "-shm", "-journal"}) unlink((draft.path + end).c_str());
-  if (auto ok = copy_file(backup, draft.path); !ok) return tl::unexpected(ok.error());
-
+  auto in = open_backup(backup, path, draft.path);
+  if (!in) return tl::unexpected(std::move(in.error()));
+  draft.remove();  // of a restore that was interrupted
+  if (auto ok = copy_file(*in, backup, draft.path, directory); !ok) {
+    return tl::unexpected(ok.error());
+  }
   RestoreReport report;
   {
-    auto copy = Database::open(draft.path);
-    if (!copy) {
-      std::string why = copy.error().message;
-      if (const size_t at = why.find(draft.path); at != std::string::npos) {
-        why.replace(at, draft.path.size(), backup);
-      }
-      return fail(copy.error().code, why);
-    }
-    if (auto ok = (*copy)->check_everything(); !ok) {
-      return fail(ErrorCode::kStore, fmt::format("{} is damaged: {}", backup, ok.error().message));
-    }
-    auto contents = (*copy)->load();
-    if (!contents) return tl::unexpected(std::move(contents.error()));
-    auto last = (*copy)->last_change();
-    if (!last) return tl::unexpected(std::move(last.error()));
-    report.changes = *last;
-    report.agents = contents->agents.size();
-    report.revoked = contents->revocations.size();
+    auto copy = check_backup(backup, draft.path, report);
+    if (!copy) return tl::unexpected(std::move(copy.error()));
     if (exists(path)) {
-      auto present = Database::open(path);
-      auto ok = present ? compare(**present, **copy, *last, report, forget)
-                        : Result<void>(tl::unexpected(present.error()));
-      const bool final = !ok && (ok.error().code == ErrorCode::kRefused ||
-                                 ok.error().code == ErrorCode::kConflict);
-      if (final) return tl::unexpected(ok.error());
-      if (!ok) report.damage = ok.error().message;
+      auto ok = look_at_present(path, **copy, report, forget);
+      if (!ok) return tl::unexpected(ok.error());
     }
   }
-  if (exists(path) || exists(path + "-wal")) {
-    const std::string name = fmt::format("{}.replaced-{}", path, std::time(nullptr));
-    report.replaced = name;
-    for (unsigned n = 2; exists(report.replaced); ++n)
-      report.replaced = fmt::format("{}-{}", name, n);
-    if (auto ok = move_away(path, report.replaced); !ok) return tl::unexpected(ok.error());
+  if (auto ok = put_in_place(draft, path, directory, report); !ok) {
+    return tl::unexpected(ok.error());
   }
-  if (rename(draft.path.c_str(), path.c_str()) != 0) return system_error("restore", path);
-  draft.kept = true;
-  if (auto ok = sync_folders_of(path); !ok) return tl::unexpected(ok.error());
   return report;
 }
 

@@ -1,6 +1,8 @@
 // A backup put in a store's place, while no relay uses the state directory. The store that stood
 // there is kept beside it under another name, and what the backup does not know of is never
-// forgotten silently: it may be a revocation. Command-line thread; waits for the disk.
+// forgotten silently: it may be a revocation. Killed at any moment it leaves the old store, the new
+// one, or a directory that no relay starts on until the restore is repeated. Command-line thread;
+// waits for the disk.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +18,13 @@ struct RestoreReport {
   uint64_t revoked = 0;            // identities
   std::string replaced;            // where the store that stood there is now; empty: there was none
   std::string damage;              // why that one could not be read
+  bool forked = false;             // it was of another relay, or of another branch
   uint64_t forgotten_changes = 0;  // made after the backup
   uint64_t forgotten_revocations = 0;  // among those, of agents and pairs
 };
 
 // kStore: the backup is damaged, or no store. kConflict: a relay uses the directory. kRefused: the
-// store that stands there knows more than the backup, or is another relay's; `forget` allows it.
+// store that stands there knows what the backup does not, or cannot be read; `forget` allows it.
 Result<RestoreReport> restore_store(const std::string& backup, const std::string& directory,
                                     bool forget);
 

@@ -2,13 +2,18 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <list>
+#include <map>
 #include <thread>
 #include <utility>
 
@@ -86,15 +91,39 @@ Result<void> load_files(asio::ssl::context& tls, const TlsOptions& o) {
   return {};
 }
 
+// Of the certificate that was shown; negative when it has ended.
+milliseconds time_left(SSL* ssl) {
+  const X509* certificate = SSL_get0_peer_certificate(ssl);
+  int days = 0, seconds = 0;
+  if (certificate == nullptr ||
+      ASN1_TIME_diff(&days, &seconds, nullptr, X509_get0_notAfter(certificate)) != 1) {
+    return milliseconds(-1);
+  }
+  return std::chrono::hours(24) * days + std::chrono::seconds(seconds);
+}
+
+// In the background of whatever shares its cores.
+void settle_on(const std::vector<unsigned>& cores) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const unsigned core : cores) CPU_SET(core, &set);
+  if (!cores.empty()) pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 10);
+}
+
 }  // namespace
 
 struct TlsFront::Core {
   using Tunnels = std::list<std::shared_ptr<Tunnel>>;
 
   Core(TlsOptions o, Adopt a) : options(std::move(o)), adopt(std::move(a)) {}
+  void run();
   void accept();
   void on_accept(error_code ec, tcp::socket socket);
+  void admit(tcp::socket socket);
+  void make_room(const asio::ip::address& from);
   void refuse(const std::string& why);
+  void stop();
 
   const TlsOptions options;
   const Adopt adopt;
@@ -106,18 +135,26 @@ struct TlsFront::Core {
   Tunnels admitted;
   uint64_t refused = 0;  // since the last warning
   std::chrono::steady_clock::time_point next_warning{};
+  bool stopped = false;
   std::thread thread;
 };
 
 // One connection. Pending operations keep it alive; its list does until close().
 class TlsFront::Tunnel : public std::enable_shared_from_this<Tunnel> {
  public:
-  Tunnel(Core& core, tcp::socket socket)
-      : core_(core), tls_(std::move(socket), core.tls), inner_(core.io), timer_(core.io) {}
+  Tunnel(Core& core, tcp::socket socket, asio::ip::address from)
+      : core_(core),
+        tls_(std::move(socket), core.tls),
+        inner_(core.io),
+        life_(core.io),
+        writing_(core.io),
+        from_(std::move(from)) {}
 
+  const asio::ip::address& from() const { return from_; }
+  const std::string& name() const { return name_; }
   void start(Core::Tunnels::iterator position) {
     position_ = position;
-    close_after(core_.options.handshake_timeout);
+    close_after(life_, core_.options.handshake_timeout);
     tls_.async_handshake(asio::ssl::stream_base::server,
                          [self = shared_from_this()](error_code ec) {
                            if (self->closed_) return;
@@ -131,7 +168,8 @@ class TlsFront::Tunnel : public std::enable_shared_from_this<Tunnel> {
   void close() {
     if (closed_) return;
     closed_ = true;
-    timer_.cancel();
+    life_.cancel();
+    writing_.cancel();
     error_code ignored;
     tls_.lowest_layer().close(ignored);
     inner_.close(ignored);
@@ -141,33 +179,50 @@ class TlsFront::Tunnel : public std::enable_shared_from_this<Tunnel> {
 
  private:
   void admit();
+  const char* unwelcome();
   void inwards();
   void outwards();
   void say_goodbye();
-  void close_after(milliseconds timeout) {
-    timer_.expires_after(timeout);
-    timer_.async_wait([self = shared_from_this()](error_code ec) {
-      if (!ec && self->timer_.expiry() <= std::chrono::steady_clock::now()) self->close();
+  void drain();
+  void close_after(asio::steady_timer& timer, milliseconds timeout) {
+    timer.expires_after(timeout);
+    timer.async_wait([self = shared_from_this(), &timer](error_code ec) {
+      if (!ec && timer.expiry() <= std::chrono::steady_clock::now()) self->close();
     });
   }
 
   Core& core_;
   asio::ssl::stream<tcp::socket> tls_;
   asio::local::stream_protocol::socket inner_;
-  asio::steady_timer timer_;
+  asio::steady_timer life_;     // of the handshake, then of the connection
+  asio::steady_timer writing_;  // of what the caller has to take
+  asio::ip::address from_;
+  std::string name_;
   Core::Tunnels* list_ = &core_.strangers;
   Core::Tunnels::iterator position_{};
   std::array<char, 16384> in_{}, out_{};
+  bool leaving_ = false;
   bool closed_ = false;
 };
 
+// Why not, or null.
+const char* TlsFront::Tunnel::unwelcome() {
+  name_ = common_name(tls_.native_handle());
+  if (name_.empty()) return "the certificate has not exactly one common name";
+  if (!core_.options.names.contains(name_)) return "the certificate's name has no role";
+  if (time_left(tls_.native_handle()) <= milliseconds(0)) return "the certificate has ended";
+  const auto mine = std::count_if(core_.admitted.begin(), core_.admitted.end(),
+                                  [&](const auto& t) { return t->name() == name_; });
+  if (static_cast<size_t>(mine) >= core_.options.max_per_name) {
+    return "too many connections of one name";
+  }
+  if (core_.admitted.size() >= core_.options.max_admitted) return "too many connections";
+  return nullptr;
+}
+
 void TlsFront::Tunnel::admit() {
-  timer_.cancel();
-  PeerCredentials peer{.pid = 0, .uid = uid_t(-1), .gid = gid_t(-1), .certificate = {}};
-  peer.certificate = common_name(tls_.native_handle());
-  if (peer.certificate.empty() || core_.admitted.size() >= core_.options.max_connections) {
-    core_.refuse(peer.certificate.empty() ? "the certificate has not exactly one common name"
-                                          : "too many connections");
+  if (const char* why = unwelcome()) {
+    core_.refuse(why);
     return close();
   }
   int pair[2];
@@ -175,10 +230,19 @@ void TlsFront::Tunnel::admit() {
     core_.refuse(strerror(errno));
     return close();
   }
+  Fd theirs(pair[1]);
+  error_code ec;
+  inner_.assign(asio::local::stream_protocol(), pair[0], ec);
+  if (ec) {
+    ::close(pair[0]);
+    core_.refuse(ec.message());
+    return close();
+  }
   core_.admitted.splice(core_.admitted.end(), core_.strangers, position_);
   list_ = &core_.admitted;
-  inner_.assign(asio::local::stream_protocol(), pair[0]);
-  core_.adopt(Fd(pair[1]), std::move(peer));
+  close_after(life_, std::min(core_.options.longest, time_left(tls_.native_handle())));
+  core_.adopt(std::move(theirs),
+              {.pid = 0, .uid = uid_t(-1), .gid = gid_t(-1), .certificate = name_});
   inwards();
   outwards();
 }
@@ -192,8 +256,10 @@ void TlsFront::Tunnel::inwards() {
       self->inner_.shutdown(asio::local::stream_protocol::socket::shutdown_send, ignored);
       return;
     }
-    asio::async_write(self->inner_, asio::buffer(self->in_, n), [self](error_code e, size_t) {
-      if (!self->closed_ && !e) self->inwards();
+    if (self->leaving_) return self->inwards();
+    asio::async_write(self->inner_, asio::buffer(self->in_, n), [self](error_code, size_t) {
+      // Where the server takes no more it has closed, which outwards() hears of.
+      if (!self->closed_) self->inwards();
     });
   });
 }
@@ -202,8 +268,10 @@ void TlsFront::Tunnel::outwards() {
   inner_.async_read_some(asio::buffer(out_), [self = shared_from_this()](error_code ec, size_t n) {
     if (self->closed_) return;
     if (ec) return self->say_goodbye();
+    self->close_after(self->writing_, self->core_.options.write_timeout);
     asio::async_write(self->tls_, asio::buffer(self->out_, n), [self](error_code e, size_t) {
       if (self->closed_) return;
+      self->writing_.cancel();
       if (e) return self->close();
       self->outwards();
     });
@@ -211,10 +279,25 @@ void TlsFront::Tunnel::outwards() {
 }
 
 // The server has closed its end. Without TLS's own end a caller could not tell an answer that is
-// whole from one that was cut off.
+// whole from one that was cut off; closing with unread bytes could take the answer back.
 void TlsFront::Tunnel::say_goodbye() {
-  close_after(kFarewell);
-  tls_.async_shutdown([self = shared_from_this()](error_code) { self->close(); });
+  leaving_ = true;
+  close_after(life_, kFarewell);
+  tls_.async_shutdown([self = shared_from_this()](error_code) {
+    if (self->closed_) return;
+    error_code ignored;
+    self->tls_.next_layer().shutdown(tcp::socket::shutdown_send, ignored);
+    self->drain();
+  });
+}
+
+void TlsFront::Tunnel::drain() {
+  tls_.next_layer().async_read_some(asio::buffer(out_),
+                                    [self = shared_from_this()](error_code ec, size_t) {
+                                      if (self->closed_) return;
+                                      if (ec) return self->close();
+                                      self->drain();
+                                    });
 }
 
 void TlsFront::Core::refuse(const std::string& why) {
@@ -232,23 +315,69 @@ void TlsFront::Core::accept() {
 }
 
 void TlsFront::Core::on_accept(error_code ec, tcp::socket socket) {
-  if (ec == asio::error::operation_aborted) return;
-  if (ec) {
-    refuse(ec.message());
-    pause.expires_after(kAcceptPause);
-    pause.async_wait([this](error_code stopped) {
-      if (!stopped) accept();
-    });
-    return;
+  if (stopped) return;
+  if (!ec) {
+    try {
+      admit(std::move(socket));
+    } catch (const std::exception& e) {
+      refuse(e.what());  // out of memory: this connection's end, not the relay's
+    }
+    return accept();
   }
-  // Who floods takes places from strangers alone, and the one that has waited for longest goes.
-  if (strangers.size() >= options.max_connections) strangers.front()->close();
-  error_code ignored;
-  socket.set_option(tcp::no_delay(true), ignored);
-  auto tunnel = std::make_shared<Tunnel>(*this, std::move(socket));
+  refuse(ec.message());
+  pause.expires_after(kAcceptPause);
+  pause.async_wait([this](error_code) {
+    if (!stopped) accept();
+  });
+}
+
+void TlsFront::Core::admit(tcp::socket socket) {
+  error_code ec;
+  const auto remote = socket.remote_endpoint(ec);
+  if (ec) return;  // gone already
+  socket.set_option(tcp::no_delay(true), ec);
+  make_room(remote.address());
+  auto tunnel = std::make_shared<Tunnel>(*this, std::move(socket), remote.address());
   strangers.push_back(tunnel);
   tunnel->start(std::prev(strangers.end()));
-  accept();
+}
+
+// Who floods takes places from strangers alone, and from those of his own address first.
+void TlsFront::Core::make_room(const asio::ip::address& from) {
+  std::map<asio::ip::address, size_t> of;
+  for (const auto& t : strangers) ++of[t->from()];
+  asio::ip::address busiest = from;
+  if (of[from] < options.max_strangers_per_address) {
+    if (strangers.size() < options.max_strangers) return;
+    busiest = std::max_element(of.begin(), of.end(), [](const auto& a, const auto& b) {
+                return a.second < b.second;
+              })->first;
+  }
+  const auto oldest = std::find_if(strangers.begin(), strangers.end(),
+                                   [&](const auto& t) { return t->from() == busiest; });
+  if (oldest != strangers.end()) (*oldest)->close();
+}
+
+void TlsFront::Core::run() {
+  settle_on(options.cores);
+  while (!stopped) {
+    try {
+      io.run();
+      return;
+    } catch (const std::exception& e) {
+      refuse(e.what());
+    }
+  }
+}
+
+void TlsFront::Core::stop() {
+  stopped = true;
+  error_code ignored;
+  acceptor.close(ignored);
+  pause.cancel();
+  for (Tunnels* list : {&strangers, &admitted}) {
+    while (!list->empty()) list->front()->close();
+  }
 }
 
 Result<std::unique_ptr<TlsFront>> TlsFront::listen(TlsOptions options, Adopt adopt) {
@@ -278,7 +407,7 @@ Result<std::unique_ptr<TlsFront>> TlsFront::listen(TlsOptions options, Adopt ado
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  core->thread = std::thread([io = &core->io] { io->run(); });
+  core->thread = std::thread([c = core.get()] { c->run(); });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   pthread_setname_np(core->thread.native_handle(), "admin-tls");
   return std::unique_ptr<TlsFront>(new TlsFront(std::move(core)));
@@ -287,14 +416,7 @@ Result<std::unique_ptr<TlsFront>> TlsFront::listen(TlsOptions options, Adopt ado
 TlsFront::TlsFront(std::unique_ptr<Core> core) : core_(std::move(core)) {}
 
 TlsFront::~TlsFront() {
-  asio::post(core_->io, [core = core_.get()] {
-    error_code ignored;
-    core->acceptor.close(ignored);
-    core->pause.cancel();
-    for (Core::Tunnels* list : {&core->strangers, &core->admitted}) {
-      while (!list->empty()) list->front()->close();
-    }
-  });
+  asio::post(core_->io, [core = core_.get()] { core->stop(); });
   core_->thread.join();
 }
 

@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -23,8 +25,16 @@ struct TlsOptions {
   std::string certificate;  // the server's, followed by those between it and its root
   std::string key;
   std::string client_ca;        // who signs callers' certificates: nothing else should
-  size_t max_connections = 64;  // admitted ones, and as many again in their handshake
+  std::set<std::string> names;  // common names that are let in; nobody else is
+  // Cores that its thread may run on; empty: wherever it is created. It yields to everything else.
+  std::vector<unsigned> cores;
+  size_t max_admitted = 64;
+  size_t max_per_name = 16;    // or one could keep all others out
+  size_t max_strangers = 256;  // in their handshake
+  size_t max_strangers_per_address = 16;
   std::chrono::milliseconds handshake_timeout{5'000};
+  std::chrono::milliseconds write_timeout{10'000};
+  std::chrono::milliseconds longest{3'600'000};  // or until the certificate ends
 };
 
 class TlsFront {

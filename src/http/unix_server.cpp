@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -77,14 +78,14 @@ std::string media_type(beast::string_view header) {
 }
 
 // For peers that are turned away at once: no state is kept, and a fresh socket's buffer takes it.
-void send_and_forget(Socket& socket, const Error& error) {
+void send_and_forget(int socket, const Error& error) {
   const Response response = error_response(error);
   const std::string text = fmt::format(
       "HTTP/1.1 {} {}\r\nConnection: close\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n{}",
       response.status, info(error.code).name, response.content_type, response.body.size(),
       response.body);
   [[maybe_unused]] const ssize_t sent =
-      send(socket.native_handle(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      send(socket, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 size_t half_of_descriptor_limit() {
@@ -110,6 +111,7 @@ struct UnixServer::Core : std::enable_shared_from_this<Core> {
   void accept();
   void on_accept(error_code ec, Socket socket);
   void serve(Socket socket, PeerCredentials peer);
+  void warn(error_code ec);
   void on_accept_error(error_code ec);
   bool evict();
   void stop();
@@ -209,8 +211,9 @@ void UnixServer::Core::on_accept(error_code ec, Socket socket) {
   if (getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &raw, &size) == 0) {
     const PeerCredentials peer{.pid = raw.pid, .uid = raw.uid, .gid = raw.gid};
     if (options.allow && !options.allow(peer)) {
-      send_and_forget(socket, {ErrorCode::kPermission,
-                               fmt::format("user {} may not use {}", peer.uid, options.path)});
+      send_and_forget(
+          socket.native_handle(),
+          {ErrorCode::kPermission, fmt::format("user {} may not use {}", peer.uid, options.path)});
     } else {
       serve(std::move(socket), peer);
     }
@@ -220,9 +223,10 @@ void UnixServer::Core::on_accept(error_code ec, Socket socket) {
 
 void UnixServer::Core::serve(Socket socket, PeerCredentials peer) {
   if (waiting.size() + handling.size() + writing.size() >= options.max_connections && !evict()) {
-    send_and_forget(socket, {ErrorCode::kResource,
-                             fmt::format("{} connections on {} already wait for an answer",
-                                         handling.size(), options.path)});
+    send_and_forget(
+        socket.native_handle(),
+        {ErrorCode::kResource, fmt::format("{} connections on {} already wait for an answer",
+                                           handling.size(), options.path)});
     return;
   }
   auto connection =
@@ -231,14 +235,18 @@ void UnixServer::Core::serve(Socket socket, PeerCredentials peer) {
   connection->start(std::prev(waiting.end()));
 }
 
+void UnixServer::Core::warn(error_code ec) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now < next_warning) return;
+  next_warning = now + kWarningInterval;
+  spdlog::warn("cannot accept on {}: {}", options.path, ec.message());
+}
+
 // Out of descriptors the kernel keeps the peer in the backlog and reports it again at once: give
 // up a connection for it, and where there is none, wait.
 void UnixServer::Core::on_accept_error(error_code ec) {
   if (ec == asio::error::connection_aborted) return accept();
-  if (const auto now = std::chrono::steady_clock::now(); now >= next_warning) {
-    next_warning = now + kWarningInterval;
-    spdlog::warn("cannot accept on {}: {}", options.path, ec.message());
-  }
+  warn(ec);
   const bool no_descriptors = ec.value() == EMFILE || ec.value() == ENFILE;
   if (no_descriptors && evict()) return accept();
   pause.expires_after(kAcceptPause);
@@ -461,9 +469,12 @@ UnixServer::UnixServer(std::shared_ptr<Core> core) : core_(std::move(core)) {}
 void UnixServer::adopt(const Fd& socket, PeerCredentials peer) {
   const int fd = fcntl(socket.get(), F_DUPFD_CLOEXEC, 0);
   Socket own(core_->io);
-  error_code ec;
-  if (fd >= 0) own.assign(Protocol{}, fd, ec);
-  if (fd >= 0 && !ec) core_->serve(std::move(own), std::move(peer));
+  error_code ec(fd < 0 ? errno : 0, boost::system::system_category());
+  if (!ec) own.assign(Protocol{}, fd, ec);
+  if (!ec) return core_->serve(std::move(own), std::move(peer));
+  if (fd >= 0) ::close(fd);
+  send_and_forget(socket.get(), {ErrorCode::kResource, "the relay is out of descriptors"});
+  core_->warn(ec);
 }
 
 UnixServer::~UnixServer() {

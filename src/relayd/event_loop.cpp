@@ -1,7 +1,11 @@
 #include "relayd/event_loop.h"
 
 #include <grp.h>
+#include <sched.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <set>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -18,6 +22,17 @@
 namespace sluice::relayd {
 namespace asio = boost::asio;
 
+namespace {
+
+cpu_set_t allowed_cores() {
+  cpu_set_t out;
+  CPU_ZERO(&out);
+  (void)sched_getaffinity(0, sizeof out, &out);
+  return out;
+}
+
+}  // namespace
+
 struct EventLoop::Impl {
   asio::io_context io;
   asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
@@ -26,6 +41,7 @@ struct EventLoop::Impl {
   std::unique_ptr<control::AdminApi> api;
   std::unique_ptr<http::UnixServer> server;
   std::unique_ptr<http::TlsFront> tls;  // hands connections to it
+  const cpu_set_t cores = allowed_cores();
   bool stopping = false;
   bool pausing = false;  // `pause` will fire
 };
@@ -49,6 +65,28 @@ Result<std::optional<gid_t>> group_id(const std::string& name) {
     return std::nullopt;
   }
   return g->gr_gid;
+}
+
+std::set<std::string> certificates(const control::AdminConfig& admin) {
+  std::set<std::string> out;
+  for (const auto& r : admin.roles) {
+    if (!r.certificate.empty()) out.insert(r.certificate);
+  }
+  return out;
+}
+
+// Where neither workers nor control run; if there is none, anywhere the process may.
+std::vector<unsigned> spare_cores(const cpu_set_t& allowed, const fabric::Topology& t) {
+  std::vector<unsigned> all, spare;
+  for (unsigned core = 0; core < CPU_SETSIZE; ++core) {
+    if (!CPU_ISSET(core, &allowed)) continue;
+    all.push_back(core);
+    const bool taken =
+        core == t.control_core || std::any_of(t.workers.begin(), t.workers.end(),
+                                              [core](const auto& w) { return w.core == core; });
+    if (!taken) spare.push_back(core);
+  }
+  return spare.empty() ? all : spare;
 }
 
 // The supplementary groups of a connected process are not in SO_PEERCRED; the socket's mode and
@@ -82,7 +120,9 @@ Result<void> EventLoop::serve_admin(control::Control& control) {
        .port = admin.tls.port,
        .certificate = admin.tls.certificate,
        .key = admin.tls.key,
-       .client_ca = admin.tls.client_ca},
+       .client_ca = admin.tls.client_ca,
+       .names = certificates(admin),
+       .cores = spare_cores(impl_->cores, control.config().topology)},
       [loop = impl_.get()](Fd socket, http::PeerCredentials peer) {
         asio::post(loop->io, [loop, held = std::make_shared<Fd>(std::move(socket)), peer] {
           if (loop->server) loop->server->adopt(*held, peer);

@@ -14,6 +14,7 @@ namespace sluice::relayd {
 
 class EventLoop {
  public:
+  // To be created before EAL, which ties this thread to one core.
   EventLoop();
   ~EventLoop();
   EventLoop(const EventLoop&) = delete;

@@ -16,6 +16,9 @@ CASES = [
     ("sluicectl", ["--json", "token", "create", "--t"], {"--ttl", "--tenant"}, {"--uses"}),
     ("sluicectl", ["revoke", "--"], {"--match", "--pair", "--reason"}, {"--ttl"}),
     ("sluicectl", ["token", "create", "--ttl", ""], set(), {"list", "--uses"}),
+    ("sluicectl", ["restore", "/etc/host"], {"/etc/hosts"}, {"status"}),
+    ("sluicectl", ["--socket", "/etc/host"], {"/etc/hosts"}, {"status"}),
+    ("sluicectl", ["status", "/etc/host"], set(), {"/etc/hosts"}),
     ("sluice-agent", [""], {"init", "up", "handshake"}, {"--scopes"}),
     ("sluice-agent", ["handshake", "--s"], {"--scopes"}, {"--for", "--state"}),
 ]

@@ -62,7 +62,7 @@ TEST_F(StoreBackup, HoldsWhatWasThereAndOverwritesNothing) {
   ASSERT_TRUE(enrol({agent(3)})) << "a restored store takes changes";
 }
 
-TEST_F(StoreBackup, WhatIsCommittedMeanwhileIsInItAndWaitsForAStepAtMost) {
+TEST_F(StoreBackup, WhatIsCommittedMeanwhileIsInIt) {
   open_store();
   std::vector<AgentRow> rows;
   for (uint64_t n = 1; n <= 40'000; ++n) rows.push_back(agent(n));
@@ -147,24 +147,68 @@ TEST_F(StoreBackup, ARestoreForgetsNothingSilently) {
   EXPECT_EQ(back->revoked, 1u);
 }
 
-TEST_F(StoreBackup, ARestoreTakesOnlyTheSameStoresWholeBackup) {
+TEST_F(StoreBackup, AnotherStoreOrAnotherBranchOfItIsNotReplacedSilently) {
+  open_store();
+  ASSERT_TRUE(enrol({agent(1), agent(2), agent(3)}));
+  ASSERT_TRUE(backup());
+  // A branch: three changes restored over, then another fourth and fifth.
+  ASSERT_TRUE(enrol({agent(4), agent(5)}));
+  store_.reset();
+  const auto forced = restore_store(copy_, dir_, true);
+  ASSERT_TRUE(forced);
+  open_store();
+  ASSERT_TRUE(revoke({revocation(1)}));
+  store_.reset();
+  const auto back = restore_store(forced->replaced, dir_, false);
+  ASSERT_FALSE(back) << "the revocation would be gone";
+  EXPECT_EQ(back.error().code, ErrorCode::kRefused);
+  EXPECT_TRUE(says(back.error(), "another branch")) << back.error().message;
+  EXPECT_TRUE(says(back.error(), "1 of its changes, 1 of them revocations"))
+      << back.error().message;
+  const auto knowingly = restore_store(forced->replaced, dir_, true);
+  ASSERT_TRUE(knowingly) << knowingly.error().message;
+  EXPECT_TRUE(knowingly->forked);
+  EXPECT_EQ(knowingly->forgotten_revocations, 1u);
+  // Another relay's, with a shorter feed than the backup's, as long a one, and a longer one.
+  for (const uint64_t agents : {1u, 3u, 4u}) {
+    dir_ = root_ + "/foreign" + std::to_string(agents);
+    open_store();
+    for (uint64_t n = 0; n < agents; ++n) ASSERT_TRUE(enrol({agent(80 + n)}));
+    store_.reset();
+    const auto refused = restore_store(copy_, dir_, false);
+    ASSERT_FALSE(refused) << agents;
+    EXPECT_TRUE(says(refused.error(), "another store")) << refused.error().message;
+    open_store();
+    EXPECT_EQ(contents().agents.at(0).name, "agent80");
+    store_.reset();
+  }
+  // A newer backup over an older store forgets nothing.
+  dir_ = root_ + "/older";
+  ASSERT_TRUE(restore_store(copy_, dir_, false));
+  const auto newer = restore_store(forced->replaced, dir_, false);
+  ASSERT_TRUE(newer) << newer.error().message;
+  EXPECT_EQ(newer->forgotten_changes, 0u);
+}
+
+TEST_F(StoreBackup, OnlyAWholeBackupIsRestored) {
   open_store();
   ASSERT_TRUE(enrol({agent(1), agent(2)}));
   ASSERT_TRUE(backup());
+  // A copy of a store in use lacks what is in its log.
+  ASSERT_TRUE(revoke({revocation(1)}));
+  fs::copy_file(db_, root_ + "/live.db");
+  fs::copy_file(db_ + "-wal", root_ + "/live.db-wal");
   store_.reset();
-  // Another relay's.
-  dir_ = root_ + "/foreign";
-  open_store();
-  ASSERT_TRUE(enrol({agent(8), agent(9)}));
-  store_.reset();
-  EXPECT_TRUE(says(restore_store(copy_, dir_, false).error(), "another store"));
-  open_store();
-  EXPECT_EQ(contents().agents.at(0).name, "agent8");
-  store_.reset();
+  const std::string other = root_ + "/other";
+  EXPECT_TRUE(says(restore_store(root_ + "/live.db", other, true).error(), "live.db-wal"));
+  EXPECT_EQ(restore_store(db_, dir_, true).error().code, ErrorCode::kUsage) << "the store itself";
   // Damaged, cut off, empty, not a store, not there: nothing moves.
   const auto size = fs::file_size(copy_);
   fs::resize_file(copy_, size / 2);
-  EXPECT_EQ(restore_store(copy_, dir_, true).error().code, ErrorCode::kStore);
+  const auto half = restore_store(copy_, dir_, true);
+  EXPECT_EQ(half.error().code, ErrorCode::kStore);
+  EXPECT_TRUE(says(half.error(), copy_)) << half.error().message;
+  EXPECT_FALSE(says(half.error(), ".restored")) << half.error().message;
   fs::resize_file(copy_, 0);
   EXPECT_TRUE(says(restore_store(copy_, dir_, true).error(), copy_));
   std::ofstream(copy_) << "not a store, but long enough to be read as one"
@@ -172,22 +216,77 @@ TEST_F(StoreBackup, ARestoreTakesOnlyTheSameStoresWholeBackup) {
   EXPECT_EQ(restore_store(copy_, dir_, true).error().code, ErrorCode::kStore);
   EXPECT_EQ(restore_store(root_ + "/nothing", dir_, true).error().code, ErrorCode::kStore);
   open_store();
-  EXPECT_EQ(contents().agents.at(0).name, "agent8");
+  EXPECT_EQ(contents().revocations.size(), 1u);
 }
 
-TEST_F(StoreBackup, ADamagedStoreIsReplacedAndKept) {
+TEST_F(StoreBackup, ADamagedStoreIsReplacedWhenToldAndKept) {
   open_store();
   ASSERT_TRUE(enrol({agent(1), agent(2)}));
   ASSERT_TRUE(backup());
   store_.reset();
   fs::resize_file(db_, fs::file_size(db_) / 2);
+  std::ofstream(db_ + "-wal") << "what is left of a log";
   ASSERT_FALSE(Store::open(dir_, executor_.post()));
-  const auto restored = restore_store(copy_, dir_, false);
+  const auto refused = restore_store(copy_, dir_, false);
+  ASSERT_FALSE(refused) << "it may have known of a revocation";
+  EXPECT_TRUE(says(refused.error(), "cannot be read")) << refused.error().message;
+  const auto restored = restore_store(copy_, dir_, true);
   ASSERT_TRUE(restored) << restored.error().message;
   EXPECT_FALSE(restored->damage.empty());
   EXPECT_TRUE(fs::exists(restored->replaced));
+  EXPECT_FALSE(fs::exists(db_ + "-wal")) << "an old log under a new store";
   open_store();
   EXPECT_EQ(contents().agents.size(), 2u);
+}
+
+TEST_F(StoreBackup, NoRelayStartsOnARestoreThatWasInterrupted) {
+  open_store();
+  ASSERT_TRUE(enrol({agent(1), agent(2)}));
+  ASSERT_TRUE(backup());
+  store_.reset();
+  // Killed before the copy took the name, and after it.
+  for (const bool placed : {false, true}) {
+    std::ofstream(db_ + ".restoring") << "";
+    if (placed) {
+      fs::rename(db_, db_ + ".replaced-1");
+      fs::copy_file(copy_, db_);
+    } else {
+      fs::copy_file(copy_, db_ + ".restored");
+    }
+    EXPECT_TRUE(says(open_error(), "was interrupted: repeat it"));
+    const auto again = restore_store(copy_, dir_, false);
+    ASSERT_TRUE(again) << again.error().message;
+    open_store();
+    EXPECT_EQ(contents().agents.size(), 2u);
+    store_.reset();
+    EXPECT_FALSE(fs::exists(db_ + ".restoring"));
+    EXPECT_FALSE(fs::exists(db_ + ".restored"));
+  }
+}
+
+TEST_F(StoreBackup, OneAtATimeAndFromAnotherFileSystem) {
+  open_store();
+  std::vector<AgentRow> rows;
+  for (uint64_t n = 1; n <= 20'000; ++n) rows.push_back(agent(n));
+  ASSERT_TRUE(enrol(rows));
+  std::optional<Result<Store::BackupDone>> first, second;
+  store_->backup(copy_, [&](Result<Store::BackupDone> r) { first = std::move(r); });
+  store_->backup(root_ + "/second.db", [&](Result<Store::BackupDone> r) { second = std::move(r); });
+  ASSERT_TRUE(executor_.run_until([&] { return first && second; }));
+  EXPECT_TRUE(*first);
+  ASSERT_FALSE(*second);
+  EXPECT_EQ(second->error().code, ErrorCode::kConflict);
+  EXPECT_FALSE(fs::exists(root_ + "/second.db"));
+  store_.reset();
+  fs::create_directory(root_ + "/usb");
+  Result<RestoreReport> restored = fail(ErrorCode::kInternal, "not tried");
+  const bool mounted = with_tmpfs(root_ + "/usb", "size=64m", [&] {
+    fs::copy_file(copy_, root_ + "/usb/copy.db");
+    restored = restore_store(root_ + "/usb/copy.db", root_ + "/other", false);
+  });
+  if (!mounted) GTEST_SKIP() << "needs CAP_SYS_ADMIN";
+  ASSERT_TRUE(restored) << restored.error().message;
+  EXPECT_EQ(restored->agents, 20'000u);
 }
 
 }  // namespace
