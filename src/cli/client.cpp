@@ -4,11 +4,18 @@
 
 #include <fmt/format.h>
 
+#include "http/tls_client.h"
 #include "http/unix_client.h"
 
 namespace sluice::cli {
 
 using nlohmann::json;
+
+namespace {
+
+constexpr uint16_t kAdminPort = 7443;  // as the configuration's manual has it
+
+}  // namespace
 
 int Client::report(const Error& e) const {
   if (as_json) {
@@ -21,8 +28,17 @@ int Client::report(const Error& e) const {
 
 Result<json> Client::call(const char* method, const std::string& target, const std::string& body,
                           std::chrono::seconds timeout) const {
-  http::UnixClient client(socket, "sluiced");
-  auto response = client.request(method, target, body, timeout);
+  auto response = [&]() -> Result<http::Response> {
+    if (url.empty()) {
+      return http::UnixClient(socket, "sluiced").request(method, target, body, timeout);
+    }
+    auto there = http::parse_https_url(url, kAdminPort);
+    if (!there) return tl::unexpected(there.error());
+    there->certificate = certificate;
+    there->key = key;
+    there->ca = ca;
+    return http::TlsClient(std::move(*there), "sluiced").request(method, target, body, timeout);
+  }();
   if (!response) return tl::unexpected(response.error());
   json parsed = json::parse(response->body, nullptr, false);
   // An answer with an error may still carry what was reached; the caller prints both.

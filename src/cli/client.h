@@ -13,6 +13,8 @@ namespace sluice::cli {
 
 struct Client {
   std::string socket = "/run/sluice/admin.sock";
+  // Of a relay on another host, in the socket's place.
+  std::string url, certificate, key, ca;
   bool as_json = false;
 
   // An error's sentence on standard error, and as JSON on standard output where that is wanted; its

@@ -148,7 +148,17 @@ int run(int argc, char** argv) {
       "  sluicectl revoke NAME --reason …  cut an agent off, with the proof and its times"};
   app.name("sluicectl");
   app.footer(exit_codes());
-  app.add_option("--socket", o.client.socket, "The relay's admin socket")->capture_default_str();
+  auto* socket = app.add_option("--socket", o.client.socket, "The relay's admin socket");
+  socket->capture_default_str();
+  auto* url = app.add_option("--url", o.client.url,
+                             "A relay on another host, over TLS: https://HOST[:7443]");
+  auto* certificate = app.add_option("--cert", o.client.certificate, "This operator's certificate")
+                          ->type_name("FILE");
+  auto* key = app.add_option("--key", o.client.key, "Its private key")->type_name("FILE");
+  auto* ca = app.add_option("--cacert", o.client.ca, "Who signed the relay's certificate")
+                 ->type_name("FILE");
+  url->excludes(socket)->needs(certificate)->needs(key)->needs(ca);
+  for (auto* of_url : {certificate, key, ca}) of_url->needs(url);
   app.add_flag("--json", o.client.as_json, "For programs: one JSON document on standard output");
   app.set_version_flag("--version", SLUICE_VERSION);
   app.require_subcommand(1);

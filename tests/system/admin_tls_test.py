@@ -152,6 +152,30 @@ def test(lab):
     last = lab.ctl("changes")["changes"][-1]
     check(last["kind"] == "tenant_added" and last["actor"] == "certificate ops", f"and the feed says who: {last['actor']}")
 
+    def remote(caller, *args, host="127.0.0.1", ca=ours.certificate):
+        certificate, key = callers[caller]
+        os.chmod(key, 0o600)
+        done = subprocess.run(["ip", "netns", "exec", namespace, lab.build / "sluicectl", "--url", f"https://{host}:{PORT}",
+                               "--cert", certificate, "--key", key, "--cacert", ca, "--json", *args], capture_output=True,
+                              text=True, timeout=60)
+        return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr.strip()
+    code, body, _ = remote("auditor", "agents")
+    check(code == 0 and len(body["agents"]) == 2, "sluicectl works from another host")
+    code, body, text = remote("ops", "tenant", "add", "hooli")
+    check(code == 0 and body["name"] == "hooli", f"changes, too: {text}")
+    code, body, text = remote("auditor", "revoke", "alpha")
+    check(code == 6 and body["error"]["code"] == "permission", f"within its role: {text}")
+    code, _, text = remote("nobody", "status")
+    check(code == 6 and "admin.roles" in text, f"one without a role is told what may be wrong: {text}")
+    code, _, text = remote("ops", "status", ca=theirs.certificate)
+    check(code == 6 and "no certificate that fits" in text, f"a relay of another authority is not spoken to: {text}")
+    code, _, text = remote("ops", "status", host="localhost")
+    check(code == 6 and "no certificate that fits" in text, f"nor one whose certificate is for another name: {text}")
+    code, _, text = remote("ops", "status", host="127.0.0.2")
+    check(code == 4 and "does not answer" in text, f"nobody there: {text}")
+    local = subprocess.run([lab.build / "sluicectl", "--url", "https://127.0.0.1", "status"], capture_output=True, text=True)
+    check(local.returncode == 2, f"a URL needs its files: {local.stderr.strip().splitlines()[0]}")
+
     # Strangers that say nothing, some that say nonsense, and a storm of handshakes that come to nothing, from another address
     # than the operator's, beside traffic.
     traffic = Traffic(lab, "alpha", "beta", 300)
