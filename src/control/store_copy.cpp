@@ -1,6 +1,7 @@
 #include "control/store_copy.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -93,7 +94,13 @@ Result<uint64_t> StoreCopy::complete() {
   struct stat st {};
   if (fsync(fd_.get()) != 0 || fstat(fd_.get(), &st) != 0) return system_error("sync", partial_);
   // Fails, too, where something took the name meanwhile; rename() would replace it.
-  if (link(partial_.c_str(), path_.c_str()) != 0) return system_error("complete", path_);
+  if (link(partial_.c_str(), path_.c_str()) != 0) {
+    const bool no_links = errno == EPERM || errno == EOPNOTSUPP;
+    if (!no_links ||
+        renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) != 0) {
+      return system_error("complete", path_);
+    }
+  }
   if (auto ok = sync_folders_of(path_); !ok) {
     unlink(path_.c_str());
     return tl::unexpected(ok.error());

@@ -127,11 +127,18 @@ Result<void> compare(Database& present, Database& backup, RestoreReport& report)
 }
 
 // Reads the store that stands there, as far as that can be done.
-Result<void> look_at_present(const std::string& path, Database& backup, RestoreReport& report,
-                             bool forget) {
-  auto present = Database::open(path);
-  const auto ok =
-      present ? compare(**present, backup, report) : Result<void>(tl::unexpected(present.error()));
+Result<void> look_at_present(const std::string& path, const std::string& directory,
+                             Database& backup, RestoreReport& report, bool forget) {
+  const auto read_it = [&]() -> Result<void> {
+    // What stands there then may be without its log, or the copy of before.
+    if (exists(restore_marker(directory))) {
+      return fail(ErrorCode::kStore, "a restore was interrupted");
+    }
+    auto present = Database::open(path);
+    if (!present) return tl::unexpected(present.error());
+    return compare(**present, backup, report);
+  };
+  const auto ok = read_it();
   if (!ok && ok.error().code == ErrorCode::kConflict) return ok;
   if (!ok) report.damage = ok.error().message;
   if (forget) return {};
@@ -182,35 +189,57 @@ Result<std::unique_ptr<Database>> check_backup(const std::string& backup, const 
   return std::move(*copy);
 }
 
-// In an order in which no moment leaves a directory that a relay would take for an empty one, or
-// for whole: the store's name always leads to one of the two, and while the marker is there no
-// relay starts.
-Result<void> put_in_place(Draft& draft, const std::string& path, const std::string& directory,
-                          RestoreReport& report) {
-  const std::string marker = restore_marker(directory);
-  {
-    const Fd fd(open(marker.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd || fsync(fd.get()) != 0) return system_error("write", marker);
+// The name under which the store that stands there is kept: the marker's, where a restore was
+// interrupted, so that its log is not parted from it.
+Result<std::string> kept_name(const std::string& path, const std::string& marker) {
+  if (exists(marker)) {
+    auto name = read_file(marker, 4096);
+    if (!name) return tl::unexpected(name.error());
+    if (name->starts_with(path)) return name;
   }
-  if (auto ok = sync_folders_of(path); !ok) return ok;
+  const std::string name = fmt::format("{}.replaced-{}", path, std::time(nullptr));
+  std::string out = name;
+  for (unsigned n = 2; exists(out) || exists(out + "-wal"); ++n)
+    out = fmt::format("{}-{}", name, n);
+  return out;
+}
+
+// The marker first where there is a moment in which the store's name leads to nothing, or to one
+// without its log: no relay starts then.
+Result<void> keep_present(const std::string& path, const std::string& kept,
+                          const std::string& marker) {
+  const bool has_log = exists(path + "-wal");
+  bool linked = !exists(path) || exists(kept) || link(path.c_str(), kept.c_str()) == 0;
+  if (linked && !has_log) return {};
+  if (!linked && errno != EPERM && errno != EOPNOTSUPP)
+    return system_error("keep the store as", kept);
+  if (auto ok = write_file(marker, as_bytes(kept), 0600); !ok) return ok;
+  // File systems without hard links.
+  if (!linked && rename(path.c_str(), kept.c_str()) != 0) {
+    const auto error = system_error("keep the store as", kept);
+    unlink(marker.c_str());
+    return error;
+  }
+  if (has_log && rename((path + "-wal").c_str(), (kept + "-wal").c_str()) != 0) {
+    return system_error("move", path + "-wal");
+  }
+  return {};
+}
+
+// Where the old store could be read it has no log left, and one rename is all there is to it.
+Result<void> put_in_place(Draft& draft, const std::string& path, const std::string& marker,
+                          RestoreReport& report) {
   if (exists(path) || exists(path + "-wal")) {
-    const std::string name = fmt::format("{}.replaced-{}", path, std::time(nullptr));
-    report.replaced = name;
-    for (unsigned n = 2; exists(report.replaced) || exists(report.replaced + "-wal"); ++n) {
-      report.replaced = fmt::format("{}-{}", name, n);
-    }
-    if (exists(path) && link(path.c_str(), report.replaced.c_str()) != 0) {
-      return system_error("keep the store as", report.replaced);
-    }
-    if (exists(path + "-wal") &&
-        rename((path + "-wal").c_str(), (report.replaced + "-wal").c_str()) != 0) {
-      return system_error("move", path + "-wal");
-    }
+    auto kept = kept_name(path, marker);
+    if (!kept) return tl::unexpected(kept.error());
+    report.replaced = *kept;
+    if (auto ok = keep_present(path, *kept, marker); !ok) return ok;
     if (auto ok = sync_folders_of(path); !ok) return ok;
   }
   if (rename(draft.path.c_str(), path.c_str()) != 0) return system_error("restore", path);
   draft.kept = true;
   if (auto ok = sync_folders_of(path); !ok) return ok;
+  if (!exists(marker)) return {};
   if (unlink(marker.c_str()) != 0) return system_error("remove", marker);
   return sync_folders_of(path);
 }
@@ -239,12 +268,12 @@ Result<RestoreReport> restore_store(const std::string& backup, const std::string
   {
     auto copy = check_backup(backup, draft.path, report);
     if (!copy) return tl::unexpected(std::move(copy.error()));
-    if (exists(path)) {
-      auto ok = look_at_present(path, **copy, report, forget);
+    if (exists(path) || exists(path + "-wal") || exists(restore_marker(directory))) {
+      auto ok = look_at_present(path, directory, **copy, report, forget);
       if (!ok) return tl::unexpected(ok.error());
     }
   }
-  if (auto ok = put_in_place(draft, path, directory, report); !ok) {
+  if (auto ok = put_in_place(draft, path, restore_marker(directory), report); !ok) {
     return tl::unexpected(ok.error());
   }
   return report;

@@ -27,7 +27,8 @@ class TlsClient {
   // `service` is the subject of error messages.
   TlsClient(TlsTarget target, std::string service);
 
-  // As UnixClient's; never sent twice.
+  // As UnixClient's; never sent twice. Looking the name up is the system's, and not bounded by
+  // `timeout`.
   Result<Response> request(std::string_view method, std::string_view target, std::string_view body,
                            std::chrono::milliseconds timeout) const;
 

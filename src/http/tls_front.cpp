@@ -271,7 +271,8 @@ void TlsFront::Tunnel::outwards() {
     self->close_after(self->writing_, self->core_.options.write_timeout);
     asio::async_write(self->tls_, asio::buffer(self->out_, n), [self](error_code e, size_t) {
       if (self->closed_) return;
-      self->writing_.cancel();
+      // cancel() would leave a wait that has just ended with the time it ended at.
+      self->writing_.expires_at(std::chrono::steady_clock::time_point::max());
       if (e) return self->close();
       self->outwards();
     });
@@ -349,9 +350,13 @@ void TlsFront::Core::make_room(const asio::ip::address& from) {
   asio::ip::address busiest = from;
   if (of[from] < options.max_strangers_per_address) {
     if (strangers.size() < options.max_strangers) return;
-    busiest = std::max_element(of.begin(), of.end(), [](const auto& a, const auto& b) {
-                return a.second < b.second;
-              })->first;
+    // Of several the one whose connection is the oldest.
+    size_t most = 0;
+    for (const auto& t : strangers) {
+      if (of[t->from()] <= most) continue;
+      most = of[t->from()];
+      busiest = t->from();
+    }
   }
   const auto oldest = std::find_if(strangers.begin(), strangers.end(),
                                    [&](const auto& t) { return t->from() == busiest; });

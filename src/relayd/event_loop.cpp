@@ -75,18 +75,17 @@ std::set<std::string> certificates(const control::AdminConfig& admin) {
   return out;
 }
 
-// Where neither workers nor control run; if there is none, anywhere the process may.
+// Where neither workers nor control run; if there is none, beside control.
 std::vector<unsigned> spare_cores(const cpu_set_t& allowed, const fabric::Topology& t) {
-  std::vector<unsigned> all, spare;
+  std::vector<unsigned> spare;
   for (unsigned core = 0; core < CPU_SETSIZE; ++core) {
     if (!CPU_ISSET(core, &allowed)) continue;
-    all.push_back(core);
     const bool taken =
         core == t.control_core || std::any_of(t.workers.begin(), t.workers.end(),
                                               [core](const auto& w) { return w.core == core; });
     if (!taken) spare.push_back(core);
   }
-  return spare.empty() ? all : spare;
+  return spare.empty() ? std::vector<unsigned>{t.control_core} : spare;
 }
 
 // The supplementary groups of a connected process are not in SO_PEERCRED; the socket's mode and

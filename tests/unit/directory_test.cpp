@@ -79,6 +79,10 @@ struct Guesses : ::testing::Test {
     std::mt19937_64 random(1);
     std::shuffle(order.begin(), order.end(), random);
     size_t answered = 0, different = 0;
+    // Answers that were due while this thread did not run say when it ran again.
+    const uint64_t too_late = clock.hz() / 50'000;
+    bool late = false;
+    uint64_t last_round = clock.ticks();
     for (size_t i = 0; i < order.size() || answered < order.size(); ++i) {
       if (i < order.size()) {
         if (i % 16 == 0) pace.emplace(clock);  // who asks as fast as this is not answered
@@ -89,23 +93,26 @@ struct Guesses : ::testing::Test {
         while (clock.ticks() - began < wait) {
         }
         directory->lookup(asker, lookup, [&, c, began](const pb::Found& found) {
-          taken[c].push_back(double(clock.ticks() - began));
+          if (!late) taken[c].push_back(double(clock.ticks() - began));
           different += found.ByteSizeLong() != 0 ? 1 : 0;
           ++answered;
         });
       }
+      const uint64_t round = clock.ticks();
+      late = round - last_round > too_late;
+      last_round = round;
       directory->poll();
     }
     EXPECT_EQ(different, 0u) << "answers that say something";
     for (size_t c = 0; c < of.size(); ++c) times[of[c].first] = std::move(taken[c]);
   }
 
-  // Without the slowest tenth of all, which is of interrupts.
+  // Without the slowest hundredth of all, which is of interrupts.
   static std::map<std::string, Sample> cropped(std::map<std::string, std::vector<double>>& times) {
     std::vector<double> all;
     for (const auto& [name, list] : times) all.insert(all.end(), list.begin(), list.end());
-    std::nth_element(all.begin(), all.begin() + ptrdiff_t(all.size() * 9 / 10), all.end());
-    const double most = all[all.size() * 9 / 10];
+    std::nth_element(all.begin(), all.begin() + ptrdiff_t(all.size() * 99 / 100), all.end());
+    const double most = all[all.size() * 99 / 100];
     std::map<std::string, Sample> out;
     for (const auto& [name, list] : times) {
       Sample& s = out[name];
@@ -170,7 +177,7 @@ TEST_F(Guesses, OfNamesAndAddressesTellNothingInBytesOrTime) {
     const double t = welch(s, unknown);
     std::printf("%-16s %zu answers after %.3f us, t %+.2f\n", name.c_str(), times.at(name).size(),
                 clock.us_from_ticks(uint64_t(s.mean)), t);
-    EXPECT_EQ(times.at(name).size(), kGuesses);
+    EXPECT_GT(s.size, kGuesses / 20) << "too few were answered in time";
     if (name == "planted") {
       EXPECT_GT(t, kSuspicious) << "a microsecond is not found";
     } else {

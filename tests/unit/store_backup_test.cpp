@@ -244,24 +244,48 @@ TEST_F(StoreBackup, NoRelayStartsOnARestoreThatWasInterrupted) {
   ASSERT_TRUE(enrol({agent(1), agent(2)}));
   ASSERT_TRUE(backup());
   store_.reset();
-  // Killed before the copy took the name, and after it.
+  // Killed with the old log moved away and the old store still in place; and after the copy took
+  // its name.
+  const std::string kept = db_ + ".replaced-1";
   for (const bool placed : {false, true}) {
-    std::ofstream(db_ + ".restoring") << "";
-    if (placed) {
-      fs::rename(db_, db_ + ".replaced-1");
-      fs::copy_file(copy_, db_);
-    } else {
-      fs::copy_file(copy_, db_ + ".restored");
-    }
+    std::ofstream(db_ + ".restoring") << kept;
+    if (!placed) fs::create_hard_link(db_, kept);
+    std::ofstream(kept + "-wal") << "a log";
+    std::ofstream(db_ + ".restored") << "half a copy";
     EXPECT_TRUE(says(open_error(), "was interrupted: repeat it"));
-    const auto again = restore_store(copy_, dir_, false);
+    const auto refused = restore_store(copy_, dir_, false);
+    ASSERT_FALSE(refused) << "what the log knew would be forgotten";
+    EXPECT_EQ(refused.error().code, ErrorCode::kRefused);
+    const auto again = restore_store(copy_, dir_, true);
     ASSERT_TRUE(again) << again.error().message;
+    EXPECT_EQ(again->replaced, kept) << "parted from its log";
     open_store();
     EXPECT_EQ(contents().agents.size(), 2u);
     store_.reset();
     EXPECT_FALSE(fs::exists(db_ + ".restoring"));
     EXPECT_FALSE(fs::exists(db_ + ".restored"));
+    EXPECT_TRUE(fs::exists(kept));
+    EXPECT_TRUE(fs::exists(kept + "-wal"));
   }
+}
+
+TEST_F(StoreBackup, ALogWithoutItsStoreIsNotForgottenSilently) {
+  open_store();
+  ASSERT_TRUE(enrol({agent(1), agent(2)}));
+  ASSERT_TRUE(backup());
+  store_.reset();
+  fs::remove(db_);
+  std::ofstream(db_ + "-wal") << "the latest revocations, perhaps";
+  const auto refused = restore_store(copy_, dir_, false);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kRefused);
+  EXPECT_TRUE(fs::exists(db_ + "-wal"));
+  const auto forced = restore_store(copy_, dir_, true);
+  ASSERT_TRUE(forced) << forced.error().message;
+  EXPECT_TRUE(fs::exists(forced->replaced + "-wal"));
+  EXPECT_FALSE(fs::exists(db_ + "-wal")) << "an old log under a new store";
+  open_store();
+  EXPECT_EQ(contents().agents.size(), 2u);
 }
 
 TEST_F(StoreBackup, OneAtATimeAndFromAnotherFileSystem) {
