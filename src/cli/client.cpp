@@ -34,9 +34,7 @@ Result<json> Client::call(const char* method, const std::string& target, const s
     }
     auto there = http::parse_https_url(url, kAdminPort);
     if (!there) return tl::unexpected(there.error());
-    there->certificate = certificate;
-    there->key = key;
-    there->ca = ca;
+    there->files = files;
     return http::TlsClient(std::move(*there), "sluiced").request(method, target, body, timeout);
   }();
   if (!response) return tl::unexpected(response.error());

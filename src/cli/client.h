@@ -8,13 +8,15 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "http/tls_files.h"
 
 namespace sluice::cli {
 
 struct Client {
   std::string socket = "/run/sluice/admin.sock";
   // Of a relay on another host, in the socket's place.
-  std::string url, certificate, key, ca;
+  std::string url;
+  http::TlsFiles files;
   bool as_json = false;
 
   // An error's sentence on standard error, and as JSON on standard output where that is wanted; its

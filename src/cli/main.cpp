@@ -9,6 +9,7 @@
 #include "base/duration.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/process.h"
 #include "cli/client.h"
 #include "cli/store.h"
 #include "cli/top.h"
@@ -152,10 +153,11 @@ int run(int argc, char** argv) {
   socket->capture_default_str();
   auto* url = app.add_option("--url", o.client.url,
                              "A relay on another host, over TLS: https://HOST[:7443]");
-  auto* certificate = app.add_option("--cert", o.client.certificate, "This operator's certificate")
-                          ->type_name("FILE");
-  auto* key = app.add_option("--key", o.client.key, "Its private key")->type_name("FILE");
-  auto* ca = app.add_option("--cacert", o.client.ca, "Who signed the relay's certificate")
+  auto* certificate =
+      app.add_option("--cert", o.client.files.certificate, "This operator's certificate")
+          ->type_name("FILE");
+  auto* key = app.add_option("--key", o.client.files.key, "Its private key")->type_name("FILE");
+  auto* ca = app.add_option("--cacert", o.client.files.ca, "Who signed the relay's certificate")
                  ->type_name("FILE");
   url->excludes(socket)->needs(certificate)->needs(key)->needs(ca);
   for (auto* of_url : {certificate, key, ca}) of_url->needs(url);
@@ -294,5 +296,6 @@ int run(int argc, char** argv) {
 }  // namespace sluice::cli
 
 int main(int argc, char** argv) {
+  sluice::harden_process();  // it may hold an operator's key
   return sluice::cli::run(argc, argv);
 }

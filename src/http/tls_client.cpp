@@ -1,7 +1,5 @@
 #include "http/tls_client.h"
 
-#include <strings.h>
-
 #include <algorithm>
 #include <charconv>
 #include <optional>
@@ -21,8 +19,6 @@
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
 
-#include "base/file.h"
-
 namespace sluice::http {
 namespace {
 
@@ -33,7 +29,6 @@ using boost::system::error_code;
 using std::chrono::steady_clock;
 
 constexpr uint64_t kResponseLimit = 256u << 20;
-constexpr size_t kMostPem = 256u << 10;
 
 // Runs one asynchronous operation to its end or the deadline.
 template <typename Start>
@@ -48,30 +43,6 @@ error_code step(asio::io_context& io, tcp::socket& socket, steady_clock::time_po
   socket.close(ignored);
   while (!done) io.run_one();
   return asio::error::timed_out;
-}
-
-Result<void> load_files(asio::ssl::context& tls, const TlsTarget& t) {
-  const auto unfit = [](const std::string& path, const char* what, const error_code& ec) {
-    return fail(ErrorCode::kKeyFile, fmt::format("{} holds no {} ({})", path, what, ec.message()));
-  };
-  const auto unread = [](const Error& e) { return fail(ErrorCode::kKeyFile, e.message); };
-  error_code ec;
-  auto certificate = read_file(t.certificate, kMostPem);
-  if (!certificate) return unread(certificate.error());
-  tls.use_certificate_chain(asio::buffer(*certificate), ec);
-  if (ec) return unfit(t.certificate, "certificate in PEM", ec);
-  auto key = read_secret_file(t.key, kMostPem);
-  if (!key) return unread(key.error());
-  // Without this OpenSSL would ask the terminal for a passphrase.
-  tls.set_password_callback([](size_t, asio::ssl::context::password_purpose) { return ""; });
-  tls.use_private_key(asio::buffer(*key), asio::ssl::context::pem, ec);
-  explicit_bzero(key->data(), key->size());
-  if (ec) return unfit(t.key, "private key of the certificate, in PEM without a passphrase", ec);
-  auto authority = read_file(t.ca, kMostPem);
-  if (!authority) return unread(authority.error());
-  tls.add_certificate_authority(asio::buffer(*authority), ec);
-  if (ec) return unfit(t.ca, "certificate in PEM", ec);
-  return {};
 }
 
 }  // namespace
@@ -127,8 +98,7 @@ Result<Response> TlsClient::request(std::string_view method, std::string_view ta
   };
   asio::io_context io;
   asio::ssl::context tls(asio::ssl::context::tls_client);
-  SSL_CTX_set_min_proto_version(tls.native_handle(), TLS1_3_VERSION);
-  if (auto ok = load_files(tls, target_); !ok) return tl::unexpected(ok.error());
+  if (auto ok = prepare(tls, target_.files); !ok) return tl::unexpected(ok.error());
   asio::ssl::stream<tcp::socket> stream(io, tls);
   tcp::socket& socket = stream.next_layer();
   error_code ec;

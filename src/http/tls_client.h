@@ -9,14 +9,14 @@
 
 #include "base/error.h"
 #include "http/message.h"
+#include "http/tls_files.h"
 
 namespace sluice::http {
 
 struct TlsTarget {
   std::string host;  // a name or an address; the server's certificate has to be for it
   uint16_t port = 0;
-  // PEM files: the caller's certificate and key, and who signs the server's.
-  std::string certificate, key, ca;
+  TlsFiles files;
 };
 
 // `https://HOST[:PORT]`, an IPv6 address in brackets; kUsage.

@@ -44,7 +44,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds kFarewell{2'000};
 constexpr milliseconds kAcceptPause{100};
 constexpr std::chrono::minutes kWarningInterval{1};
-constexpr size_t kMostPem = 256u << 10;
 
 // The certificate's one common name; empty: it has none, several, or one with a zero byte.
 std::string common_name(SSL* ssl) {
@@ -60,35 +59,6 @@ std::string common_name(SSL* ssl) {
   std::string out(reinterpret_cast<const char*>(text), static_cast<size_t>(size));
   OPENSSL_free(text);
   return out.find('\0') == std::string::npos ? out : std::string();
-}
-
-Result<void> load_files(asio::ssl::context& tls, const TlsOptions& o) {
-  const auto unfit = [](const std::string& path, const std::string& why) {
-    return fail(ErrorCode::kKeyFile, fmt::format("cannot use {}: {}", path, why));
-  };
-  const auto unread = [](const Error& e) { return fail(ErrorCode::kKeyFile, e.message); };
-  error_code ec;
-  auto certificate = read_file(o.certificate, kMostPem);
-  if (!certificate) return unread(certificate.error());
-  tls.use_certificate_chain(asio::buffer(*certificate), ec);
-  if (ec) return unfit(o.certificate, "it holds no certificate in PEM (" + ec.message() + ")");
-  auto key = read_secret_file(o.key, kMostPem);
-  if (!key) return unread(key.error());
-  // Without this OpenSSL would ask the terminal for a passphrase.
-  tls.set_password_callback([](size_t, asio::ssl::context::password_purpose) { return ""; });
-  tls.use_private_key(asio::buffer(*key), asio::ssl::context::pem, ec);
-  explicit_bzero(key->data(), key->size());
-  if (ec) {
-    return unfit(o.key,
-                 fmt::format("it is not the private key, in PEM and without a passphrase, of "
-                             "the certificate in {} ({})",
-                             o.certificate, ec.message()));
-  }
-  auto authority = read_file(o.client_ca, kMostPem);
-  if (!authority) return unread(authority.error());
-  tls.add_certificate_authority(asio::buffer(*authority), ec);
-  if (ec) return unfit(o.client_ca, "it holds no certificate in PEM (" + ec.message() + ")");
-  return {};
 }
 
 // Of the certificate that was shown; negative when it has ended.
@@ -389,12 +359,11 @@ Result<std::unique_ptr<TlsFront>> TlsFront::listen(TlsOptions options, Adopt ado
   auto core = std::make_unique<Core>(std::move(options), std::move(adopt));
   const TlsOptions& o = core->options;
   SSL_CTX* raw = core->tls.native_handle();
-  SSL_CTX_set_min_proto_version(raw, TLS1_3_VERSION);
   // Every connection shows its certificate anew: a resumed one would outlive it.
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(raw, 0);
   core->tls.set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert);
-  if (auto ok = load_files(core->tls, o); !ok) return tl::unexpected(ok.error());
+  if (auto ok = prepare(core->tls, o.files); !ok) return tl::unexpected(ok.error());
 
   error_code ec;
   const tcp::endpoint endpoint(asio::ip::make_address(o.address, ec), o.port);

@@ -1,5 +1,5 @@
 // TLS 1.3 in front of a UnixServer, for callers on other hosts. Who shows no certificate that
-// `client_ca` signed gets no further than the handshake. A thread of its own does all of it: what
+// its authority signed gets no further than the handshake. A thread of its own does all of it: what
 // strangers make it compute costs the server's thread nothing. Each admitted connection reaches the
 // server as one end of a socket pair, with the certificate's common name for credentials.
 #pragma once
@@ -15,16 +15,14 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "http/message.h"
+#include "http/tls_files.h"
 
 namespace sluice::http {
 
 struct TlsOptions {
   std::string address;  // IPv4 or IPv6
   uint16_t port = 0;
-  // PEM files. The key's may be read by its owner alone.
-  std::string certificate;  // the server's, followed by those between it and its root
-  std::string key;
-  std::string client_ca;        // who signs callers' certificates: nothing else should
+  TlsFiles files;               // ca: who signs callers, and nobody else
   std::set<std::string> names;  // common names that are let in; nobody else is
   // Cores that its thread may run on; empty: wherever it is created. It yields to everything else.
   std::vector<unsigned> cores;

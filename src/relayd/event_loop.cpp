@@ -117,9 +117,7 @@ Result<void> EventLoop::serve_admin(control::Control& control) {
   auto tls = http::TlsFront::listen(
       {.address = admin.tls.address,
        .port = admin.tls.port,
-       .certificate = admin.tls.certificate,
-       .key = admin.tls.key,
-       .client_ca = admin.tls.client_ca,
+       .files = {admin.tls.certificate, admin.tls.key, admin.tls.client_ca},
        .names = certificates(admin),
        .cores = spare_cores(impl_->cores, control.config().topology)},
       [loop = impl_.get()](Fd socket, http::PeerCredentials peer) {
