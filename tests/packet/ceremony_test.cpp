@@ -2,31 +2,12 @@
 // that must not.
 #include "packet/ceremony_fixture.h"
 
-#include <sys/resource.h>
-
-#include <csignal>
 #include <random>
+
+#include "packet/full_disk.h"
 
 namespace rig {
 namespace {
-
-// While it lives no file can grow: a full disk, as far as the store can tell.
-class FullDisk {
- public:
-  FullDisk() {
-    std::signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit none = before_;
-    none.rlim_cur = 0;
-    setrlimit(RLIMIT_FSIZE, &none);
-  }
-  FullDisk(const FullDisk&) = delete;
-  FullDisk& operator=(const FullDisk&) = delete;
-  ~FullDisk() { setrlimit(RLIMIT_FSIZE, &before_); }
-
- private:
-  rlimit before_{};
-};
 
 TEST_F(Ceremony, RequestAndGrantMakeAPairAndNothingLessDoes) {
   const pb::Signed asked = sign(alpha, request(alpha, beta));

@@ -1,10 +1,9 @@
 // Several workers: packets of an agent that arrive elsewhere go to its owner, and every reason that
 // only exists between workers. Also revocation against workers.
-#include <sys/resource.h>
-
-#include <csignal>
+#include <optional>
 
 #include "packet/expect.h"
+#include "packet/full_disk.h"
 
 namespace rig {
 namespace {
@@ -212,17 +211,10 @@ TEST_F(Revocation, AReusedSlotHasANewGeneration) {
 }
 
 TEST_F(Revocation, AFullDiskCutsAllTheSameAndSaysThatItWouldNotLast) {
-  const rlimit whole = [] {
-    rlimit l{};
-    getrlimit(RLIMIT_FSIZE, &l);
-    return l;
+  const auto answer = [this] {
+    const FullDisk full;
+    return revoke("beta", "full");
   }();
-  std::signal(SIGXFSZ, SIG_IGN);
-  rlimit none = whole;
-  none.rlim_cur = 0;
-  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
-  const auto answer = revoke("beta", "full");
-  setrlimit(RLIMIT_FSIZE, &whole);
   EXPECT_EQ(answer.state, sluice::control::CutState::kNotDurable);
   EXPECT_FALSE(answer.problem.empty());
   expect_drop(r, 0, oracle::udp_frame(alpha.flow, r.datagram(alpha, "beta", Buf(40, 1))),
@@ -230,13 +222,8 @@ TEST_F(Revocation, AFullDiskCutsAllTheSameAndSaysThatItWouldNotLast) {
 }
 
 TEST_F(Revocation, AnAgentThatCouldNotBeStoredStaysOut) {
-  rlimit whole{};
-  getrlimit(RLIMIT_FSIZE, &whole);
-  std::signal(SIGXFSZ, SIG_IGN);
   r.add_agent(14, "delta", 0);
-  rlimit none = whole;
-  none.rlim_cur = 0;
-  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
+  std::optional<FullDisk> full(std::in_place);
   ASSERT_TRUE(r.control->reload(r.config.trust));
   const auto state = [&] {
     return r.arena->agents()[r.control->trust().resolve("delta")->index].state.load();
@@ -247,7 +234,7 @@ TEST_F(Revocation, AnAgentThatCouldNotBeStoredStaysOut) {
   ASSERT_TRUE(r.control->reload(r.config.trust));
   EXPECT_EQ(state(), uint32_t(sluice::fabric::AgentState::kFree))
       << "a second reload does not let it in";
-  setrlimit(RLIMIT_FSIZE, &whole);
+  full.reset();
   r.poll(5);
   ASSERT_TRUE(r.control->reload(r.config.trust));
   ASSERT_TRUE(
