@@ -13,9 +13,7 @@ struct HandshakeMill::Agent {
 };
 
 HandshakeMill::HandshakeMill(size_t count)
-    : relay_key_(crypto::X25519KeyPair::generate()),
-      lanes_(relay_key_),
-      sodium_(relay_key_, nullptr) {
+    : relay_key_(crypto::X25519KeyPair::generate()), sodium_(nullptr) {
   const Initiators initiators(relay_key_.public_key);
   for (size_t i = 0; i < count; ++i) {
     auto agent = std::make_unique<Agent>();
@@ -49,6 +47,7 @@ size_t HandshakeMill::answer(control::HandshakeBatch& batch, size_t at_once) {
     for (size_t i = 0; i < n; ++i) {
       asked[i] = &greetings[i].emplace();
       asked[i]->hello = agents_[from + i]->hello;
+      asked[i]->relay_key = &relay_key_;
     }
     batch.open({asked.data(), n});
     for (size_t i = 0; i < n; ++i) {

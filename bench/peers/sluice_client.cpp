@@ -35,10 +35,11 @@ class Endpoint {
   Endpoint(const std::string& state, Host& host)
       : host_(host),
         identity_(load(state)),
-        control_(identity_.join.relay_key, pins_,
+        control_(identity_.join.relay_id, pins_,
                  {[this](uint64_t request, Bytes message) { answer(request, message); },
                   [this](std::vector<agent::PeerEdge> edges) { take_edges(edges); },
                   [](const agent::Revocation&) {},
+                  [](const agent::RelayKeyPin&) {},
                   {},
                   [this](agent::Level, std::string) {}}),
         tunnel_({{&identity_.identity, &tunnel_key_, identity_.join.relay_key, {}},

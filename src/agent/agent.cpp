@@ -37,7 +37,7 @@ Agent::Agent(AgentConfig config, AgentHooks hooks)
                                     to_string(VirtualAddress::from_u64(start.welcome.address))));
                           },
                           hooks_.report}),
-      control_(config_.relay_key, *config_.pins,
+      control_(config_.relay_id, *config_.pins,
                ControlHooks{[this](uint64_t request, Bytes message) {
                               tunnel_.send_frame(
                                   {uint8_t(wire::FrameType::kControl), 0,
@@ -46,11 +46,12 @@ Agent::Agent(AgentConfig config, AgentHooks hooks)
                             },
                             [this](std::vector<PeerEdge> edges) { on_edges(std::move(edges)); },
                             [this](const Revocation& r) { on_revoked(r); },
+                            [this](const RelayKeyPin& pin) { tunnel_.use_relay_key(pin); },
                             [this](uint64_t request, const pb::Control& message) {
                               return trust_.receive(request, message, peer_time(now_));
                             },
                             hooks_.report}),
-      trust_(TrustParty{config_.identity, config_.e2e_key, config_.relay_key, config_.name},
+      trust_(TrustParty{config_.identity, config_.e2e_key, config_.relay_id, config_.name},
              *config_.pins,
              TrustHooks{[this](uint64_t request, Bytes message) {
                           return tunnel_.up(now_) &&
@@ -60,7 +61,9 @@ Agent::Agent(AgentConfig config, AgentHooks hooks)
                                      message, now_);
                         },
                         hooks_.report},
-             config_.random) {}
+             config_.random) {
+  if (config_.pins->relay_key) tunnel_.use_relay_key(*config_.pins->relay_key);
+}
 
 void Agent::start(Now now) {
   now_ = now;

@@ -21,7 +21,8 @@ struct AgentConfig {
   const crypto::Identity* identity = nullptr;  // these three outlive the agent
   const crypto::X25519KeyPair* e2e_key = nullptr;
   Pins* pins = nullptr;
-  ByteArray<32> relay_key{};
+  ByteArray<32> relay_key{};  // of the join string; a pinned one goes before it
+  ByteArray<32> relay_id{};
   Bytes token;             // likewise; may be empty
   std::string name;        // what peers may call this agent
   std::string relay_name;  // HOST:PORT
@@ -67,6 +68,10 @@ class Agent {
   size_t max_message() const;
 
   const Tunnel& tunnel() const { return tunnel_; }
+  // The tunnel key that the next HELLO is for.
+  const ByteArray<32>& relay_key() const {
+    return config_.pins->relay_key ? config_.pins->relay_key->key : config_.relay_key;
+  }
   const ControlChannel& control() const { return control_; }
   const AgentCounters& counters() const { return counters_; }
   const std::vector<Revocation>& revocations() const { return revocations_; }

@@ -16,6 +16,8 @@ struct InitCommand {
   std::string join_file;  // empty: standard input
 };
 Result<int> run_init(const std::string& state, const InitCommand& command);
+// `join_file` as in InitCommand.
+Result<int> run_rejoin(const std::string& state, const std::string& join_file);
 
 struct InfoCommand {
   bool json = false;

@@ -17,7 +17,10 @@ json offline_info(const AgentIdentity& id) {
           {"name", id.name},
           {"tenant", id.tenant},
           {"version", SLUICE_VERSION},
-          {"relay", {{"name", id.relay_name()}, {"key", crypto::to_base64(id.join.relay_key)}}}};
+          {"relay",
+           {{"name", id.relay_name()},
+            {"key", crypto::to_base64(id.join.relay_key)},
+            {"id", crypto::to_base64(id.join.relay_id)}}}};
 }
 
 void print_line(const char* label, const std::string& value) {

@@ -7,7 +7,9 @@
 #include <fmt/format.h>
 
 #include "agent/cli.h"
+#include "agent/daemon_client.h"
 #include "agent/identity_file.h"
+#include "agent/pins.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "wire/statement.h"
@@ -41,6 +43,14 @@ std::string host_name() {
   return out;
 }
 
+Result<Join> read_join(const std::string& file) {
+  auto text = read_join_text(file);
+  if (!text) return tl::unexpected(text.error());
+  auto join = parse_join(*text);
+  crypto::wipe(text->data(), text->size());
+  return join;
+}
+
 }  // namespace
 
 Result<int> run_init(const std::string& state, const InitCommand& command) {
@@ -50,15 +60,44 @@ Result<int> run_init(const std::string& state, const InitCommand& command) {
                 "a name has 1 to 63 of the characters a-z 0-9 . _ - and begins "
                 "with a letter or a digit");
   }
-  auto text = read_join_text(command.join_file);
-  if (!text) return tl::unexpected(text.error());
-  auto join = parse_join(*text);
-  crypto::wipe(text->data(), text->size());
+  auto join = read_join(command.join_file);
   if (!join) return tl::unexpected(join.error());
   const AgentIdentity identity =
       make_identity(name, command.tenant, std::move(*join), Clock(1).unix_ms());
   if (auto made = create_identity_file(state, identity); !made) return tl::unexpected(made.error());
   fmt::print("{}\n", identity.did());
+  return 0;
+}
+
+Result<int> run_rejoin(const std::string& state, const std::string& join_file) {
+  auto identity = load_identity_file(state);
+  if (!identity) return tl::unexpected(identity.error());
+  auto pins = load_pins(pins_path(state));
+  if (!pins) return tl::unexpected(pins.error());
+  auto join = read_join(join_file);
+  if (!join) return tl::unexpected(join.error());
+  if (join->relay_id != identity->join.relay_id) {
+    return fail(ErrorCode::kConflict,
+                "that is another relay, where nothing that this identity agreed on holds: join it "
+                "with init and a folder of its own (--state)");
+  }
+  if (DaemonClient(state).get("/v1/info").has_value()) {
+    return fail(ErrorCode::kConflict,
+                "this agent is running, and would go on as before: end its sluice-agent up first");
+  }
+  if (join->token.empty()) join->token = std::move(identity->join.token);
+  identity->join = std::move(*join);
+  // The operator's word of today, which came another way, goes before what the relay once told.
+  if (pins->relay_key) {
+    pins->relay_key.reset();
+    if (auto saved = save_pins(pins_path(state), *pins); !saved) {
+      return tl::unexpected(saved.error());
+    }
+  }
+  if (auto saved = replace_identity_file(state, *identity); !saved) {
+    return tl::unexpected(saved.error());
+  }
+  fmt::print("{} greets {} from now on\n", identity->name, identity->relay_name());
   return 0;
 }
 

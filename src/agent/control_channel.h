@@ -27,6 +27,7 @@ struct ControlHooks {
   std::function<void(uint64_t request, Bytes message)> send;  // a CONTROL frame's extension
   std::function<void(std::vector<PeerEdge>)> edges;           // replaces the whole set
   std::function<void(const Revocation&)> revoked;
+  std::function<void(const RelayKeyPin&)> relay_key;  // greet with it from now on
   // Whatever is not the channel's own. True: it is to be acknowledged.
   std::function<bool(uint64_t request, const pb::Control&)> other;
   Report report;
@@ -34,7 +35,7 @@ struct ControlHooks {
 
 class ControlChannel {
  public:
-  ControlChannel(const ByteArray<32>& relay_key, Pins& pins, ControlHooks hooks);
+  ControlChannel(const ByteArray<32>& relay_id, Pins& pins, ControlHooks hooks);
 
   void receive(uint64_t request, Bytes message, uint64_t unix_ms);
   // A new relay epoch: the labels are gone and so is the order of syncs.
@@ -45,9 +46,10 @@ class ControlChannel {
  private:
   void on_edges(const pb::EdgeSync& sync);
   void on_operator_key(const std::string& key);
+  bool on_relay_key(const pb::Signed& told);
   void on_revoked(const pb::Signed& notice, uint64_t unix_ms);
 
-  ByteArray<32> relay_key_;
+  ByteArray<32> relay_id_;
   Pins& pins_;
   ControlHooks hooks_;
   EdgeAssembler assembler_;

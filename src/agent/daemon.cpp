@@ -106,8 +106,8 @@ Daemon::Daemon(const std::string& state, const AgentIdentity& identity, Pins pin
       pins_(std::move(pins)),
       started_unix_ms_(instant().now.unix_ms),
       agent_(AgentConfig{&identity_.identity, &identity_.e2e_key, &pins_, identity_.join.relay_key,
-                         identity_.join.token, identity_.name, identity_.relay_name(),
-                         crypto::random_u64},
+                         identity_.join.relay_id, identity_.join.token, identity_.name,
+                         identity_.relay_name(), crypto::random_u64},
              AgentHooks{[this](Bytes datagram) {
                           if (udp_) udp_->add(datagram);
                         },

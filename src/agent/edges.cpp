@@ -14,12 +14,12 @@ bool equal(const std::string& text, Bytes bytes) {
 
 // The peer's own words about its end-to-end key, or why they do not count.
 Result<EnrolPin> verify_enrol(const pb::Edge& edge, const crypto::PublicKey& identity,
-                              const ByteArray<32>& relay_key, std::string& name) {
+                              const ByteArray<32>& relay_id, std::string& name) {
   if (!edge.has_peer_enrol()) {
     return fail(ErrorCode::kRefused, "the relay sent no statement of the peer about its key");
   }
   pb::Statement statement;
-  if (auto ok = verify_signed(edge.peer_enrol(), relay_key, identity, statement); !ok) {
+  if (auto ok = verify_signed(edge.peer_enrol(), relay_id, identity, statement); !ok) {
     return tl::unexpected(ok.error());
   }
   if (!statement.has_enrol() || statement.enrol().e2e_key().size() != 32) {
@@ -65,7 +65,7 @@ pb::Signed sign_statement(const pb::Statement& statement, const crypto::Identity
   });
 }
 
-Result<void> verify_signed(const pb::Signed& signed_statement, const ByteArray<32>& relay_key,
+Result<void> verify_signed(const pb::Signed& signed_statement, const ByteArray<32>& relay_id,
                            const std::optional<crypto::PublicKey>& signer_key, pb::Statement& out) {
   pb::Signed strict;
   if (auto ok = wire::parse_signed(as_bytes(signed_statement.SerializeAsString()), strict); !ok) {
@@ -80,13 +80,13 @@ Result<void> verify_signed(const pb::Signed& signed_statement, const ByteArray<3
     return fail(ErrorCode::kRefused, "the statement's signature does not hold");
   }
   if (auto ok = wire::parse_statement(as_bytes(strict.statement()), out); !ok) return ok;
-  if (!equal(out.relay_key(), relay_key)) {
+  if (!equal(out.relay_key(), relay_id)) {
     return fail(ErrorCode::kRefused, "the statement was made for another relay");
   }
   return {};
 }
 
-std::optional<PeerEdge> verify_edge(const pb::Edge& edge, const ByteArray<32>& relay_key,
+std::optional<PeerEdge> verify_edge(const pb::Edge& edge, const ByteArray<32>& relay_id,
                                     Pins& pins) {
   if (edge.peer().size() != 32 || edge.address() >> 48 != 0) return std::nullopt;
   PeerEdge out;
@@ -108,7 +108,7 @@ std::optional<PeerEdge> verify_edge(const pb::Edge& edge, const ByteArray<32>& r
     return out;
   }
 
-  const auto enrol = verify_enrol(edge, out.identity, relay_key, out.name);
+  const auto enrol = verify_enrol(edge, out.identity, relay_id, out.name);
   if (!enrol) {
     out.refused = enrol.error().message;
     return out;

@@ -46,7 +46,7 @@ struct PeerEdge {
 
 // Checks form, signature (by `signer_key` when given, else by the signer it names) and that the
 // statement was made for this relay. On success `out` is the statement.
-Result<void> verify_signed(const pb::Signed& signed_statement, const ByteArray<32>& relay_key,
+Result<void> verify_signed(const pb::Signed& signed_statement, const ByteArray<32>& relay_id,
                            const std::optional<crypto::PublicKey>& signer_key, pb::Statement& out);
 
 // The envelope of this agent's own statement.
@@ -54,7 +54,7 @@ pb::Signed sign_statement(const pb::Statement& statement, const crypto::Identity
 
 // An edge whose Enrol cannot be verified, or is older than one seen before, comes back refused. A
 // newer Enrol is remembered in `pins`. Nothing for a record that does not even name a peer.
-std::optional<PeerEdge> verify_edge(const pb::Edge& edge, const ByteArray<32>& relay_key,
+std::optional<PeerEdge> verify_edge(const pb::Edge& edge, const ByteArray<32>& relay_id,
                                     Pins& pins);
 
 // Collects the parts of the newest sync. Parts of older ones are told apart by their id.

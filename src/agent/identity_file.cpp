@@ -47,6 +47,7 @@ std::string to_text(const AgentIdentity& id) {
                     {"relay_host", id.join.host},
                     {"relay_port", id.join.port},
                     {"relay_key", crypto::to_base64(id.join.relay_key)},
+                    {"relay_id", crypto::to_base64(id.join.relay_id)},
                     {"token", crypto::to_base64(id.join.token)}};
   return doc.dump(1) + "\n";
 }
@@ -74,17 +75,20 @@ std::optional<AgentIdentity> from_text(const std::string& text) {
   const auto port = number("relay_port", 0xffff);
   const auto created = number("created_ms", ~uint64_t{0});
   const auto relay_key = bytes_at(doc, "relay_key", 32);
+  // Written by an agent that knew of no later keys: they are the same.
+  const auto relay_id = doc.contains("relay_id") ? bytes_at(doc, "relay_id", 32) : relay_key;
   const auto token = token_text ? crypto::from_base64(*token_text) : std::nullopt;
-  if (!seed || !e2e || !name || !host || !token || !tenant || !port || !created || !relay_key) {
+  if (!seed || !e2e || !name || !host || !token || !tenant || !port || !created || !relay_key ||
+      !relay_id) {
     return std::nullopt;
   }
-  return AgentIdentity{
-      *name,
-      static_cast<uint32_t>(*tenant),
-      crypto::Identity::from_seed(*seed),
-      crypto::X25519KeyPair::from_secret(*e2e),
-      Join{*host, static_cast<uint16_t>(*port), take<32>(relay_key->data()), *token},
-      *created};
+  return AgentIdentity{*name,
+                       static_cast<uint32_t>(*tenant),
+                       crypto::Identity::from_seed(*seed),
+                       crypto::X25519KeyPair::from_secret(*e2e),
+                       Join{*host, static_cast<uint16_t>(*port), take<32>(relay_key->data()),
+                            take<32>(relay_id->data()), *token},
+                       *created};
 }
 
 std::string environment(const char* name) {
@@ -137,10 +141,15 @@ Result<void> create_identity_file(const std::string& state, const AgentIdentity&
                             path));
   }
   if (!claim) return fail(ErrorCode::kPermission, fmt::format("cannot create {}", path));
-  std::string text = to_text(identity);
-  auto written = write_file(path, as_bytes(text), 0600);
-  crypto::wipe(text.data(), text.size());
+  auto written = replace_identity_file(state, identity);
   if (!written) unlink(path.c_str());
+  return written;
+}
+
+Result<void> replace_identity_file(const std::string& state, const AgentIdentity& identity) {
+  std::string text = to_text(identity);
+  auto written = write_file(identity_path(state), as_bytes(text), 0600);
+  crypto::wipe(text.data(), text.size());
   return written;
 }
 
@@ -166,7 +175,7 @@ Result<AgentIdentity> load_identity_file(const std::string& state) {
 std::string enrol_statement(const AgentIdentity& id, uint64_t unix_ms) {
   pb::Statement statement;
   statement.set_version(1);
-  statement.set_relay_key(std::string(as_text(id.join.relay_key)));
+  statement.set_relay_key(std::string(as_text(id.join.relay_id)));
   statement.set_tenant(id.tenant);
   statement.set_issued_ms(unix_ms);
   auto* enrol = statement.mutable_enrol();

@@ -35,6 +35,8 @@ AgentIdentity make_identity(std::string name, uint32_t tenant, Join join, uint64
 
 // kConflict when the folder already holds an identity; nothing is overwritten.
 Result<void> create_identity_file(const std::string& state, const AgentIdentity& identity);
+// In the place of the one that stands there; whole or not at all.
+Result<void> replace_identity_file(const std::string& state, const AgentIdentity& identity);
 Result<AgentIdentity> load_identity_file(const std::string& state);
 
 // base64 of Signed { Statement { Enrol } }: what an operator needs to enrol this agent, and what

@@ -18,7 +18,7 @@ constexpr size_t kTokenMin = 16;
 
 tl::unexpected<Error> refuse(std::string_view what) {
   return fail(ErrorCode::kUsage,
-              fmt::format("not a join string (sluice://HOST:PORT/#KEY[.TOKEN]): {}", what));
+              fmt::format("not a join string (sluice://HOST:PORT/#KEY[~ID][.TOKEN]): {}", what));
 }
 
 bool is_alnum(char c) {
@@ -60,6 +60,12 @@ std::optional<uint16_t> parse_port(std::string_view text) {
   return value <= 0xffff ? std::optional(static_cast<uint16_t>(value)) : std::nullopt;
 }
 
+std::optional<ByteArray<32>> parse_key(std::string_view text) {
+  const auto key = crypto::from_base64url(text);
+  if (!key || key->size() != 32 || all_zero(*key)) return std::nullopt;
+  return take<32>(key->data());
+}
+
 }  // namespace
 
 std::string to_host_port(const std::string& host, uint16_t port) {
@@ -98,11 +104,14 @@ Result<Join> parse_join(std::string_view text) {
   out.port = *port_number;
 
   const size_t dot = fragment.find('.');
-  const auto key = crypto::from_base64url(fragment.substr(0, dot));
-  if (!key || key->size() != 32 || all_zero(*key)) {
-    return refuse("the key is not base64url of 32 bytes");
-  }
-  out.relay_key = take<32>(key->data());
+  const std::string_view keys = fragment.substr(0, dot);
+  const size_t tilde = keys.find('~');
+  const auto key = parse_key(keys.substr(0, tilde));
+  if (!key) return refuse("the key is not base64url of 32 bytes");
+  const auto id = tilde == std::string_view::npos ? key : parse_key(keys.substr(tilde + 1));
+  if (!id) return refuse("the relay's id is not base64url of 32 bytes");
+  out.relay_key = *key;
+  out.relay_id = *id;
   if (dot == std::string_view::npos) return out;
   const auto token = crypto::from_base64url(fragment.substr(dot + 1));
   if (!token || token->size() < kTokenMin || token->size() > wire::kTokenMax) {

@@ -23,6 +23,7 @@ struct Options {
   std::string log = "info";
   std::string shell;  // of completion
   InitCommand init;
+  std::string rejoin_file;
   InfoCommand info;
   bool peers_json = false;
   SendCommand send;
@@ -62,6 +63,16 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
       "The join string comes from the relay's operator and may hold a secret, so it is never "
       "an argument.\nExample:  sluice-agent init --name alice < join.txt");
   init->callback([&] { run = [&](const auto& state) { return run_init(state, o.init); }; });
+
+  auto* rejoin = app.add_subcommand(
+      "rejoin", "Take a new join string of the same relay: its key or address has changed");
+  rejoin->add_option("--join", o.rejoin_file, "File with the join string (default: standard input)")
+      ->type_name("FILE");
+  rejoin->footer(
+      "Identity, address and trust stay. Only needed by an agent that was away while the relay's "
+      "old key was\nstill answered.\nExample:  sluice-agent rejoin < join.txt");
+  rejoin->callback(
+      [&] { run = [&](const auto& state) { return run_rejoin(state, o.rejoin_file); }; });
 
   auto* up = app.add_subcommand("up", "Connect to the relay and serve this host's programs");
   up->footer(

@@ -39,6 +39,12 @@ std::string Pins::to_json() const {
               {"agreements", std::move(agreed)},
               {"own", {{"visible", visible}, {"enrol_ms", own_enrol_ms}}}};
   if (operator_key) out["operator_key"] = crypto::to_base64(*operator_key);
+  if (relay_key) {
+    out["relay_key"] = {{"key", crypto::to_base64(relay_key->key)},
+                        {"replaced", crypto::to_base64(relay_key->replaced)},
+                        {"issued_ms", relay_key->issued_ms},
+                        {"replaced_until_ms", relay_key->replaced_until_ms}};
+  }
   return out.dump(1);
 }
 
@@ -53,6 +59,18 @@ Result<Pins> Pins::from_json(const std::string& text) {
   if (doc.contains("operator_key")) {
     out.operator_key = key_from(doc["operator_key"]);
     if (!out.operator_key) return broken("the operator's pinned key");
+  }
+  if (doc.contains("relay_key")) {
+    const json& value = doc["relay_key"];
+    if (!value.is_object()) return broken("the relay's key");
+    const auto key = key_from(value.value("key", json()));
+    const auto replaced = key_from(value.value("replaced", json()));
+    const json issued = value.value("issued_ms", json());
+    const json until = value.value("replaced_until_ms", json());
+    if (!key || !replaced || !issued.is_number_unsigned() || !until.is_number_unsigned()) {
+      return broken("the relay's key");
+    }
+    out.relay_key = {*key, *replaced, issued.get<uint64_t>(), until.get<uint64_t>()};
   }
   const json peers = doc.value("peers", json::object());
   for (const auto& [did, value] : peers.items()) {

@@ -1,6 +1,6 @@
 // What the agent remembers for good about others, so that a relay cannot take it back: the
-// operator's key, and the newest end-to-end key that each peer has certified. Kept in the state
-// folder. Owned by the agent's thread.
+// operator's key, the relay's newest, and the newest end-to-end key that each peer has certified.
+// Kept in the state folder. Owned by the agent's thread.
 #pragma once
 
 #include <map>
@@ -25,8 +25,18 @@ struct AgreementPin {
   ByteArray<32> e2e_key{};  // the peer's, as it signed for it
 };
 
+// Which tunnel key the relay has, as its operator signed, in place of the one that this agent
+// joined with.
+struct RelayKeyPin {
+  ByteArray<32> key{};
+  ByteArray<32> replaced{};
+  uint64_t issued_ms = 0;
+  uint64_t replaced_until_ms = 0;  // Unix, by the relay's clock: still answered until then
+};
+
 struct Pins {
   std::optional<crypto::PublicKey> operator_key;
+  std::optional<RelayKeyPin> relay_key;
   std::map<crypto::PublicKey, EnrolPin> enrols;
   std::map<crypto::PublicKey, AgreementPin> agreements;
   bool visible = false;       // this agent may be looked up by name

@@ -135,7 +135,7 @@ void TrustDesk::submit(const pb::Statement& statement, Now now, Done done) {
 pb::Statement TrustDesk::statement(Now now) const {
   pb::Statement out;
   out.set_version(1);
-  out.set_relay_key(text(party_.relay_key));
+  out.set_relay_key(text(party_.relay_id));
   out.set_tenant(self_.tenant);
   out.set_issued_ms(now.unix_ms);
   return out;
@@ -281,8 +281,8 @@ void TrustDesk::on_pending(const pb::PendingSync& sync) {
   for (const auto& [number, part] : parts_) {
     for (const pb::Pending& p : part.pending()) {
       pb::Statement s;
-      if (!verify_signed(p.request(), party_.relay_key, std::nullopt, s) ||
-          !s.has_trust_request() || s.trust_request().from() != p.request().signer()) {
+      if (!verify_signed(p.request(), party_.relay_id, std::nullopt, s) || !s.has_trust_request() ||
+          s.trust_request().from() != p.request().signer()) {
         hooks_.report(Level::kError, "the relay shows a request that nobody signed; ignored");
         continue;
       }
@@ -303,7 +303,7 @@ void TrustDesk::on_pending(const pb::PendingSync& sync) {
 void TrustDesk::on_told(const pb::Signed& signed_statement) {
   pb::Statement by_policy;
   if (pins_.operator_key &&
-      verify_signed(signed_statement, party_.relay_key, pins_.operator_key, by_policy) &&
+      verify_signed(signed_statement, party_.relay_id, pins_.operator_key, by_policy) &&
       by_policy.has_trust_grant()) {
     const pb::TrustGrant& g = by_policy.trust_grant();
     const bool own = g.from() == text(party_.identity->public_key());
@@ -333,7 +333,7 @@ void TrustDesk::on_told(const pb::Signed& signed_statement) {
 
 bool TrustDesk::keep(const ByteArray<32>& digest, const pb::Signed& signed_statement) {
   pb::Statement s;
-  if (!verify_signed(signed_statement, party_.relay_key, std::nullopt, s)) return false;
+  if (!verify_signed(signed_statement, party_.relay_id, std::nullopt, s)) return false;
   // The signer speaks for itself.
   if (s.has_trust_request() && s.trust_request().from() != signed_statement.signer()) return false;
   if (s.has_trust_grant() && s.trust_grant().to() != signed_statement.signer()) return false;

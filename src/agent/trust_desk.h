@@ -23,7 +23,7 @@ namespace sluice::agent {
 struct TrustParty {
   const crypto::Identity* identity = nullptr;  // outlive the desk
   const crypto::X25519KeyPair* e2e_key = nullptr;
-  ByteArray<32> relay_key{};
+  ByteArray<32> relay_id{};
   std::string name;  // what peers may call this agent
 };
 

@@ -15,6 +15,7 @@
 #include "agent/backoff.h"
 #include "agent/handshake.h"
 #include "agent/now.h"
+#include "agent/pins.h"
 #include "agent/report.h"
 #include "agent/session.h"
 #include "crypto/secret.h"
@@ -60,6 +61,10 @@ class Tunnel {
   // The own address may have changed: lets the relay notice at once.
   void path_changed(Now now);
 
+  // From the next HELLO on. Where nobody answers to it, the one that it replaced is tried in turn
+  // for as long as that holds.
+  void use_relay_key(const RelayKeyPin& pin) { relay_key_ = pin; }
+
   // A session exists and the relay has not stopped answering.
   bool up(Now now) const { return alive_ && sending_session(now) != nullptr; }
   // False when there is no session to send in; the frame is dropped then.
@@ -98,6 +103,7 @@ class Tunnel {
   void check_liveness(Now now);
   void drive_handshake(Now now);
   void greet(Now now);
+  const ByteArray<32>& relay_key(Now now) const;
   void send_hello(Now now);
   void note_silence(Now now);
   void send_ping(Now now);
@@ -111,6 +117,8 @@ class Tunnel {
   TunnelCounters counters_;
   std::vector<std::unique_ptr<Session>> sessions_;  // oldest first
   std::optional<Greeting> greeting_;
+  std::optional<RelayKeyPin> relay_key_;  // in place of the configured one
+  unsigned unanswered_ = 0;               // HELLOs in a row, without their repetitions
   Backoff backoff_;
   uint64_t greet_not_before_ms_ = 0;
   std::optional<crypto::Cookie> cookie_;

@@ -48,6 +48,12 @@ void Tunnel::drive_handshake(Now now) {
   note_silence(now);
 }
 
+const ByteArray<32>& Tunnel::relay_key(Now now) const {
+  if (!relay_key_) return config_.party.relay_key;
+  const bool before = unanswered_ % 2 == 1 && relay_time(now) < relay_key_->replaced_until_ms;
+  return before ? relay_key_->replaced : relay_key_->key;
+}
+
 void Tunnel::greet(Now now) {
   uint32_t index = 0;
   const auto taken = [&] {
@@ -58,8 +64,11 @@ void Tunnel::greet(Now now) {
   const uint32_t relay_index = alive_ && newest() != nullptr ? newest()->relay_index() : 0;
   const uint64_t ahead = bad_times_ >= 2 ? kAheadMs : 0;
   last_time_ms_ = std::max(relay_time(now) + ahead, last_time_ms_ + 1);
-  greeting_.emplace(Greeting{Handshake(config_.party, index, relay_index, last_time_ms_),
-                             now.mono_ms, now.mono_ms, 0});
+  HandshakeParty party = config_.party;
+  party.relay_key = relay_key(now);
+  greeting_.emplace(
+      Greeting{Handshake(party, index, relay_index, last_time_ms_), now.mono_ms, now.mono_ms, 0});
+  ++unanswered_;
   if (!greeting_->handshake.ok()) {
     greeting_.reset();
     greet_not_before_ms_ = now.mono_ms + kRepeatReportMs;
@@ -115,6 +124,7 @@ void Tunnel::on_welcome(Bytes packet, Now now) {
     ++counters_.dropped_handshake;
     return;
   }
+  unanswered_ = 0;
   if (welcome->keys) return begin_session(welcome->payload, std::move(*welcome->keys), now);
   correct_clock(welcome->payload.relay_time_ms, now);
 }

@@ -35,6 +35,7 @@ struct Options {
   std::string did, name, life = "1h", host, token, request, file;
   bool dry_run = false;
   std::string shell;
+  std::string overlap = "30d";
   uint32_t number = 0, uses = 1;
   uint64_t after = 0, limit = 100;
 };
@@ -99,6 +100,27 @@ int apply_policy(const Options& o) {
     print_policy_change(*body);
   }
   return 0;
+}
+
+std::string relay_keys_text(const json& b) {
+  std::string out = fmt::format("agents greet {}", text(b["key"]));
+  if (b["id"] != b["key"]) out += fmt::format("\nthe relay's name is {}", text(b["id"]));
+  if (!b["previous"].is_null()) {
+    out += fmt::format("\n{} is answered for another {}", text(b["previous"]["key"]),
+                       remaining(b["previous"]["until_ms"]));
+  }
+  return out;
+}
+
+int replace_relay_key(const Options& o) {
+  const auto seconds = parse_duration_s(o.overlap);
+  if (!seconds) {
+    return o.client.report(
+        {ErrorCode::kUsage,
+         fmt::format("--overlap {} is no time; give a number and s, m, h or d, such as 30d",
+                     o.overlap)});
+  }
+  return o.client.change("/v1/relay/keys", {{"overlap_s", *seconds}}, relay_keys_text);
 }
 
 int consent(const Options& o) {
@@ -236,10 +258,27 @@ int run(int argc, char** argv) {
   auto* changes = app.add_subcommand("changes", "What changed, and who did it");
   changes->add_option("--after", o.after, "From this number on (default: from the first)");
   changes->add_option("--limit", o.limit, "At most so many")->check(CLI::Range(1, 1000));
+  auto* relay = app.add_subcommand("relay", "The relay's own key, which agents greet");
+  relay->require_subcommand(1);
+  auto* relay_keys = relay->add_subcommand("keys", "The key in use, and the one before it");
+  auto* rotate_key = relay->add_subcommand(
+      "rotate-key", "Make a new key, tell every agent, and answer the old one for a time");
+  rotate_key
+      ->add_option("--overlap", o.overlap,
+                   "How long the old key is still answered: 0s, 12h, 30d, at most 365d")
+      ->capture_default_str();
+  rotate_key->footer(
+      "Agents that connect within that time take the new key by themselves. One that stays away "
+      "longer\nneeds a new join string: sluice-agent rejoin. Copy tunnel-*.key from the relay's "
+      "state directory to\nwhere you keep relay.key_file.");
+  auto* retire_key = relay->add_subcommand("retire-key", "Stop answering the old key now");
   auto* backup = app.add_subcommand(
       "backup", "Copy what the relay must not forget into a new file; the relay goes on meanwhile");
   backup->add_option("FILE", o.file, "On the relay's host; must not exist yet")->required();
-  backup->footer("The relay's own key (relay.key_file) is not in it: keep a copy of that as well.");
+  backup->footer(
+      "The relay's own keys (relay.key_file, and tunnel-*.key beside the store) are not in it: "
+      "keep "
+      "copies\nof these as well.");
   auto* restore = app.add_subcommand(
       "restore", "Put a backup in the place of the store, while the relay is stopped");
   restore->add_option("FILE", o.restore.file, "As backup wrote it")->required();
@@ -277,6 +316,14 @@ int run(int argc, char** argv) {
   if (consent_command->parsed()) return consent(o);
   if (policy_show->parsed()) return o.client.show("/v1/policy", print_policy);
   if (policy_apply->parsed()) return apply_policy(o);
+  if (relay_keys->parsed()) {
+    return o.client.show("/v1/relay/keys",
+                         [](const json& b) { fmt::print("{}\n", relay_keys_text(b)); });
+  }
+  if (rotate_key->parsed()) return replace_relay_key(o);
+  if (retire_key->parsed()) {
+    return o.client.change("/v1/relay/keys/retire", json::object(), relay_keys_text);
+  }
   if (backup->parsed()) return run_backup(o.client, o.file);
   if (restore->parsed()) return run_restore(o.client, o.restore);
   if (completion->parsed()) {

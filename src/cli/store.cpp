@@ -29,7 +29,7 @@ int run_backup(const Client& client, const std::string& file) {
   if (client.as_json) {
     fmt::print("{}\n", body->dump());
   } else {
-    fmt::print("{}: {}, up to change {}; the relay's key is not in it\n", text((*body)["file"]),
+    fmt::print("{}: {}, up to change {}; the relay's keys are not in it\n", text((*body)["file"]),
                bytes((*body)["bytes"]), text((*body)["last_change"]));
   }
   return 0;

@@ -24,13 +24,12 @@ uint64_t now_ms() {
                                    .count());
 }
 
-// "for another 59 min", of a moment to come.
+}  // namespace
+
 std::string remaining(const json& at_ms) {
   const uint64_t now = now_ms(), at = at_ms.get<uint64_t>();
   return at > now ? age(at - now) : "over";
 }
-
-}  // namespace
 
 std::string text(const json& j) {
   return j.is_string() ? j.get<std::string>() : j.dump();

@@ -11,6 +11,8 @@ std::string text(const nlohmann::json& j);
 std::string count(const nlohmann::json& j);   // 1,234,567
 std::string micros(const nlohmann::json& j);  // of microseconds, with the unit that fits
 std::string bytes(const nlohmann::json& j);
+// "59 min", of a moment to come in Unix milliseconds; "over".
+std::string remaining(const nlohmann::json& at_ms);
 
 void print_status(const nlohmann::json& s);
 void print_agents(const nlohmann::json& body);

@@ -79,6 +79,7 @@ http::Response AdminApi::status() {
              {"uptime_s", clock.us_from_ticks(clock.ticks() - control_.started()) / 1e6},
              {"epoch", fmt::format("{:016x}", control_.epoch())},
              {"relay_key", crypto::to_base64url(control_.keys().tunnel.public_key)},
+             {"relay_id", crypto::to_base64url(control_.keys().id)},
              {"udp_port", control_.config().relay.udp_port},
              {"eal_mode", name_of(topology.mode)},
              {"aead",
@@ -210,7 +211,8 @@ AdminApi::AdminApi(Control& control)
       enrolment_(control),
       trust_(control),
       policy_(control),
-      store_(control) {
+      store_(control),
+      relay_(control) {
   const auto read = [this](const char* path, auto&& answer) {
     routes_.push_back({"GET", path, Role::kAuditor, false,
                        [answer](const AdminCall& c, http::Respond r) { r(answer(c.caller)); }});
@@ -226,6 +228,7 @@ AdminApi::AdminApi(Control& control)
   trust_.add_routes(routes_);
   policy_.add_routes(routes_);
   store_.add_routes(routes_);
+  relay_.add_routes(routes_);
 }
 
 void AdminApi::handle(http::Request request, http::Respond respond) {

@@ -5,6 +5,7 @@
 #include "control/admin_callers.h"
 #include "control/admin_enrolment.h"
 #include "control/admin_policy.h"
+#include "control/admin_relay.h"
 #include "control/admin_store.h"
 #include "control/admin_trust.h"
 #include "http/message.h"
@@ -32,6 +33,7 @@ class AdminApi {
   AdminTrust trust_;
   AdminPolicy policy_;
   AdminStore store_;
+  AdminRelay relay_;
   AdminRoutes routes_;
 };
 

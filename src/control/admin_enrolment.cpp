@@ -155,17 +155,18 @@ void AdminEnrolment::create_token(const AdminCall& call, http::Respond respond) 
                            "no address is known that agents reach this relay "
                            "at: give \"host\", or set relay.public_host"));
   }
-  control_.enrolment().create_token(*tenant, *life_s * 1000, static_cast<uint32_t>(*uses),
-                                    call.caller.name, [this, respond, host](Result<NewToken> r) {
-                                      if (!r) return respond(http::error_response(r.error()));
-                                      json out = token_json(control_.enrolment(), r->row);
-                                      out["join"] =
-                                          join_string(host, control_.config().relay.udp_port,
-                                                      control_.keys().tunnel.public_key) +
-                                          "." + crypto::to_base64url(r->secret);
-                                      crypto::wipe(r->secret.data(), r->secret.size());
-                                      respond(ok(out));
-                                    });
+  control_.enrolment().create_token(
+      *tenant, *life_s * 1000, static_cast<uint32_t>(*uses), call.caller.name,
+      [this, respond, host](Result<NewToken> r) {
+        if (!r) return respond(http::error_response(r.error()));
+        json out = token_json(control_.enrolment(), r->row);
+        out["join"] =
+            join_string(host, control_.config().relay.udp_port,
+                        public_text(control_.keys().tunnel.public_key, control_.keys().id)) +
+            "." + crypto::to_base64url(r->secret);
+        crypto::wipe(r->secret.data(), r->secret.size());
+        respond(ok(out));
+      });
 }
 
 void AdminEnrolment::end_token(const AdminCall& call, http::Respond respond) {

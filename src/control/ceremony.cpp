@@ -88,7 +88,7 @@ void Ceremony::submit(uint32_t index, const pb::Signed& envelope, Done done) {
   if (!pace_.allow(index)) return;
   const AgentEntry& agent = trust_.agent(index);
   CheckedStatement s;
-  const OutcomeCode code = check_statement(envelope, agent, keys_.tunnel.public_key, s);
+  const OutcomeCode code = check_statement(envelope, agent, keys_.id, s);
   const Digest digest = s.digest;
   if (code != OutcomeCode::kOk) return done({code, digest});
   if (writing_.contains(digest)) return;

@@ -161,7 +161,23 @@ void Channel::introduce(uint32_t agent) {
   const auto& key = keys_.operator_key.public_key();
   body.mutable_operator_key()->set_key(key.data(), key.size());
   enqueue(agent, Topic::kKey, body);
+  tell_relay_key(agent);
   sync_edges(agent);
+}
+
+void Channel::tell_relay_key(uint32_t agent) {
+  drop_topic(agent, Topic::kRelayKey);
+  if (!keys_.change) return;
+  const RelayKeyRow& row = *keys_.change;
+  pb::Control body;
+  *body.mutable_relay_key() =
+      operator_statement(keys_, 0, row.told_ms, [&](pb::Statement& statement) {
+        pb::RelayKey& key = *statement.mutable_relay_key_change();
+        key.set_key(row.key.data(), row.key.size());
+        key.set_replaced(row.replaced.data(), row.replaced.size());
+        key.set_replaced_until_ms(row.replaced_until_ms);
+      });
+  enqueue(agent, Topic::kRelayKey, body);
 }
 
 void Channel::notify_revoked(uint32_t agent, const AgentEntry& revoked) {

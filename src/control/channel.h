@@ -47,8 +47,11 @@ class Channel {
 
   // The agent's whole set of edges, replacing what waits of an earlier one.
   void sync_edges(uint32_t agent);
-  // For an agent that may know nothing yet: the operator key, then its edges.
+  // For an agent that may know nothing yet: the operator key, the relay's own, then its edges.
   void introduce(uint32_t agent);
+  // Which tunnel key to greet from now on, replacing what waits of that; nothing while the relay
+  // has its first one.
+  void tell_relay_key(uint32_t agent);
   // A signed notice that `revoked` is no longer to be talked to.
   void notify_revoked(uint32_t agent, const AgentEntry& revoked);
 
@@ -67,7 +70,7 @@ class Channel {
   const ChannelCounts& counts() const { return counts_; }
 
  private:
-  enum class Topic : uint8_t { kKey, kEdges, kNotice, kPending };
+  enum class Topic : uint8_t { kKey, kRelayKey, kEdges, kNotice, kPending };
   struct Message {
     uint64_t request_id;
     Topic topic;

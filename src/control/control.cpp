@@ -36,11 +36,9 @@ Changes enrol_changes(const std::vector<AgentRow>& rows) {
 
 }  // namespace
 
-uint64_t fill_relay_record(fabric::Arena& arena, const RelayKeys& keys) {
+uint64_t fill_relay_record(fabric::Arena& arena) {
   fabric::RelayRecord& r = arena.relay();
   r.epoch = crypto::random_u64();
-  const auto mac1 = crypto::mac1_key(keys.tunnel.public_key);
-  std::memcpy(r.mac1_key, mac1.data(), mac1.size());
   crypto::random_bytes(r.challenge_key);
   return r.epoch;
 }
@@ -69,9 +67,10 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
       owners_(around_.clock, around_.arena, around_.mailboxes),
       store_(std::move(store)),
       enrolment_(around_.clock, trust_, channel_, *store_),
-      handshakes_({.tunnel_key = keys_.tunnel,
+      keyring_(keys_, config_.relay.state_dir, around_.clock, around_.arena, *store_),
+      handshakes_({.keyring = keyring_,
                    .config = config_.handshake,
-                   .epoch = fill_relay_record(around_.arena, keys_),
+                   .epoch = fill_relay_record(around_.arena),
                    .workers = static_cast<uint8_t>(config_.topology.workers.size()),
                    .port_mtu = port_mtus(config_)},
                   around_.clock, trust_, sessions_, enrolment_, prepared_, around_.arena,
@@ -82,6 +81,11 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
       directory_(around_.clock, trust_, *store_, pace_),
       ceremony_(keys_, around_.clock, trust_, channel_, *store_, enrolment_, revocations_, pace_),
       policies_(around_.clock, around_.qsbr, trust_, channel_, ceremony_, enrolment_, *store_) {
+  keyring_.on_change([this] {
+    for (const auto& [slot, session] : sessions_.entries()) {
+      if (session.confirmed) channel_.tell_relay_key(session.agent);
+    }
+  });
   channel_.serve({[this](uint32_t agent, uint64_t request, const pb::Signed& envelope) {
                     ceremony_.submit(agent, envelope, [this, agent, request](const Outcome& o) {
                       answer_submit(agent, request, o);
@@ -126,6 +130,7 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
   const uint64_t read = clock.ticks();
   // Beside the building of the tables: half a second each of a store with a million edges.
   auto sound = control->store_->check();
+  if (auto r = control->keyring_.restore(*snapshot); !r) return tl::unexpected(r.error());
   control->enrolment_.restore(*snapshot);
   if (auto r = control->policies_.restore(*snapshot); !r) return tl::unexpected(r.error());
   control->trust_.restore(*snapshot);
@@ -191,6 +196,7 @@ unsigned Control::poll() {
   busy = revocations_.poll() || busy;
   busy = directory_.poll() || busy;
   ceremony_.poll();
+  busy = keyring_.poll() || busy;
   busy = policies_.poll() || busy;
   if (handshakes_.backlog()) return 0;
   const uint64_t now = around_.clock.ticks();
@@ -215,6 +221,7 @@ void Control::reconcile(const Snapshot& snapshot) {
     for (const uint32_t peer : trust_.close_edges(trust_.agent(agent))) channel_.sync_edges(peer);
   }
   policies_.reconcile(snapshot);
+  keyring_.reconcile(snapshot);
   // What the disk does not hold as standing does not stand.
   for (const PairKey& pair : trust_.end_agreements_but(snapshot)) {
     channel_.sync_edges(pair.first);

@@ -14,6 +14,7 @@
 #include "control/ownership.h"
 #include "control/policies.h"
 #include "control/prepared_keys.h"
+#include "control/relay_keyring.h"
 #include "control/relay_keys.h"
 #include "control/revocation.h"
 #include "control/session_table.h"
@@ -61,6 +62,7 @@ class Control {
   Ceremony& ceremony() { return ceremony_; }
   Policies& policies() { return policies_; }
   Store& store() { return *store_; }
+  RelayKeyring& keyring() { return keyring_; }
   uint64_t epoch() const { return around_.arena.relay().epoch; }
   uint64_t started() const { return started_; }
 
@@ -85,6 +87,7 @@ class Control {
   Ownership owners_;
   std::unique_ptr<Store> store_;
   Enrolment enrolment_;
+  RelayKeyring keyring_;
   Handshakes handshakes_;
   Revocations revocations_;
   AgentPace pace_;
@@ -94,7 +97,7 @@ class Control {
 };
 
 // Puts the running relay's numbers and secrets where workers read them.
-uint64_t fill_relay_record(fabric::Arena& arena, const RelayKeys& keys);
+uint64_t fill_relay_record(fabric::Arena& arena);
 
 // The tables that the limits: of a configuration ask for.
 fabric::ArenaSizes arena_sizes(const Config& config);

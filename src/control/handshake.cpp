@@ -44,7 +44,6 @@ Handshakes::Handshakes(Setting setting, const Clock& clock, TrustTable& trust,
       mailboxes_(mailboxes),
       cookies_(clock),
       with_cookie_(kMaxWithCookie),
-      batch_(s_.tunnel_key),
       tokens_(s_.config.under_load_per_s),
       tokens_at_(clock.ticks()) {}
 
@@ -149,14 +148,16 @@ bool Handshakes::has_valid_cookie(fabric::Parcel& parcel) {
 
 O Handshakes::send_retry(fabric::Parcel parcel) {
   const auto hello = wire::parse_hello(parcel.payload());
+  const crypto::X25519KeyPair* const key = s_.keyring.addressed(*hello);
+  if (key == nullptr) return O::kNoiseFailed;
   ByteArray<wire::kRetrySize> out;
   wire::write_outer(out.data(), {uint8_t(wire::Type::kRetry), wire::kProtocolVersion,
                                  wire::kCookieSize + wire::kTagSize, hello->sender, 0});
   ByteArray<wire::kRetryNonce> nonce;
   crypto::random_bytes(nonce);
   std::memcpy(out.data() + sizeof(wire::OuterHeader), nonce.data(), nonce.size());
-  const auto sealed = crypto::seal_cookie(s_.tunnel_key.public_key, nonce, hello->mac1(),
-                                          cookies_.make(parcel.meta().path));
+  const auto sealed =
+      crypto::seal_cookie(key->public_key, nonce, hello->mac1(), cookies_.make(parcel.meta().path));
   std::memcpy(out.data() + sizeof(wire::OuterHeader) + nonce.size(), sealed.data(), sealed.size());
   parcel.set_payload(out);
   parcel.meta().session = 0;
@@ -230,6 +231,11 @@ void Handshakes::serve_batch(std::span<fabric::Parcel> parcels) {
       count(O::kMalformed);
       continue;
     }
+    const crypto::X25519KeyPair* const key = s_.keyring.addressed(*hello);
+    if (key == nullptr) {
+      count(O::kNoiseFailed);  // its key's time ended while it waited
+      continue;
+    }
     const HelloDigest digest = crypto::blake2b_256({hello->before_mac2()});
     if (const auto o = repeat(digest, parcel)) {
       count(*o);
@@ -244,6 +250,7 @@ void Handshakes::serve_batch(std::span<fabric::Parcel> parcels) {
     of[n] = &parcel;
     asked[n] = &greetings_[n].emplace();
     asked[n]->hello = *hello;
+    asked[n]->relay_key = key;
     ++n;
   }
   batch_.open({asked.data(), n});

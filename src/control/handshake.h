@@ -16,6 +16,7 @@
 #include "control/handshake_batch.h"
 #include "control/handshake_outcome.h"
 #include "control/prepared_keys.h"
+#include "control/relay_keyring.h"
 #include "control/session_table.h"
 #include "control/trust_table.h"
 #include "fabric/mailbox.h"
@@ -26,7 +27,7 @@ namespace sluice::control {
 class Handshakes {
  public:
   struct Setting {
-    const crypto::X25519KeyPair& tunnel_key;
+    const RelayKeyring& keyring;
     HandshakeConfig config;
     uint64_t epoch;
     uint8_t workers;                 // lanes that agents must receive

@@ -12,9 +12,8 @@ using crypto::NoiseStep;
 
 }  // namespace
 
-HandshakeBatch::HandshakeBatch(const crypto::X25519KeyPair& tunnel_key,
-                               const crypto::lanes::Engine* engine)
-    : tunnel_key_(tunnel_key), engine_(engine), verifier_(engine) {}
+HandshakeBatch::HandshakeBatch(const crypto::lanes::Engine* engine)
+    : engine_(engine), verifier_(engine) {}
 
 void HandshakeBatch::open(std::span<Greeting* const> greetings) {
   std::array<NoiseStep, kMax> steps;
@@ -26,7 +25,7 @@ void HandshakeBatch::open(std::span<Greeting* const> greetings) {
     g.noise.emplace(crypto::NoiseConfig{.pattern = crypto::NoisePattern::kIkPsk2,
                                         .role = crypto::NoiseRole::kResponder,
                                         .prologue = prologue,
-                                        .static_key = &tunnel_key_,
+                                        .static_key = g.relay_key,
                                         .remote_static = std::nullopt,
                                         .psk = &no_psk});
     noise[i] = &*g.noise;

@@ -30,7 +30,8 @@ struct Greeting {
   };
 
   State state = State::kOpening;
-  wire::HelloView hello;  // of a packet that outlives the batch
+  wire::HelloView hello;                             // of a packet that outlives the batch
+  const crypto::X25519KeyPair* relay_key = nullptr;  // the one it is for; outlives the batch
   std::optional<crypto::NoiseHandshake> noise;
   Buffer plain;
   wire::HelloPayload payload;                     // from kOpened on; views into `plain`
@@ -47,8 +48,7 @@ class HandshakeBatch {
  public:
   static constexpr size_t kMax = crypto::Ed25519BatchVerifier::kMaxJobs;
 
-  HandshakeBatch(const crypto::X25519KeyPair& tunnel_key,
-                 const crypto::lanes::Engine* engine = crypto::batch_engine());
+  explicit HandshakeBatch(const crypto::lanes::Engine* engine = crypto::batch_engine());
 
   // kOpening to kOpened, kNoiseFailed or kMalformed. At most kMax.
   void open(std::span<Greeting* const> greetings);
@@ -57,7 +57,6 @@ class HandshakeBatch {
   void answer(std::span<Greeting* const> greetings);
 
  private:
-  const crypto::X25519KeyPair& tunnel_key_;
   const crypto::lanes::Engine* engine_;
   crypto::Ed25519BatchVerifier verifier_;
   // Empty between calls: they move into their handshakes.

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <filesystem>
+
 #include <fmt/format.h>
 
 #include "base/file.h"
@@ -9,6 +11,8 @@
 
 namespace sluice::control {
 namespace {
+
+constexpr std::string_view kLaterKey = "tunnel-";
 
 Result<crypto::Key256> read_key(const std::string& path) {
   auto text = read_secret_file(path, 256);
@@ -32,7 +36,25 @@ Result<void> write_key(const std::string& path, const crypto::Key256& key) {
   return r;
 }
 
+bool has_later_key(const std::string& state_dir) {
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator(state_dir, ec)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kLaterKey) && name.ends_with(".key")) return true;
+  }
+  return false;
+}
+
 }  // namespace
+
+std::string later_key_path(const std::string& state_dir, const ByteArray<32>& public_key) {
+  return fmt::format("{}/{}{}.key", state_dir, kLaterKey,
+                     crypto::to_hex(Bytes(public_key).first(8)));
+}
+
+Result<void> write_tunnel_key(const std::string& path, const crypto::X25519KeyPair& pair) {
+  return write_key(path, pair.secret);
+}
 
 Result<crypto::X25519KeyPair> read_tunnel_key(const std::string& path) {
   auto key = read_key(path);
@@ -47,9 +69,12 @@ Result<crypto::X25519KeyPair> read_tunnel_key(const std::string& path) {
 Result<RelayKeys> RelayKeys::load(const std::string& tunnel_key_file,
                                   const std::string& state_dir) {
   RelayKeys keys;
-  auto tunnel = read_tunnel_key(tunnel_key_file);
-  if (!tunnel) return tl::unexpected(tunnel.error());
-  keys.tunnel = std::move(*tunnel);
+  if (access(tunnel_key_file.c_str(), F_OK) == 0 || !has_later_key(state_dir)) {
+    auto tunnel = read_tunnel_key(tunnel_key_file);
+    if (!tunnel) return tl::unexpected(tunnel.error());
+    keys.tunnel = std::move(*tunnel);
+    keys.id = keys.tunnel.public_key;
+  }
 
   const std::string path = state_dir + "/operator.key";
   auto seed = read_key(path);
@@ -76,10 +101,32 @@ Result<ByteArray<32>> create_tunnel_key(const std::string& path) {
   return pair.public_key;
 }
 
-std::string join_string(const std::string& host, uint16_t port, const ByteArray<32>& tunnel_key) {
+std::string public_text(const ByteArray<32>& tunnel_key, const ByteArray<32>& id) {
+  const std::string name = id == tunnel_key ? "" : "~" + crypto::to_base64url(id);
+  return crypto::to_base64url(tunnel_key) + name;
+}
+
+std::string public_text_path(const std::string& state_dir) {
+  return state_dir + "/relay.public";
+}
+
+Result<std::string> read_public_text(const std::string& tunnel_key_file,
+                                     const std::string& state_dir) {
+  const std::string path = public_text_path(state_dir);
+  if (access(path.c_str(), F_OK) == 0) {
+    auto text = read_file(path, 256);
+    if (text && text->ends_with('\n')) text->pop_back();
+    return text;
+  }
+  const auto key = read_tunnel_key(tunnel_key_file);
+  if (!key) return tl::unexpected(key.error());
+  return public_text(key->public_key, key->public_key);
+}
+
+std::string join_string(const std::string& host, uint16_t port, const std::string& public_text) {
   const bool v6 = host.find(':') != std::string::npos;
   return fmt::format("sluice://{}{}{}:{}/#{}", v6 ? "[" : "", host, v6 ? "]" : "", port,
-                     crypto::to_base64url(tunnel_key));
+                     public_text);
 }
 
 }  // namespace sluice::control

@@ -39,7 +39,7 @@ int rank(const pb::Terms& terms) {
 }  // namespace
 
 OutcomeCode check_statement(const pb::Signed& envelope, const AgentEntry& agent,
-                            const ByteArray<32>& relay_key, CheckedStatement& out) {
+                            const ByteArray<32>& relay_id, CheckedStatement& out) {
   const std::string bytes = envelope.SerializeAsString();
   pb::Signed strict;
   if (bytes.size() > wire::kMostSignedBytes || !wire::parse_signed(as_bytes(bytes), strict)) {
@@ -54,7 +54,7 @@ OutcomeCode check_statement(const pb::Signed& envelope, const AgentEntry& agent,
     return OutcomeCode::kBadSignature;
   }
   if (!wire::parse_statement(statement, out.statement)) return OutcomeCode::kMalformed;
-  if (out.statement.relay_key() != as_text(relay_key)) return OutcomeCode::kWrongRelay;
+  if (out.statement.relay_key() != as_text(relay_id)) return OutcomeCode::kWrongRelay;
   if (out.statement.tenant() != agent.address.tenant) return OutcomeCode::kWrongTenant;
   return OutcomeCode::kOk;
 }
@@ -85,7 +85,7 @@ pb::Signed operator_statement(const RelayKeys& keys, uint16_t tenant, uint64_t n
                               const std::function<void(pb::Statement&)>& fill) {
   pb::Statement statement;
   statement.set_version(1);
-  statement.set_relay_key(keys.tunnel.public_key.data(), keys.tunnel.public_key.size());
+  statement.set_relay_key(keys.id.data(), keys.id.size());
   statement.set_tenant(tenant);
   statement.set_issued_ms(now_ms);
   fill(statement);

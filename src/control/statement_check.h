@@ -21,7 +21,7 @@ inline constexpr uint64_t kMostSkewMs = 120'000;
 
 // kOk: `out` is filled. `out.digest` is there from kBadSignature on.
 OutcomeCode check_statement(const pb::Signed& envelope, const AgentEntry& agent,
-                            const ByteArray<32>& relay_key, CheckedStatement& out);
+                            const ByteArray<32>& relay_id, CheckedStatement& out);
 
 // |issued - now| within kMostSkewMs; not asked of Enrol, and only when first received.
 bool is_timely(const pb::Statement& statement, uint64_t now_ms);

@@ -142,6 +142,12 @@ void Store::read_statement(const Digest& digest, StatementDone done) {
   });
 }
 
+void Store::beside(std::function<Result<void>()> work, std::function<void(Result<void>)> done) {
+  ask([work = std::move(work), done = std::move(done)](Database*, const Error&) {
+    return [done, r = work()] { done(r); };
+  });
+}
+
 void Store::run() {
   for (;;) {
     Batch batch;

@@ -71,6 +71,10 @@ class Store {
   using StatementDone = std::function<void(Result<Buffer>)>;
   void read_statement(const Digest& digest, StatementDone done);
 
+  // Work on small files beside the store, on the store's thread: the control thread never waits for
+  // the disk.
+  void beside(std::function<Result<void>()> work, std::function<void(Result<void>)> done);
+
   // A copy of all that is durable when it is complete, in a file that must not exist yet, 0600.
   // Made in small steps between transactions; one at a time (kConflict).
   struct BackupDone {

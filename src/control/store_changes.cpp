@@ -33,6 +33,8 @@ enum Sql : size_t {
   kRaiseFloor,
   kAddConsent,
   kAddPolicy,
+  kAddRelayKey,
+  kRetireRelayKey,
   kAddFeed,
   kCount
 };
@@ -73,6 +75,11 @@ constexpr const char* kSql[] = {
     " ON CONFLICT (request, tenant) DO NOTHING",
     "INSERT INTO policies (number, yaml, at_ms) VALUES (?, ?, ?)"
     " ON CONFLICT (number) DO UPDATE SET yaml = excluded.yaml WHERE yaml = excluded.yaml",
+    "INSERT INTO relay_keys (number, key, replaced, told_ms, replaced_until_ms)"
+    " VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (number) DO UPDATE SET key = excluded.key WHERE key = excluded.key",
+    "UPDATE relay_keys SET told_ms = ?2, replaced_until_ms = min(replaced_until_ms, ?2)"
+    " WHERE number = ?1",
     "INSERT INTO changes (at_ms, actor, kind, subject, object) VALUES (?, ?, ?, ?, ?)",
 };
 static_assert(std::size(kSql) == kCount);
@@ -124,6 +131,12 @@ FeedName feed_name(const PolicyRow& r) {
   ByteArray<8> number;
   store_le(number.data(), r.number);
   return {"policy_applied", to_buffer(number)};
+}
+FeedName feed_name(const RelayKeyRow& r) {
+  return {"relay_key_replaced", to_buffer(r.key), to_buffer(r.replaced)};
+}
+FeedName feed_name(const RelayKeyRetired& r) {
+  return {"relay_key_retired", to_buffer(r.replaced)};
 }
 FeedName feed_name(const PairRow& r) {
   return {"pair_made", to_buffer(r.requester), to_buffer(r.approver)};
@@ -303,6 +316,21 @@ Result<void> Database::one(const PolicyRow& row) {
   if (auto ok = finish(r, "keep a policy"); !ok) return ok;
   if (sqlite3_changes(db_.get()) != 0) return {};
   return fail(ErrorCode::kConflict, "another policy was applied in the meantime");
+}
+
+Result<void> Database::one(const RelayKeyRow& row) {
+  Run r(statements_[kAddRelayKey]);
+  r.bind(row.number).bind(Bytes(row.key)).bind(Bytes(row.replaced));
+  r.bind(row.told_ms).bind(row.replaced_until_ms);
+  if (auto ok = finish(r, "keep the relay's key"); !ok) return ok;
+  if (sqlite3_changes(db_.get()) != 0) return {};
+  return fail(ErrorCode::kConflict, "the relay's key was replaced by another in the meantime");
+}
+
+Result<void> Database::one(const RelayKeyRetired& retired) {
+  Run r(statements_[kRetireRelayKey]);
+  r.bind(retired.number).bind(retired.at_ms);
+  return finish(r, "retire a key of the relay");
 }
 
 Result<void> Database::one(const PairRow& row) {

@@ -75,13 +75,15 @@ class Database {
   Result<void> one(const PairRow& row);
   Result<void> one(const PairEnd& end);
   Result<void> one(const PolicyRow& row);
+  Result<void> one(const RelayKeyRow& row);
+  Result<void> one(const RelayKeyRetired& retired);
   Result<void> keep_statement(const Digest& digest, Bytes statement);
   Result<void> finish(class Run& run, const char* what);
   Result<void> run(const char* sql, const char* what);
   Result<uint64_t> one_number(const char* sql);
   tl::unexpected<Error> failed(const char* what);
 
-  static constexpr size_t kSqlCount = 25;
+  static constexpr size_t kSqlCount = 27;
 
   std::string path_;
   bool broken_ = false;

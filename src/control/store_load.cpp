@@ -133,6 +133,17 @@ Result<Snapshot> Database::load() {
                     return true;
                   });
   }
+  if (ok) {
+    ok = each_row(
+        "SELECT number, key, replaced, told_ms, replaced_until_ms FROM relay_keys ORDER BY number",
+        [&](const Run& r) {
+          RelayKeyRow& row = out.relay_keys.emplace_back();
+          row.number = r.number(0);
+          row.told_ms = r.number(3);
+          row.replaced_until_ms = r.number(4);
+          return get(r, 1, row.key) && get(r, 2, row.replaced);
+        });
+  }
   if (!ok) return tl::unexpected<Error>(std::move(ok.error()));
   return out;
 }

@@ -114,6 +114,15 @@ CREATE TABLE policies (
   at_ms  INTEGER NOT NULL
 ) STRICT;
 )sql",
+    R"sql(
+CREATE TABLE relay_keys (
+  number            INTEGER PRIMARY KEY CHECK (number > 0),
+  key               BLOB    NOT NULL UNIQUE CHECK (length(key) = 32),
+  replaced          BLOB    NOT NULL CHECK (length(replaced) = 32),
+  told_ms           INTEGER NOT NULL,
+  replaced_until_ms INTEGER NOT NULL
+) STRICT;
+)sql",
 };
 
 }  // namespace

@@ -133,9 +133,25 @@ struct PolicyRow {
   uint64_t at_ms = 0;
 };
 
-using Change =
-    std::variant<AgentRow, AgentUpdate, RevocationRow, TenantRow, TokenRow, TokenUse, TokenEnd,
-                 RequestRow, RequestEnd, ConsentRow, PairRow, PairEnd, PolicyRow>;
+// The relay has another tunnel key from then on; the one before is answered for a time. Public
+// halves: the secrets are files beside the store.
+struct RelayKeyRow {
+  uint64_t number = 0;  // from 1 on
+  ByteArray<32> key{};
+  ByteArray<32> replaced{};  // of number 1: the relay's first key, which names it for good
+  uint64_t told_ms = 0;      // what agents are told of it was issued then
+  uint64_t replaced_until_ms = 0;
+};
+// The one before is answered no longer than until `at_ms`.
+struct RelayKeyRetired {
+  uint64_t number = 0;
+  ByteArray<32> replaced{};
+  uint64_t at_ms = 0;
+};
+
+using Change = std::variant<AgentRow, AgentUpdate, RevocationRow, TenantRow, TokenRow, TokenUse,
+                            TokenEnd, RequestRow, RequestEnd, ConsentRow, PairRow, PairEnd,
+                            PolicyRow, RelayKeyRow, RelayKeyRetired>;
 
 // One transaction's part: all of it or nothing.
 struct Changes {
@@ -174,7 +190,8 @@ struct Snapshot {
   std::vector<ConsentRow> consents;  // of pending requests
   std::vector<PairRow> pairs;        // not ended, in the order in which they were made
   std::vector<FloorRow> floors;
-  PolicyRow policy;  // number 0: there is none
+  PolicyRow policy;                     // number 0: there is none
+  std::vector<RelayKeyRow> relay_keys;  // in the order in which they were made
 };
 
 }  // namespace sluice::control

@@ -12,7 +12,7 @@ namespace {
 using fabric::DropReason;
 
 // mac1 costs about 300 ns: this many a burst keep a flood of HELLOs below 5 µs of a round.
-constexpr unsigned kHellosPerBurst = 16;
+constexpr unsigned kMacsPerBurst = 16;
 
 DropReason reason_of(wire::IpVerdict v) noexcept {
   switch (v) {
@@ -51,14 +51,27 @@ void answer_version(Context& c, Slot& s) noexcept {
   s.next = Next::kTransmit;
 }
 
+// Whether the sender knows the relay's tunnel key, or the one before it while that is answered.
+DropReason check_mac1(const fabric::RelayRecord& relay, const wire::HelloView& hello,
+                      unsigned& budget) noexcept {
+  ByteArray<32> key;
+  for (const fabric::SharedKey& shared : relay.mac1) {
+    if (!shared.get(key)) continue;
+    if (budget == 0) return DropReason::kHelloBudget;
+    --budget;
+    const auto mac = crypto::blake2b_128(key, {hello.before_mac1()});
+    if (crypto::equal_secret(mac, hello.mac1())) return DropReason::kNone;
+  }
+  return DropReason::kBadMac1;
+}
+
 void parse_hello(Context& c, Slot& s, unsigned& budget) noexcept {
   if (s.outer[1] != wire::kProtocolVersion) return answer_version(c, s);
   const auto hello = wire::parse_hello({s.outer, s.size});
   if (!hello) return s.die(DropReason::kMalformed);
-  if (budget == 0) return s.die(DropReason::kHelloBudget);
-  --budget;
-  const auto mac = crypto::blake2b_128(c.arena.relay().mac1_key, {hello->before_mac1()});
-  if (!crypto::equal_secret(mac, hello->mac1())) return s.die(DropReason::kBadMac1);
+  if (const auto why = check_mac1(c.arena.relay(), *hello, budget); why != DropReason::kNone) {
+    return s.die(why);
+  }
 
   switch (wire::check_udp(s.frame(), s.v6, s.size)) {
     case wire::UdpChecksum::kUnfilled:
@@ -199,7 +212,7 @@ void parse(Context& c, Burst& b, uint8_t port) noexcept {
   const Plain is_plain(view, c.options.udp_port);
   const Tables t = c.tables;
   constexpr uint16_t kData = uint16_t(wire::Type::kData) | wire::kProtocolVersion << 8;
-  unsigned budget = kHellosPerBurst;
+  unsigned budget = kMacsPerBurst;
   for (Slot& s : b) {
     const rte_mbuf* m = s.mbuf;
     uint8_t* eth = rte_pktmbuf_mtod(m, uint8_t*);

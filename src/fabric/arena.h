@@ -41,7 +41,7 @@ struct ArenaHeader {
 static_assert(sizeof(ArenaHeader) <= 512);
 
 inline constexpr uint64_t kArenaMagic = 0x314e4552'43554c53;  // "SLUCREN1"
-inline constexpr uint32_t kArenaLayout = 5;
+inline constexpr uint32_t kArenaLayout = 6;
 
 enum class PageKind : uint8_t { kHuge, kSmall };
 

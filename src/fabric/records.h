@@ -3,6 +3,7 @@
 // everything that is not atomic is written before a record is published and after it is reclaimed.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -203,15 +204,44 @@ struct alignas(64) Edge {
 };
 static_assert(sizeof(Edge) == 128 && offsetof(Edge, packets) == 64);
 
+// A key that control may replace while workers read it. One that is read half old and half new
+// fits no HELLO, and the sender repeats it.
+class SharedKey {
+ public:
+  void set(const ByteArray<32>& key) noexcept {
+    for (size_t i = 0; i < 4; ++i) {
+      words_[i].store(load_le<uint64_t>(key.data() + 8 * i), std::memory_order_relaxed);
+    }
+    present_.store(true, std::memory_order_release);
+  }
+  void clear() noexcept {
+    present_.store(false, std::memory_order_relaxed);
+    for (auto& w : words_) w.store(0, std::memory_order_relaxed);
+  }
+  // False: there is none.
+  bool get(ByteArray<32>& out) const noexcept {
+    if (!present_.load(std::memory_order_acquire)) return false;
+    for (size_t i = 0; i < 4; ++i) {
+      store_le(out.data() + 8 * i, words_[i].load(std::memory_order_relaxed));
+    }
+    return true;
+  }
+
+ private:
+  std::atomic<uint64_t> words_[4] = {};
+  std::atomic<bool> present_{false};
+};
+
 // Written by control, read by workers: the secrets and numbers of the running relay.
 struct alignas(64) RelayRecord {
   uint64_t epoch = 0;
-  uint8_t mac1_key[32] = {};
   uint8_t challenge_key[16] = {};
   // Ticks: from then on nothing goes over an edge, since control may have revoked it and could not
   // say so. Control moves it on while it runs.
   std::atomic<uint64_t> stale_at{~uint64_t{0}};
+  // Of the relay's tunnel key, and for a time of the one before it. HELLOs alone need them.
+  alignas(64) std::array<SharedKey, 2> mac1;
 };
-static_assert(sizeof(RelayRecord) == 64);
+static_assert(sizeof(RelayRecord) == 192 && offsetof(RelayRecord, mac1) == 64);
 
 }  // namespace sluice::fabric

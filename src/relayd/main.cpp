@@ -134,9 +134,9 @@ int new_key(const std::string& path) {
 }
 
 int print_join(const control::Config& config, const std::string& host) {
-  auto key = control::read_tunnel_key(config.relay.key_file);
-  if (!key) return report(key.error());
-  fmt::print("{}\n", control::join_string(host, config.relay.udp_port, key->public_key));
+  const auto text = control::read_public_text(config.relay.key_file, config.relay.state_dir);
+  if (!text) return report(text.error());
+  fmt::print("{}\n", control::join_string(host, config.relay.udp_port, *text));
   return 0;
 }
 

@@ -396,6 +396,7 @@ std::vector<oracle::Frame> Rig::receive(Agent& a) {
       for (const auto& p : body.pending().pending()) a.pending.push_back(p);
     }
     if (body.has_told()) a.told.push_back(body.told());
+    if (body.has_relay_key()) a.relay_keys.push_back(body.relay_key());
     if (body.has_outcome() || body.has_found() || body.has_fetched()) {
       a.answers.emplace_back(frame->call_id, body);
       continue;

@@ -52,8 +52,9 @@ struct Agent {
   std::map<std::string, uint32_t> labels;  // by peer name, from EdgeSync
   std::map<std::string, int> rights;
   std::vector<std::string> revoked_notices;
-  std::vector<sluice::pb::Pending> pending;  // requests that wait, as the relay shows them
-  std::vector<sluice::pb::Signed> told;      // statements about its pairs
+  std::vector<sluice::pb::Pending> pending;    // requests that wait, as the relay shows them
+  std::vector<sluice::pb::Signed> told;        // statements about its pairs
+  std::vector<sluice::pb::Signed> relay_keys;  // statements about the relay's own
   std::vector<std::pair<uint64_t, sluice::pb::Control>> answers;  // to what it asked
 
   explicit Agent(uint8_t seed, std::string n) : peer(seed), name(std::move(n)) {}

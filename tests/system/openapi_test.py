@@ -92,6 +92,11 @@ def test(lab):
     for path in ("/v1/status", "/v1/agents", "/v1/counters", "/v1/tenants", "/v1/changes?after=2&limit=500"):
         api.call("GET", path)
     api.call("GET", "/v1/changes?after=x", refused=True)
+    api.call("GET", "/v1/relay/keys")
+    api.call("POST", "/v1/relay/keys/retire", {}, refused=True)
+    api.call("POST", "/v1/relay/keys", {"overlap_s": 3600})
+    api.call("POST", "/v1/relay/keys", {"overlap_s": -1}, refused=True)
+    api.call("POST", "/v1/relay/keys/retire", {})
     api.call("POST", "/v1/backup", {"file": str(lab.dir / "copy.db")})
     api.call("POST", "/v1/backup", {"file": "copy.db"}, refused=True)
     status, _, body = api.raw("GET", "/v1/nothing")

@@ -35,6 +35,7 @@ class ControlTest : public testing::Test {
                  },
                  [this](std::vector<PeerEdge> e) { sets.push_back(std::move(e)); },
                  [this](const Revocation& r) { revoked.push_back(r); },
+                 [this](const RelayKeyPin& pin) { relay_keys.push_back(pin); },
                  {},
                  [this](Level level, std::string s) {
                    if (level != Level::kInfo) reports.push_back(std::move(s));
@@ -94,6 +95,22 @@ class ControlTest : public testing::Test {
     return c;
   }
 
+  pb::Statement relay_key_change(uint8_t key, uint64_t issued) const {
+    pb::Statement s;
+    s.set_version(1);
+    s.set_relay_key(raw(relay_key));
+    s.set_issued_ms(issued);
+    s.mutable_relay_key_change()->set_key(std::string(32, char(key)));
+    s.mutable_relay_key_change()->set_replaced(raw(relay_key));
+    s.mutable_relay_key_change()->set_replaced_until_ms(issued + 500);
+    return s;
+  }
+  void tell(const crypto::Identity& by, const pb::Statement& s) {
+    pb::Control c;
+    *c.mutable_relay_key() = sign(by, s);
+    give(c);
+  }
+
   const bool ready = crypto::init();
   crypto::Identity peer = crypto::Identity::generate();
   crypto::Identity operators = crypto::Identity::generate();
@@ -103,6 +120,7 @@ class ControlTest : public testing::Test {
   std::vector<uint64_t> acks;
   std::vector<std::vector<PeerEdge>> sets;
   std::vector<Revocation> revoked;
+  std::vector<RelayKeyPin> relay_keys;
   std::vector<std::string> reports;
   uint64_t request = 0, sync_id = 0;
   ControlChannel channel;
@@ -264,6 +282,43 @@ TEST(PinsTest, BrokenFilesAreRefused) {
     EXPECT_FALSE(Pins::from_json(text)) << text;
   }
   EXPECT_TRUE(Pins::from_json("{\"version\":1}"));
+}
+
+TEST_F(ControlTest, ANewKeyOfTheRelayIsBelievedFromTheOperatorAlone) {
+  // Before the operator's key is known it is not acknowledged, and so comes again.
+  tell(operators, relay_key_change(9, 100));
+  EXPECT_TRUE(acks.empty());
+  give(operator_key(operators));
+  tell(peer, relay_key_change(9, 100));
+  auto elsewhere = relay_key_change(9, 100);
+  elsewhere.set_relay_key(std::string(32, 'x'));
+  tell(operators, elsewhere);
+  auto none = relay_key_change(9, 100);
+  none.mutable_relay_key_change()->set_key(std::string(32, '\0'));
+  tell(operators, none);
+  tell(operators, enrol());
+  EXPECT_TRUE(relay_keys.empty());
+  EXPECT_FALSE(pins.relay_key);
+  EXPECT_EQ(reports.size(), 4u);
+
+  tell(operators, relay_key_change(9, 100));
+  ASSERT_EQ(relay_keys.size(), 1u);
+  EXPECT_EQ(relay_keys[0].key[31], 9);
+  EXPECT_EQ(relay_keys[0].replaced, relay_key);
+  EXPECT_EQ(relay_keys[0].replaced_until_ms, 600u);
+  // One that was replaced does not come back, whoever plays it.
+  tell(operators, relay_key_change(10, 200));
+  tell(operators, relay_key_change(9, 100));
+  tell(operators, relay_key_change(11, 200));
+  EXPECT_EQ(relay_keys.size(), 2u);
+  ASSERT_TRUE(pins.relay_key);
+  EXPECT_EQ(pins.relay_key->key[0], 10);
+  const auto kept = Pins::from_json(pins.to_json());
+  ASSERT_TRUE(kept && kept->relay_key);
+  EXPECT_EQ(kept->relay_key->key, pins.relay_key->key);
+  EXPECT_EQ(kept->relay_key->replaced, relay_key);
+  EXPECT_EQ(kept->relay_key->issued_ms, 200u);
+  EXPECT_EQ(kept->relay_key->replaced_until_ms, 700u);
 }
 
 }  // namespace

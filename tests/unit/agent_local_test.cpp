@@ -35,6 +35,8 @@ TEST(JoinTest, GoodForms) {
       {"sluice://[2001:db8::1]:65535/#" + key_text() + "\n", "2001:db8::1", 65535, 0},
       {"sluice://[::ffff:192.0.2.1]:7600/#" + key_text() + "\r\n", "::ffff:192.0.2.1", 7600, 0},
       {"sluice://a:7600/#" + key_text(), "a", 7600, 0},
+      {"sluice://a:7600/#" + crypto::to_base64url(Buffer(32, 8)) + "~" + key_text() + "." + kToken,
+       "a", 7600, 16},
       {"sluice://1host.2:80/#" + key_text(), "", 0, 0},  // its last label is a number: not a name
   };
   for (const auto& row : rows) {
@@ -47,7 +49,8 @@ TEST(JoinTest, GoodForms) {
     EXPECT_EQ(join->host, row.host);
     EXPECT_EQ(join->port, row.port);
     EXPECT_EQ(join->token.size(), row.token);
-    EXPECT_EQ(join->relay_key[31], 7);
+    EXPECT_EQ(join->relay_id[31], 7);
+    EXPECT_EQ(join->relay_key[31], row.text.find('~') == std::string::npos ? 7 : 8);
   }
 }
 
