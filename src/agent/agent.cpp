@@ -97,6 +97,15 @@ void Agent::path_changed(Now now) {
   tunnel_.path_changed(now);
 }
 
+void Agent::identity_changed(Bytes token, Now now) {
+  now_ = now;
+  // Every session end to end was that of the other identity.
+  peers_.clear();
+  forget_labels();
+  trust_.identity_changed(peer_time(now));
+  tunnel_.restart(token, now);
+}
+
 void Agent::on_frame(const wire::FrameHeader& frame, MutBytes payload, Now now) {
   if (static_cast<wire::FrameType>(frame.type) == wire::FrameType::kControl) {
     return control_.receive(frame.call_id, payload, now.unix_ms);

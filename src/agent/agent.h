@@ -53,6 +53,8 @@ class Agent {
   void tick(Now now);
   uint64_t deadline(Now now) const;
   void path_changed(Now now);
+  // config's identity is another one from now on.
+  void identity_changed(Bytes token, Now now);
   void set_ipv6(bool v6) { ipv6_ = v6; }
 
   // By DID, virtual address or name. kNotFound, kConflict (two of that name), kRefused (an edge

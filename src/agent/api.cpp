@@ -20,11 +20,12 @@ constexpr uint64_t kMaxPings = 10'000'000;
 
 }  // namespace
 
-Api::Api(const AgentIdentity& identity, const Pins& pins, Agent& agent, std::function<bool()> room,
-         std::function<DaemonView()> view)
+Api::Api(const AgentIdentity& identity, const Pins& pins, Agent& agent, IdentityChange& change,
+         std::function<bool()> room, std::function<DaemonView()> view)
     : identity_(identity),
       pins_(pins),
       agent_(agent),
+      change_(change),
       view_(std::move(view)),
       sends_(agent, room),
       receives_(inbox_),
@@ -40,6 +41,7 @@ void Api::handle(const http::Request& request, http::Respond respond, Instant at
   if (request.path == "/v1/messages" && get)
     return receive_messages(request, std::move(respond), at);
   if (request.path == "/v1/ping" && post) return ping(request, std::move(respond), at);
+  if (request.path == "/v1/identity/rotate" && post) return rotate_identity(std::move(respond), at);
   if (trust_.handles(request)) return trust_.handle(request, std::move(respond), at.now);
   respond(http::error_response(
       {ErrorCode::kUsage, fmt::format("there is no {} {}", request.method, request.path)}));
@@ -137,6 +139,17 @@ void Api::ping(const http::Request& request, http::Respond respond, Instant at) 
   const auto peer = agent_.find(*name, at.now);
   if (!peer) return refuse(peer.error());
   pings_.add(*peer, options, std::move(respond), at);
+}
+
+void Api::rotate_identity(http::Respond respond, Instant at) {
+  if (!agent_.tunnel().up(at.now)) {
+    return respond(http::error_response(
+        {ErrorCode::kUnreachable, "there is no session with the relay; see: sluice-agent info"}));
+  }
+  change_.begin(at.now, [this, former = identity_.did(), respond](const Result<void>& r) {
+    if (!r) return respond(http::error_response(r.error()));
+    respond(json_response({{"did", identity_.did()}, {"former_did", former}}));
+  });
 }
 
 // --- What is -----------------------------------------------------------------------------------

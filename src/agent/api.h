@@ -14,6 +14,7 @@
 #include <string>
 
 #include "agent/agent.h"
+#include "agent/identity_change.h"
 #include "agent/identity_file.h"
 #include "agent/inbox.h"
 #include "agent/jobs.h"
@@ -38,8 +39,8 @@ struct DaemonView {
 
 class Api {
  public:
-  Api(const AgentIdentity& identity, const Pins& pins, Agent& agent, std::function<bool()> room,
-      std::function<DaemonView()> view);
+  Api(const AgentIdentity& identity, const Pins& pins, Agent& agent, IdentityChange& change,
+      std::function<bool()> room, std::function<DaemonView()> view);
 
   void handle(const http::Request& request, http::Respond respond, Instant at);
   void on_message(const PeerEdge& from, Bytes data);
@@ -52,12 +53,14 @@ class Api {
   void send_messages(const http::Request& request, http::Respond respond, Instant at);
   void receive_messages(const http::Request& request, http::Respond respond, Instant at);
   void ping(const http::Request& request, http::Respond respond, Instant at);
+  void rotate_identity(http::Respond respond, Instant at);
   http::Response info(Instant at) const;
   http::Response peers(Instant at) const;
 
   const AgentIdentity& identity_;
   const Pins& pins_;
   Agent& agent_;
+  IdentityChange& change_;
   std::function<DaemonView()> view_;
   Inbox inbox_;
   SendJobs sends_;

@@ -24,6 +24,7 @@ struct InfoCommand {
   bool statement = false;
 };
 Result<int> run_info(const std::string& state, const InfoCommand& command);
+Result<int> run_rotate_identity(const std::string& state, bool json);
 Result<int> run_peers(const std::string& state, bool json);
 
 struct SendCommand {

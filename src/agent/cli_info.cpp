@@ -129,4 +129,17 @@ Result<int> run_peers(const std::string& state, bool as_json) {
   return 0;
 }
 
+Result<int> run_rotate_identity(const std::string& state, bool as_json) {
+  // The relay's answer may take as long as its disk.
+  const auto answer =
+      DaemonClient(state).post("/v1/identity/rotate", json::object(), std::chrono::seconds(15));
+  if (!answer) return tl::unexpected(answer.error());
+  if (as_json) {
+    fmt::print("{}\n", pretty(*answer));
+  } else {
+    fmt::print("this agent is {} from now on\n", text_or((*answer)["did"], ""));
+  }
+  return 0;
+}
+
 }  // namespace sluice::agent

@@ -15,6 +15,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "agent/api.h"
+#include "agent/identity_change.h"
 #include "agent/udp_socket.h"
 #include "base/log.h"
 #include "http/unix_server.h"
@@ -54,7 +55,7 @@ UdpAddress to_address(const udp::endpoint& endpoint) {
 
 class Daemon {
  public:
-  Daemon(const std::string& state, const AgentIdentity& identity, Pins pins);
+  Daemon(const std::string& state, AgentIdentity identity, Pins pins);
   Result<void> run();
 
  private:
@@ -75,7 +76,7 @@ class Daemon {
   void note_send_error(Instant at);
 
   std::string state_;
-  const AgentIdentity& identity_;
+  AgentIdentity identity_;
   Pins pins_;
   asio::io_context io_{1};
   asio::signal_set signals_{io_, SIGINT, SIGTERM};
@@ -96,13 +97,14 @@ class Daemon {
   bool was_up_ = false;
 
   Agent agent_;
+  IdentityChange change_;
   Api api_;
   std::unique_ptr<http::UnixServer> server_;
 };
 
-Daemon::Daemon(const std::string& state, const AgentIdentity& identity, Pins pins)
+Daemon::Daemon(const std::string& state, AgentIdentity identity, Pins pins)
     : state_(state),
-      identity_(identity),
+      identity_(std::move(identity)),
       pins_(std::move(pins)),
       started_unix_ms_(instant().now.unix_ms),
       agent_(AgentConfig{&identity_.identity, &identity_.e2e_key, &pins_, identity_.join.relay_key,
@@ -116,8 +118,11 @@ Daemon::Daemon(const std::string& state, const AgentIdentity& identity, Pins pin
                           api_.on_pong(from, id, instant().us);
                         },
                         [this](Level level, std::string text) { report(level, std::move(text)); }}),
+      change_(state, identity_, pins_, agent_,
+              [this](Level level, std::string text) { report(level, std::move(text)); }),
       api_(
-          identity_, pins_, agent_, [this] { return room(); }, [this] { return view(); }) {}
+          identity_, pins_, agent_, change_, [this] { return room(); }, [this] { return view(); }) {
+}
 
 void Daemon::report(Level level, std::string text) {
   switch (level) {
@@ -171,6 +176,7 @@ Result<void> Daemon::run() {
   });
   spdlog::info("{} ({}) to relay {}, API on {}", identity_.did(), identity_.name,
                identity_.relay_name(), options.path);
+  if (auto ok = change_.resume(); !ok) return ok;
   agent_.start(instant().now);
   resolve();
   probe();
@@ -275,6 +281,7 @@ void Daemon::wait_writable() {
 // kernel, and sets the timer for whatever is due next.
 void Daemon::after_work() {
   const Instant at = instant();
+  change_.poll(at.now);
   api_.pump(at);
   if (udp_) {
     udp_->flush();
@@ -321,10 +328,10 @@ void Daemon::save_pins_if_changed() {
 
 }  // namespace
 
-Result<void> run_daemon(const std::string& state, const AgentIdentity& identity) {
+Result<void> run_daemon(const std::string& state, AgentIdentity identity) {
   auto pins = load_pins(pins_path(state));
   if (!pins) return tl::unexpected(pins.error());
-  Daemon daemon(state, identity, std::move(*pins));
+  Daemon daemon(state, std::move(identity), std::move(*pins));
   return daemon.run();
 }
 

@@ -9,6 +9,6 @@
 namespace sluice::agent {
 
 // Runs until SIGINT or SIGTERM. kConflict when a daemon already serves this state folder.
-Result<void> run_daemon(const std::string& state, const AgentIdentity& identity);
+Result<void> run_daemon(const std::string& state, AgentIdentity identity);
 
 }  // namespace sluice::agent

@@ -99,6 +99,9 @@ std::optional<PeerEdge> verify_edge(const pb::Edge& edge, const ByteArray<32>& r
     out.grant = take<32>(as_bytes(edge.grant()).data());
   }
   out.expires_ms = edge.expires_ms();
+  for (const std::string& digest : edge.rotations()) {
+    if (digest.size() == 32) out.rotations.push_back(take<32>(as_bytes(digest).data()));
+  }
   const int right = edge.right();
   out.right = right >= 1 && right <= 3 ? static_cast<Right>(right) : Right::kUnknown;
   const int seal = edge.seal();

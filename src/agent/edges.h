@@ -38,8 +38,9 @@ struct PeerEdge {
   ByteArray<32> e2e_key{};
   // Digests of the statements that made the pair; none: the relay's operator set it.
   std::optional<ByteArray<32>> request, grant;
-  uint64_t expires_ms = 0;  // of the trust; 0: no end
-  std::string refused;      // why the edge is not used; empty when it is
+  std::vector<ByteArray<32>> rotations;  // statements that lead from those to `identity`
+  uint64_t expires_ms = 0;               // of the trust; 0: no end
+  std::string refused;                   // why the edge is not used; empty when it is
 
   bool usable() const { return refused.empty(); }
 };

@@ -1,6 +1,6 @@
 #include "agent/identity_change.h"
 
-#include <unistd.h>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -50,16 +50,14 @@ void IdentityChange::submit(Now now, Done done) {
   agent_.trust(now).rotate_identity(
       next_->identity, agent_.relay_now(now), [this, done](const Result<Submitted>& r) {
         asking_ = false;
-        const Now at = agent_.last_now();
-        if (!r && (r.error().code == ErrorCode::kTimeout || r.error().code == ErrorCode::kStore)) {
-          return done(tl::unexpected(r.error()));  // it will be asked again
+        // Not from within the tunnel's own work.
+        if (r) {
+          taken_ = done;
+          return;
         }
-        if (!r) {
-          drop();
-          return done(tl::unexpected(r.error()));
-        }
-        swap(at);
-        done(finish(at));
+        // These it asks again.
+        if (r.error().code != ErrorCode::kTimeout && r.error().code != ErrorCode::kStore) drop();
+        done(tl::unexpected(r.error()));
       });
 }
 
@@ -102,6 +100,11 @@ void IdentityChange::drop() {
 
 void IdentityChange::poll(Now now) {
   if (!next_ || asking_) return;
+  if (taken_) {
+    swap(now);
+    const Done done = std::exchange(taken_, {});
+    return done(finish(now));
+  }
   const bool up = agent_.tunnel().up(now);
   if (trying_) {
     if (up) {

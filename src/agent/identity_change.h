@@ -26,7 +26,7 @@ class IdentityChange {
   using Done = std::function<void(Result<void>)>;
   void begin(Now now, Done done);
 
-  // To be called every few seconds, and after the tunnel came up.
+  // To be called after whatever may have changed something, and at least every few seconds.
   void poll(Now now);
   bool under_way() const { return next_.has_value(); }
 
@@ -44,6 +44,7 @@ class IdentityChange {
   std::optional<AgentIdentity> next_;  // the other one, while `trying_`
   bool trying_ = false;                // the agent greets as the next one, unknown whether it may
   bool asking_ = false;                // the relay is being told
+  Done taken_;                         // who waits for what the relay has taken
   uint64_t since_ms_ = 0;              // when it last did something
 };
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -91,6 +92,17 @@ std::optional<AgentIdentity> from_text(const std::string& text) {
                        *created};
 }
 
+Result<void> write_identity(const std::string& path, const AgentIdentity& identity) {
+  std::string text = to_text(identity);
+  auto written = write_file(path, as_bytes(text), 0600);
+  crypto::wipe(text.data(), text.size());
+  return written;
+}
+
+std::string next_path(const std::string& state) {
+  return state + "/identity.next.json";
+}
+
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
@@ -147,10 +159,36 @@ Result<void> create_identity_file(const std::string& state, const AgentIdentity&
 }
 
 Result<void> replace_identity_file(const std::string& state, const AgentIdentity& identity) {
-  std::string text = to_text(identity);
-  auto written = write_file(identity_path(state), as_bytes(text), 0600);
-  crypto::wipe(text.data(), text.size());
-  return written;
+  return write_identity(identity_path(state), identity);
+}
+
+Result<std::optional<AgentIdentity>> load_next_identity(const std::string& state) {
+  const std::string path = next_path(state);
+  auto text = read_secret_file(path);
+  if (!text && text.error().code == ErrorCode::kNotFound) return std::nullopt;
+  if (!text) return tl::unexpected(text.error());
+  auto identity = from_text(*text);
+  crypto::wipe(text->data(), text->size());
+  if (identity) return identity;
+  return fail(ErrorCode::kKeyFile,
+              fmt::format("{} is not a whole identity file: restore it from a copy, or remove it "
+                          "if this agent's change of identity is not known to have begun",
+                          path));
+}
+
+Result<void> save_next_identity(const std::string& state, const AgentIdentity& identity) {
+  return write_identity(next_path(state), identity);
+}
+
+Result<void> drop_next_identity(const std::string& state) {
+  const std::string path = next_path(state);
+  if (unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+  return fail(ErrorCode::kPermission,
+              fmt::format("cannot remove {}: {}", path, std::strerror(errno)));
+}
+
+AgentIdentity with_fresh_identity(const AgentIdentity& id, uint64_t unix_ms) {
+  return {id.name, id.tenant, crypto::Identity::generate(), id.e2e_key.clone(), id.join, unix_ms};
 }
 
 Result<AgentIdentity> load_identity_file(const std::string& state) {

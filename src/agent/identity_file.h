@@ -2,6 +2,7 @@
 // both secret keys and the enrolment token. Plain values, one thread.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "agent/join.h"
@@ -38,6 +39,14 @@ Result<void> create_identity_file(const std::string& state, const AgentIdentity&
 // In the place of the one that stands there; whole or not at all.
 Result<void> replace_identity_file(const std::string& state, const AgentIdentity& identity);
 Result<AgentIdentity> load_identity_file(const std::string& state);
+
+// The identity that is to follow, while it is not known whether the relay has taken it: a file
+// beside the other one. None: nothing is under way.
+Result<std::optional<AgentIdentity>> load_next_identity(const std::string& state);
+Result<void> save_next_identity(const std::string& state, const AgentIdentity& identity);
+Result<void> drop_next_identity(const std::string& state);
+// The same agent with a fresh identity key.
+AgentIdentity with_fresh_identity(const AgentIdentity& identity, uint64_t unix_ms);
 
 // base64 of Signed { Statement { Enrol } }: what an operator needs to enrol this agent, and what
 // its peers are shown (wire.md §5), issued at `unix_ms`.

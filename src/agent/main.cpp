@@ -26,6 +26,7 @@ struct Options {
   std::string rejoin_file;
   InfoCommand info;
   bool peers_json = false;
+  bool rotate_json = false;
   SendCommand send;
   RecvCommand recv;
   PingCommand ping;
@@ -35,16 +36,16 @@ struct Options {
   VisibilityCommand visibility;
 
   bool json() const {
-    return info.json || peers_json || recv.json || ping.json || handshake.json || pending_json ||
-           approve.json || reject.json || untrust.json || visibility.json;
+    return info.json || peers_json || rotate_json || recv.json || ping.json || handshake.json ||
+           pending_json || approve.json || reject.json || untrust.json || visibility.json;
   }
 };
 
 Result<int> run_up(const std::string& state, const std::string& level) {
   if (auto ok = init_logging("sluice-agent", level); !ok) return tl::unexpected(ok.error());
-  const auto identity = load_identity_file(state);
+  auto identity = load_identity_file(state);
   if (!identity) return tl::unexpected(identity.error());
-  if (auto ok = run_daemon(state, *identity); !ok) return tl::unexpected(ok.error());
+  if (auto ok = run_daemon(state, std::move(*identity)); !ok) return tl::unexpected(ok.error());
   return 0;
 }
 
@@ -90,6 +91,18 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
   peers->add_flag("--json", o.peers_json, "Print JSON");
   peers->footer("Example:  sluice-agent peers --json | jq -r '.peers[].name'");
   peers->callback([&] { run = [&](const auto& state) { return run_peers(state, o.peers_json); }; });
+}
+
+void describe_identity(CLI::App& app, Options& o, Run& run) {
+  auto* rotate =
+      app.add_subcommand("rotate-identity", "Go on under a fresh key, which the present one signs");
+  rotate->add_flag("--json", o.rotate_json, "Print JSON");
+  rotate->footer(
+      "Name, address and trust stay, and peers see that both keys signed. Requests that wait end. "
+      "The old key\nis worth nothing afterwards, and does not come back. Needs a running "
+      "sluice-agent up.");
+  rotate->callback(
+      [&] { run = [&](const auto& state) { return run_rotate_identity(state, o.rotate_json); }; });
 }
 
 void describe_trust(CLI::App& app, Options& o, Run& run) {
@@ -226,6 +239,7 @@ int run_command(int argc, char** argv) {
       "  sluice-agent handshake did:key:z6Mk… 'we work on the report'\n"
       "  sluice-agent peers\n  sluice-agent send bob hello");
   describe_setup(app, o, run);
+  describe_identity(app, o, run);
   describe_trust(app, o, run);
   describe_messages(app, o, run);
   auto* completion = app.add_subcommand("completion", "Print a script that completes commands");

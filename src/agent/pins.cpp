@@ -34,10 +34,19 @@ std::string Pins::to_json() const {
                                         {"grant", crypto::to_base64(pin.grant)},
                                         {"e2e_key", crypto::to_base64(pin.e2e_key)}};
   }
-  json out = {{"version", 1},
-              {"peers", std::move(peers)},
-              {"agreements", std::move(agreed)},
-              {"own", {{"visible", visible}, {"enrol_ms", own_enrol_ms}}}};
+  json successors = json::object();
+  for (const auto& [identity, former] : formers) {
+    successors[crypto::to_did(identity)] = crypto::to_did(former);
+  }
+  json own_list = json::array();
+  for (const auto& former : own_formers) own_list.push_back(crypto::to_did(former));
+  json out = {
+      {"version", 1},
+      {"peers", std::move(peers)},
+      {"agreements", std::move(agreed)},
+      {"formers", std::move(successors)},
+      {"own",
+       {{"visible", visible}, {"enrol_ms", own_enrol_ms}, {"formers", std::move(own_list)}}}};
   if (operator_key) out["operator_key"] = crypto::to_base64(*operator_key);
   if (relay_key) {
     out["relay_key"] = {{"key", crypto::to_base64(relay_key->key)},
@@ -93,11 +102,25 @@ Result<Pins> Pins::from_json(const std::string& text) {
     if (!request || !grant || !key) return broken("an agreement");
     out.agreements[*identity] = {*request, *grant, *key};
   }
+  const json successors = doc.value("formers", json::object());
+  for (const auto& [did, value] : successors.items()) {
+    const auto identity = crypto::parse_did(did);
+    const auto former =
+        value.is_string() ? crypto::parse_did(value.get<std::string>()) : std::nullopt;
+    if (!identity || !former) return broken("a peer's former identity");
+    out.formers[*identity] = *former;
+  }
   const json own = doc.value("own", json::object());
   if (!own.is_object()) return broken("what this agent has told of itself");
   const json visible = own.value("visible", json(false)), at = own.value("enrol_ms", json(0u));
   if (!visible.is_boolean() || !at.is_number_unsigned()) {
     return broken("what this agent has told of itself");
+  }
+  for (const json& value : own.value("formers", json::array())) {
+    const auto former =
+        value.is_string() ? crypto::parse_did(value.get<std::string>()) : std::nullopt;
+    if (!former) return broken("a former identity of this agent");
+    out.own_formers.push_back(*former);
   }
   out.visible = visible.get<bool>();
   out.own_enrol_ms = at.get<uint64_t>();

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -39,7 +40,10 @@ struct Pins {
   std::optional<RelayKeyPin> relay_key;
   std::map<crypto::PublicKey, EnrolPin> enrols;
   std::map<crypto::PublicKey, AgreementPin> agreements;
-  bool visible = false;       // this agent may be looked up by name
+  // Identities that went on as another one, both keys having signed: the former by its successor.
+  std::map<crypto::PublicKey, crypto::PublicKey> formers;
+  std::vector<crypto::PublicKey> own_formers;  // that this agent had itself
+  bool visible = false;                        // this agent may be looked up by name
   uint64_t own_enrol_ms = 0;  // time of this agent's own Enrol statement; 0: none made yet
   bool changed = false;       // since it was saved
 

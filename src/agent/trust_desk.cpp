@@ -184,6 +184,22 @@ void TrustDesk::forget() {
   collecting_ = 0;
 }
 
+void TrustDesk::rotate_identity(const crypto::Identity& successor, Now now, Done done) {
+  pb::Statement s = statement(now);
+  pb::IdentityRotate& r = *s.mutable_identity_rotate();
+  r.set_former(text(party_.identity->public_key()));
+  r.set_successor(text(successor.public_key()));
+  const std::string agreed = wire::encode_without_consent(s);
+  r.set_consent(text(successor.sign(crypto::kLabelStatement, {as_bytes(agreed)})));
+  submit(s, now, std::move(done));
+}
+
+void TrustDesk::identity_changed(Now now) {
+  pins_.own_enrol_ms = std::max(now.unix_ms, pins_.own_enrol_ms + 1);
+  pins_.changed = true;
+  waiting_.clear();
+}
+
 // --- The ceremony -------------------------------------------------------------------------------
 
 void TrustDesk::ask(const TrustWish& wish, Now now, Done done) {
@@ -337,9 +353,47 @@ bool TrustDesk::keep(const ByteArray<32>& digest, const pb::Signed& signed_state
   // The signer speaks for itself.
   if (s.has_trust_request() && s.trust_request().from() != signed_statement.signer()) return false;
   if (s.has_trust_grant() && s.trust_grant().to() != signed_statement.signer()) return false;
+  if (s.has_identity_rotate() && !keep_rotation(s, signed_statement)) return false;
   if (statements_.size() >= kMostStatements) statements_.erase(statements_.begin());
   statements_[digest] = std::move(s);
   return true;
+}
+
+// Both keys signed: what is said of the former is said of the successor.
+bool TrustDesk::keep_rotation(const pb::Statement& s, const pb::Signed& signed_statement) {
+  const pb::IdentityRotate& r = s.identity_rotate();
+  const auto former = key_of(r.former()), successor = key_of(r.successor());
+  if (!former || !successor || r.consent().size() != 64 || *former == *successor ||
+      r.former() != signed_statement.signer() ||
+      !crypto::verify(*successor, crypto::kLabelStatement,
+                      {as_bytes(wire::encode_without_consent(s))},
+                      take<64>(as_bytes(r.consent()).data()))) {
+    return false;
+  }
+  const bool own = is_self(r.former());
+  if (own || pins_.formers.contains(*successor)) return true;
+  pins_.formers[*successor] = *former;
+  pins_.changed = true;
+  hooks_.report(Level::kInfo, fmt::format("{} goes on as {}, as both keys signed",
+                                          crypto::to_did(*former), crypto::to_did(*successor)));
+  return true;
+}
+
+bool TrustDesk::is_self(const std::string& identity) const {
+  const auto same = [&](const crypto::PublicKey& key) { return identity == as_text(key); };
+  return same(party_.identity->public_key()) ||
+         std::any_of(pins_.own_formers.begin(), pins_.own_formers.end(), same);
+}
+
+bool TrustDesk::is_peer(const PeerEdge& edge, const std::string& identity) const {
+  crypto::PublicKey at = edge.identity;
+  for (size_t steps = 0; steps <= pins_.formers.size(); ++steps) {
+    if (identity == as_text(at)) return true;
+    const auto before = pins_.formers.find(at);
+    if (before == pins_.formers.end()) return false;
+    at = before->second;
+  }
+  return false;
 }
 
 bool TrustDesk::is_verified(const PeerEdge& edge) const {
@@ -362,7 +416,9 @@ void TrustDesk::fetch_more(Now now) {
     if (!edge.request || !edge.grant || is_verified(edge)) continue;
     verify(edge);
     if (is_verified(edge)) continue;
-    for (const auto& digest : {*edge.request, *edge.grant}) {
+    std::vector<ByteArray<32>> needed = edge.rotations;
+    needed.insert(needed.end(), {*edge.request, *edge.grant});
+    for (const auto& digest : needed) {
       if (!statements_.contains(digest) && !absent_.contains(digest)) fetch(digest, now);
     }
   }
@@ -391,9 +447,8 @@ void TrustDesk::verify(const PeerEdge& edge) {
   if (request == statements_.end() || grant == statements_.end()) return;
   if (!request->second.has_trust_request()) return;
   const pb::TrustRequest& r = request->second.trust_request();
-  const std::string self = text(party_.identity->public_key()), peer = text(edge.identity);
-  const bool asked = r.from() == self && r.to() == peer;
-  if (!asked && !(r.from() == peer && r.to() == self)) return;
+  const bool asked = is_self(r.from()) && is_peer(edge, r.to());
+  if (!asked && !(is_peer(edge, r.from()) && is_self(r.to()))) return;
   std::string approver_key;
   if (grant->second.has_trust_grant()) {
     const pb::TrustGrant& g = grant->second.trust_grant();
@@ -401,7 +456,11 @@ void TrustDesk::verify(const PeerEdge& edge) {
     approver_key = g.e2e_key();
   } else if (grant->second.has_trust_request()) {
     const pb::TrustRequest& g = grant->second.trust_request();
-    if (g.from() != r.to() || g.to() != r.from()) return;
+    // Each as it was called then.
+    if (asked ? !is_peer(edge, g.from()) || !is_self(g.to())
+              : !is_self(g.from()) || !is_peer(edge, g.to())) {
+      return;
+    }
     approver_key = g.e2e_key();
   } else {
     return;

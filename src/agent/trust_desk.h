@@ -84,6 +84,10 @@ class TrustDesk {
   void take_back(const WaitingTrust& waiting, Now now, Done done);
   void untrust(const PeerEdge& edge, const std::string& reason, Now now, Done done);
   void set_visibility(bool visible, Now now, Done done);
+  // This agent goes on as `successor`, whose secret it holds.
+  void rotate_identity(const crypto::Identity& successor, Now now, Done done);
+  // It does: what it says of itself is said anew.
+  void identity_changed(Now now);
   // By name within the tenant, or by address; kNotFound says no more than that.
   void look_up(const std::string& text, Now now, std::function<void(Result<FoundPeer>)> done);
 
@@ -116,6 +120,9 @@ class TrustDesk {
   void on_told(const pb::Signed& signed_statement);
   void fetch_more(Now now);
   void fetch(const ByteArray<32>& digest, Now now);
+  bool is_self(const std::string& identity) const;
+  bool is_peer(const PeerEdge& edge, const std::string& identity) const;
+  bool keep_rotation(const pb::Statement& statement, const pb::Signed& signed_statement);
   bool keep(const ByteArray<32>& digest, const pb::Signed& signed_statement);
   void verify(const PeerEdge& edge);
 

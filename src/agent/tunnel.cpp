@@ -239,6 +239,19 @@ void Tunnel::lose_relay(Now now) {
                                           config_.relay_name));
 }
 
+void Tunnel::restart(Bytes token, Now now) {
+  config_.party.token = token;
+  sessions_.clear();
+  greeting_.reset();
+  backoff_.reset();
+  alive_ = false;
+  pings_open_ = 0;
+  unanswered_ = 0;
+  silent_since_ms_.reset();
+  greet_not_before_ms_ = now.mono_ms;
+  drive_handshake(now);
+}
+
 void Tunnel::path_changed(Now now) {
   if (alive_) send_ping(now);
   if (greeting_) {

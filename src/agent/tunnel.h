@@ -65,6 +65,10 @@ class Tunnel {
   // for as long as that holds.
   void use_relay_key(const RelayKeyPin& pin) { relay_key_ = pin; }
 
+  // Greets anew, as whoever the party's identity is now, and lets go of what was. `token` outlives
+  // the tunnel.
+  void restart(Bytes token, Now now);
+
   // A session exists and the relay has not stopped answering.
   bool up(Now now) const { return alive_ && sending_session(now) != nullptr; }
   // False when there is no session to send in; the frame is dropped then.

@@ -120,6 +120,10 @@ http::Response AdminApi::agents(const Caller& caller) {
               {"packets", arena.agents()[a.index].packets.get()},
               {"bytes", arena.agents()[a.index].bytes.get()},
               {"session", nullptr}};
+    if (!a.formers.empty()) {
+      j["former_dids"] = json::array();
+      for (const auto& f : a.formers) j["former_dids"].push_back(crypto::to_did(f.identity));
+    }
     if (a.revoked) {
       j["revoked_reason"] = a.revoked_reason;
       j["revoked_at_ms"] = a.revoked_ms;

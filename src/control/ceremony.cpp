@@ -32,6 +32,12 @@ bool allows(const PolicyDecision& d, const pb::TrustRequest& r) {
          among(r.offered().protocols(), d.bounds.protocols);
 }
 
+// The agent repeats the statement by which it has already become who it is.
+bool handed_over_by(const AgentEntry& agent, const pb::Signed& envelope) {
+  return !agent.formers.empty() &&
+         agent.formers.back().statement == crypto::sha256({as_bytes(envelope.statement())});
+}
+
 // The end of the trust: of the grant if it names one, else of the request.
 uint64_t end_of(uint64_t request_ms, uint64_t grant_ms) {
   return grant_ms != 0 ? grant_ms : request_ms;
@@ -85,11 +91,14 @@ uint64_t Ceremony::floor_of(const crypto::PublicKey& a, const crypto::PublicKey&
 }
 
 void Ceremony::submit(uint32_t index, const pb::Signed& envelope, Done done) {
-  if (!pace_.allow(index)) return;
+  if (!pace_.allow(index) || rotating_.contains(index)) return;
   const AgentEntry& agent = trust_.agent(index);
   CheckedStatement s;
   const OutcomeCode code = check_statement(envelope, agent, keys_.id, s);
   const Digest digest = s.digest;
+  if (code == OutcomeCode::kNotYours && handed_over_by(agent, envelope)) {
+    return done({OutcomeCode::kOk, crypto::sha256({as_bytes(envelope.statement())})});
+  }
   if (code != OutcomeCode::kOk) return done({code, digest});
   if (writing_.contains(digest)) return;
   if (const Agreement* made = trust_.agreement_of(index, digest)) {
@@ -117,6 +126,8 @@ void Ceremony::submit(uint32_t index, const pb::Signed& envelope, Done done) {
       return reject(agent, std::move(s), std::move(done));
     case pb::Statement::kTrustRevoke:
       return revoke(agent, std::move(s), std::move(done));
+    case pb::Statement::kIdentityRotate:
+      return rotate(agent, std::move(s), std::move(done));
     default:
       return done({OutcomeCode::kMalformed, digest});
   }

@@ -41,6 +41,9 @@ class Ceremony {
   // Another policy is in force: what waits may be shown now, or no longer.
   void policy_changed();
 
+  // Called when an agent goes on under another identity.
+  void on_rotation(std::function<void(uint32_t agent)> rotated) { rotated_ = std::move(rotated); }
+
   // What has expired.
   void poll();
 
@@ -57,6 +60,9 @@ class Ceremony {
   void grant(const AgentEntry& agent, CheckedStatement s, Done done);
   void reject(const AgentEntry& agent, CheckedStatement s, Done done);
   void revoke(const AgentEntry& agent, CheckedStatement s, Done done);
+  void rotate(const AgentEntry& agent, CheckedStatement s, Done done);
+  OutcomeCode check_rotation(const AgentEntry& agent, const CheckedStatement& s) const;
+  bool writes_pair_of(const crypto::PublicKey& identity) const;
   OutcomeCode check_request(const AgentEntry& agent, const CheckedStatement& s) const;
   bool consented(const WaitingRequest& w, const AgentEntry& receiver) const;
   const WaitingRequest* crossed(const pb::TrustRequest& request) const;
@@ -96,6 +102,8 @@ class Ceremony {
   std::map<IdentityPair, uint64_t> floors_;
   std::set<Digest> writing_;  // statements that are on their way to the disk
   std::set<IdentityPair> writing_pairs_;
+  std::set<uint32_t> rotating_;  // agents whose change of identity is
+  std::function<void(uint32_t)> rotated_;
   // Statements that were accepted lately: their repetition gets the same answer.
   std::set<Digest> accepted_;
   std::deque<Digest> accepted_order_;

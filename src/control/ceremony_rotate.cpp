@@ -1,5 +1,7 @@
 // An agent goes on under another key: the former one signed it, the successor agreed (wire.md §5).
 // Address, name and pairs stay; what waits ends, since it names a key that speaks no more.
+#include <algorithm>
+
 #include "base/log.h"
 #include "control/ceremony.h"
 #include "control/ceremony_keys.h"
@@ -20,14 +22,18 @@ OutcomeCode Ceremony::check_rotation(const AgentEntry& agent, const CheckedState
     return OutcomeCode::kMalformed;
   }
   if (body.former() != as_text(agent.identity)) return OutcomeCode::kNotYours;
-  if (!wire::has_consent(s.statement)) return OutcomeCode::kBadSignature;
+  const crypto::PublicKey successor = key_of(body.successor());
+  if (!crypto::verify(successor, crypto::kLabelStatement,
+                      {as_bytes(wire::encode_without_consent(s.statement))},
+                      take<64>(as_bytes(body.consent()).data()))) {
+    return OutcomeCode::kBadSignature;
+  }
   // Its name in the configuration is its DID; the file would bring the former one back.
   if (agent.configured) return OutcomeCode::kConfigured;
-  if (!agent.rotations.empty() &&
-      clock_.unix_ms() - agent.rotations.back().at_ms < kBetweenRotationsMs) {
+  if (!agent.formers.empty() &&
+      clock_.unix_ms() - agent.formers.back().at_ms < kBetweenRotationsMs) {
     return OutcomeCode::kTooSoon;
   }
-  const crypto::PublicKey successor = key_of(body.successor());
   return trust_.is_free(successor) && crypto::acceptable_identity(successor) &&
                  !enrolment_.busy(successor)
              ? OutcomeCode::kOk
@@ -63,7 +69,7 @@ void Ceremony::rotate(const AgentEntry& agent, CheckedStatement s, Done done) {
                    return done({taken ? OutcomeCode::kIdentityTaken : OutcomeCode::kStore, digest});
                  }
                  remember(digest);
-                 trust_.rotate(index, successor, {digest, now});
+                 trust_.rotate(index, successor, digest, now);
                  if (rotated_) rotated_(index);
                  for (const WaitingRequest& w : ended) waiting_.end(w.row.digest);
                  spdlog::info("{} goes on as {}, signed by {}", trust_.agent(index).name,

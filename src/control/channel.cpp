@@ -18,7 +18,8 @@ constexpr uint64_t kNoRoomMs = 5;  // the ring to the worker was full
 constexpr unsigned kQueuesPerPoll = 256;
 constexpr size_t kMostMessages = 256;
 constexpr unsigned kFramesPerPoll = 128;
-constexpr size_t kPartBytes = 1000;  // leaves room for the message around the edges
+constexpr size_t kMostRotations = 8;  // told of a peer: with these an edge still fits a part
+constexpr size_t kPartBytes = 1000;   // leaves room for the message around the edges
 
 }  // namespace
 
@@ -97,6 +98,16 @@ pb::Edge Channel::edge_of(const EdgeEntry& e) const {
   edge.set_request(g.request.data(), g.request.size());
   edge.set_grant(g.grant.data(), g.grant.size());
   edge.set_expires_ms(g.ends_ms);
+  // What leads from the identity that those statements name to the present one.
+  size_t from = peer.formers.size();
+  while (from > 0 && peer.formers.size() - from < kMostRotations &&
+         peer.formers[from - 1].at_ms >= g.made_ms) {
+    --from;
+  }
+  for (size_t i = from; i < peer.formers.size(); ++i) {
+    const Digest& digest = peer.formers[i].statement;
+    edge.add_rotations(digest.data(), digest.size());
+  }
   return edge;
 }
 
@@ -180,7 +191,7 @@ void Channel::tell_relay_key(uint32_t agent) {
   enqueue(agent, Topic::kRelayKey, body);
 }
 
-void Channel::notify_revoked(uint32_t agent, const AgentEntry& revoked) {
+pb::Control Channel::notice_of(const AgentEntry& revoked) const {
   pb::Control body;
   *body.mutable_revoked() = operator_statement(
       keys_, revoked.address.tenant, clock_.unix_ms(), [&](pb::Statement& statement) {
@@ -188,7 +199,16 @@ void Channel::notify_revoked(uint32_t agent, const AgentEntry& revoked) {
         revoke.set_identity(revoked.identity.data(), revoked.identity.size());
         revoke.set_reason(revoked.revoked_reason);
       });
-  enqueue(agent, Topic::kNotice, body);
+  return body;
+}
+
+void Channel::notify_revoked(uint32_t agent, const AgentEntry& revoked) {
+  enqueue(agent, Topic::kNotice, notice_of(revoked));
+}
+
+void Channel::bid_farewell(const AgentEntry& revoked) {
+  remove(revoked.index);
+  answer(revoked.index, next_request_++, notice_of(revoked));
 }
 
 bool Channel::send(uint32_t agent, const Message& m) {
@@ -259,6 +279,7 @@ void Channel::receive(fabric::Parcel parcel) {
     return;
   }
   const uint32_t agent = entry->second.agent;
+  if (trust_.agent(agent).revoked) return;  // its session lives a moment longer than its rights
   if (body.has_submit() && requests_.submit) {
     return requests_.submit(agent, header.call_id, body.submit());
   }

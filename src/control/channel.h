@@ -54,6 +54,8 @@ class Channel {
   void tell_relay_key(uint32_t agent);
   // A signed notice that `revoked` is no longer to be talked to.
   void notify_revoked(uint32_t agent, const AgentEntry& revoked);
+  // The same to the revoked one itself, once and unacknowledged: its sessions are about to end.
+  void bid_farewell(const AgentEntry& revoked);
 
   // A statement of somebody else that concerns the agent, as it was signed.
   void tell(uint32_t agent, Bytes signed_statement);
@@ -84,6 +86,7 @@ class Channel {
   void receive(fabric::Parcel parcel);
   static std::optional<Message> message(Topic topic, uint64_t request, const pb::Control& body);
   pb::Edge edge_of(const EdgeEntry& e) const;
+  pb::Control notice_of(const AgentEntry& revoked) const;
 
   const RelayKeys& keys_;
   const Clock& clock_;

@@ -86,6 +86,7 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
       if (session.confirmed) channel_.tell_relay_key(session.agent);
     }
   });
+  ceremony_.on_rotation([this](uint32_t agent) { prepared_.forget(agent); });
   channel_.serve({[this](uint32_t agent, uint64_t request, const pb::Signed& envelope) {
                     ceremony_.submit(agent, envelope, [this, agent, request](const Outcome& o) {
                       answer_submit(agent, request, o);
@@ -216,6 +217,7 @@ void Control::enforce(const TrustChange& change) {
 }
 
 void Control::reconcile(const Snapshot& snapshot) {
+  for (const uint32_t agent : trust_.catch_up(snapshot)) prepared_.forget(agent);
   for (const uint32_t agent : trust_.reconcile(snapshot)) {
     sessions_.retire_agent(agent);
     for (const uint32_t peer : trust_.close_edges(trust_.agent(agent))) channel_.sync_edges(peer);

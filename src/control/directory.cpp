@@ -32,13 +32,24 @@ void Directory::fetch(uint32_t index, const pb::Fetch& fetch,
                       std::function<void(const pb::Signed&)> done) {
   if (fetch.digest().size() != 32 || !pace_.allow(index)) return;
   const Digest digest = take<32>(as_bytes(fetch.digest()).data());
-  if (trust_.agreement_of(index, digest) == nullptr) return done({});
+  if (trust_.agreement_of(index, digest) == nullptr && !is_peers_rotation(index, digest)) {
+    return done({});
+  }
   store_.read_statement(digest, [done = std::move(done)](const Result<Buffer>& r) {
     if (!r) return;
     pb::Signed out;
     out.ParseFromArray(r->data(), static_cast<int>(r->size()));
     done(out);
   });
+}
+
+bool Directory::is_peers_rotation(uint32_t index, const Digest& digest) const {
+  for (const EdgeEntry& e : trust_.edges_of(index)) {
+    for (const FormerIdentity& f : trust_.agent(e.to).formers) {
+      if (f.statement == digest) return true;
+    }
+  }
+  return false;
 }
 
 bool Directory::poll() {

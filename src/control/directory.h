@@ -26,6 +26,8 @@ class Directory {
   bool poll();
 
  private:
+  bool is_peers_rotation(uint32_t agent, const Digest& digest) const;
+
   struct Answer {
     uint64_t due;
     std::function<void()> give;

@@ -118,6 +118,13 @@ void Enrolment::add_agent(const crypto::PublicKey& identity, uint16_t tenant,
   if (auto room = room_for(tenant, name, identity); !room) {
     return done(tl::unexpected(room.error()));
   }
+  if (const AgentEntry* now = trust_.successor_of(identity)) {
+    return done(
+        fail(ErrorCode::kConflict,
+             fmt::format("{} has handed over from this DID to {}: an identity that was given "
+                         "up does not come back",
+                         now->name, crypto::to_did(now->identity))));
+  }
   const AgentEntry* known = trust_.by_identity(identity);
   if (known != nullptr && known->revoked) {
     return done(fail(ErrorCode::kConflict,
@@ -212,7 +219,8 @@ bool Enrolment::would_admit(Bytes token) const {
 
 void Enrolment::enrol_by_token(const crypto::PublicKey& identity, Bytes token) {
   const TokenRow* t = spendable(token);
-  if (t == nullptr || enrolling_.contains(identity) || !crypto::acceptable_identity(identity)) {
+  if (t == nullptr || enrolling_.contains(identity) || !crypto::acceptable_identity(identity) ||
+      trust_.successor_of(identity) != nullptr) {
     return;
   }
   const AgentEntry* known = trust_.by_identity(identity);

@@ -31,6 +31,12 @@ namespace sluice::control {
   X(kPolicy, "policy", "the relay's policy does not allow this", "ask the operator of the relay")  \
   X(kNameTaken, "name_taken", "another agent of the tenant has this name",                         \
     "choose another: sluice-agent init --name")                                                    \
+  X(kIdentityTaken, "identity_taken", "another agent has, or had, this identity",                  \
+    "make a fresh one")                                                                            \
+  X(kConfigured, "configured", "the relay's configuration names this agent by its identity",       \
+    "ask the operator of the relay to change it there")                                            \
+  X(kTooSoon, "too_soon", "this agent changed its identity less than a minute ago",                \
+    "try again later")                                                                             \
   X(kNotProven, "not_proven", "cut, but a worker did not prove it within 1 s",                     \
     "tell the operator")                                                                           \
   X(kNotDurable, "not_durable", "cut, but the relay's store cannot be written",                    \

@@ -56,12 +56,26 @@ void PreparedKeys::make_room(size_t slots) {
       s.used = false;
       continue;
     }
-    arena_.agents()[s.agent].prepared.store(fabric::kNone, std::memory_order_release);
-    s.agent = fabric::kNone;
-    s.token = qsbr_.start();
-    resting_.push_back(at);
+    rest(at);
     ++evicted_;
   }
+}
+
+void PreparedKeys::rest(uint32_t slot) {
+  Slot& s = slots_[slot];
+  arena_.agents()[s.agent].prepared.store(fabric::kNone, std::memory_order_release);
+  s.agent = fabric::kNone;
+  s.token = qsbr_.start();
+  resting_.push_back(slot);
+}
+
+void PreparedKeys::forget(uint32_t agent) {
+  if (is_wanted_[agent]) {
+    std::erase_if(wanted_, [&](const Wanted& w) { return w.agent == agent; });
+    is_wanted_[agent] = false;
+  }
+  const uint32_t slot = arena_.agents()[agent].prepared.load(std::memory_order_relaxed);
+  if (slot != fabric::kNone) rest(slot);
 }
 
 bool PreparedKeys::poll() {

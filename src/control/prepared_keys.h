@@ -28,6 +28,9 @@ class PreparedKeys {
   // The agent showed its identity: its key keeps its place, or is asked for.
   void met(uint32_t agent, const crypto::PublicKey& identity);
 
+  // The agent has another identity from now on.
+  void forget(uint32_t agent);
+
   // Prepares some of what was asked for. True if it did.
   bool poll();
   // Work waits.
@@ -55,6 +58,7 @@ class PreparedKeys {
   };
   void refill();
   void make_room(size_t slots);
+  void rest(uint32_t slot);
 
   fabric::Arena& arena_;
   fabric::Qsbr& qsbr_;

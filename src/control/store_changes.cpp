@@ -35,6 +35,10 @@ enum Sql : size_t {
   kAddPolicy,
   kAddRelayKey,
   kRetireRelayKey,
+  kFirstOf,
+  kLastOf,
+  kIsRevoked,
+  kAddRotation,
   kAddFeed,
   kCount
 };
@@ -80,6 +84,10 @@ constexpr const char* kSql[] = {
     " ON CONFLICT (number) DO UPDATE SET key = excluded.key WHERE key = excluded.key",
     "UPDATE relay_keys SET told_ms = ?2, replaced_until_ms = min(replaced_until_ms, ?2)"
     " WHERE number = ?1",
+    "SELECT agent FROM rotations WHERE identity = ?",
+    "SELECT identity FROM rotations WHERE agent = ? ORDER BY id DESC LIMIT 1",
+    "SELECT revoked FROM agents WHERE identity = ?",
+    "INSERT INTO rotations (agent, identity, statement, at_ms) VALUES (?, ?, ?, ?)",
     "INSERT INTO changes (at_ms, actor, kind, subject, object) VALUES (?, ?, ?, ?, ?)",
 };
 static_assert(std::size(kSql) == kCount);
@@ -138,6 +146,9 @@ FeedName feed_name(const RelayKeyRow& r) {
 FeedName feed_name(const RelayKeyRetired& r) {
   return {"relay_key_retired", to_buffer(r.replaced)};
 }
+FeedName feed_name(const RotationRow& r) {
+  return {"identity_rotated", to_buffer(r.former), to_buffer(r.successor)};
+}
 FeedName feed_name(const PairRow& r) {
   return {"pair_made", to_buffer(r.requester), to_buffer(r.approver)};
 }
@@ -186,11 +197,21 @@ Result<void> Database::finish(Run& run, const char* what) {
   return {};
 }
 
+Result<ByteArray<32>> Database::first_of(const ByteArray<32>& identity) {
+  Run r(statements_[kFirstOf]);
+  const int rc = r.bind(Bytes(identity)).step();
+  if (rc == SQLITE_DONE) return identity;
+  if (rc != SQLITE_ROW || r.blob(0).size() != 32) return failed("read");
+  return take<32>(r.blob(0).data());
+}
+
 Result<void> Database::one(const AgentRow& row) {
   const VirtualAddress wanted{row.tenant, row.node};
+  const auto first = first_of(row.identity);
+  if (!first) return tl::unexpected(first.error());
   {
     Run r(statements_[kAgentByIdentity]);
-    const int rc = r.bind(Bytes(row.identity)).step();
+    const int rc = r.bind(Bytes(*first)).step();
     if (rc == SQLITE_ROW) {
       const VirtualAddress has{static_cast<uint16_t>(r.number(0)),
                                static_cast<uint32_t>(r.number(1))};
@@ -220,8 +241,10 @@ Result<void> Database::one(const AgentRow& row) {
 }
 
 Result<void> Database::one(const AgentUpdate& update) {
+  const auto first = first_of(update.identity);
+  if (!first) return tl::unexpected(first.error());
   Run r(statements_[kUpdateAgent]);
-  r.bind(Bytes(update.identity)).bind(std::string_view(update.name));
+  r.bind(Bytes(*first)).bind(std::string_view(update.name));
   r.bind(uint64_t(update.source)).bind(uint64_t(update.visibility)).bind(Bytes(update.enrol));
   return finish(r, "change an agent");
 }
@@ -231,8 +254,10 @@ Result<void> Database::one(const RevocationRow& row) {
   r.bind(Bytes(row.identity)).bind(std::string_view(row.reason)).bind(row.at_ms);
   if (auto ok = finish(r, "record a revocation"); !ok) return ok;
   // Its name is free for another.
+  const auto first = first_of(row.identity);
+  if (!first) return tl::unexpected(first.error());
   Run mark(statements_[kMarkRevoked]);
-  mark.bind(Bytes(row.identity));
+  mark.bind(Bytes(*first));
   return finish(mark, "record a revocation");
 }
 
@@ -283,8 +308,10 @@ Result<void> Database::keep_statement(const Digest& digest, Bytes statement) {
 
 Result<void> Database::one(const RequestRow& row) {
   if (auto ok = keep_statement(row.digest, row.statement); !ok) return ok;
+  const auto requester = first_of(row.requester);
+  if (!requester) return tl::unexpected(requester.error());
   Run r(statements_[kAddRequest]);
-  r.bind(Bytes(row.digest)).bind(Bytes(row.requester)).bind(Bytes(row.receiver));
+  r.bind(Bytes(row.digest)).bind(Bytes(*requester)).bind(Bytes(row.receiver));
   r.bind(row.received_ms).bind(row.expires_ms);
   if (auto ok = finish(r, "keep a request"); !ok) return ok;
   if (sqlite3_changes(db_.get()) != 0) return {};
@@ -327,6 +354,42 @@ Result<void> Database::one(const RelayKeyRow& row) {
   return fail(ErrorCode::kConflict, "the relay's key was replaced by another in the meantime");
 }
 
+Result<void> Database::one(const RotationRow& row) {
+  const auto first = first_of(row.former);
+  const auto taken = first_of(row.successor);
+  for (const auto* r : {&first, &taken}) {
+    if (!*r) return tl::unexpected(r->error());
+  }
+  ByteArray<32> current = *first;
+  {
+    Run last(statements_[kLastOf]);
+    const int rc = last.bind(Bytes(*first)).step();
+    if (rc == SQLITE_ROW && last.blob(0).size() == 32) current = take<32>(last.blob(0).data());
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) return failed("read");
+  }
+  if (current == row.successor) return {};
+  {
+    Run agent(statements_[kIsRevoked]);
+    const int rc = agent.bind(Bytes(*first)).step();
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) return failed("read");
+    if (current != row.former || rc == SQLITE_DONE || agent.number(0) != 0) {
+      return fail(ErrorCode::kConflict, "the identity that goes is not an agent's any more");
+    }
+  }
+  {
+    Run other(statements_[kAgentByIdentity]);
+    const int rc = other.bind(Bytes(row.successor)).step();
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) return failed("read");
+    if (rc == SQLITE_ROW || *taken != row.successor) {
+      return fail(ErrorCode::kConflict, "the identity that comes is or was another agent's");
+    }
+  }
+  if (auto ok = keep_statement(row.digest, row.statement); !ok) return ok;
+  Run r(statements_[kAddRotation]);
+  r.bind(Bytes(*first)).bind(Bytes(row.successor)).bind(Bytes(row.digest)).bind(row.at_ms);
+  return finish(r, "keep a change of identity");
+}
+
 Result<void> Database::one(const RelayKeyRetired& retired) {
   Run r(statements_[kRetireRelayKey]);
   r.bind(retired.number).bind(retired.at_ms);
@@ -334,9 +397,14 @@ Result<void> Database::one(const RelayKeyRetired& retired) {
 }
 
 Result<void> Database::one(const PairRow& row) {
+  const auto requester = first_of(row.requester);
+  const auto approver = first_of(row.approver);
+  for (const auto* first : {&requester, &approver}) {
+    if (!*first) return tl::unexpected(first->error());
+  }
   Run r(statements_[kAddPair]);
-  r.bind(Bytes(row.request)).bind(Bytes(row.grant)).bind(Bytes(row.requester));
-  r.bind(Bytes(row.approver)).bind(uint64_t{row.forward}).bind(uint64_t{row.backward});
+  r.bind(Bytes(row.request)).bind(Bytes(row.grant)).bind(Bytes(*requester));
+  r.bind(Bytes(*approver)).bind(uint64_t{row.forward}).bind(uint64_t{row.backward});
   r.bind(row.made_ms).bind(row.expires_ms);
   if (auto ok = finish(r, "keep a pair"); !ok) return ok;
   if (sqlite3_changes(db_.get()) != 0) return {};

@@ -77,13 +77,16 @@ class Database {
   Result<void> one(const PolicyRow& row);
   Result<void> one(const RelayKeyRow& row);
   Result<void> one(const RelayKeyRetired& retired);
+  Result<void> one(const RotationRow& row);
+  // Rows refer to an agent by its first identity.
+  Result<ByteArray<32>> first_of(const ByteArray<32>& identity);
   Result<void> keep_statement(const Digest& digest, Bytes statement);
   Result<void> finish(class Run& run, const char* what);
   Result<void> run(const char* sql, const char* what);
   Result<uint64_t> one_number(const char* sql);
   tl::unexpected<Error> failed(const char* what);
 
-  static constexpr size_t kSqlCount = 27;
+  static constexpr size_t kSqlCount = 31;
 
   std::string path_;
   bool broken_ = false;

@@ -1,10 +1,46 @@
 // Reading the store: what holds now, and the feed of what happened.
+#include <map>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "control/store_database.h"
 
 namespace sluice::control {
 namespace {
+
+// Rows hold an agent's first identity; out come the present ones.
+void bring_up_to_date(Snapshot& s) {
+  std::map<ByteArray<32>, ByteArray<32>> present;  // by every one before it
+  for (const RotationRow& r : s.rotations) {
+    for (auto& [before, now] : present) {
+      if (now == r.former) now = r.successor;
+    }
+    present[r.former] = r.successor;
+  }
+  if (present.empty()) return;
+  const auto update = [&](ByteArray<32>& identity) {
+    if (const auto it = present.find(identity); it != present.end()) identity = it->second;
+  };
+  for (auto& a : s.agents) update(a.identity);
+  for (auto& r : s.requests) update(r.requester);
+  for (auto& p : s.pairs) {
+    update(p.requester);
+    update(p.approver);
+  }
+  for (auto& f : s.floors) {
+    update(f.low);
+    update(f.high);
+    if (f.high < f.low) std::swap(f.low, f.high);
+  }
+  // Whoever was revoked under an earlier one is revoked.
+  const size_t known = s.revocations.size();
+  for (size_t i = 0; i < known; ++i) {
+    RevocationRow also = s.revocations[i];
+    update(also.identity);
+    if (also.identity != s.revocations[i].identity) s.revocations.push_back(std::move(also));
+  }
+}
 
 bool get(const Run& r, int column, ByteArray<32>& out) {
   if (r.blob(column).size() != out.size()) return false;
@@ -144,7 +180,21 @@ Result<Snapshot> Database::load() {
           return get(r, 1, row.key) && get(r, 2, row.replaced);
         });
   }
+  if (ok) {
+    std::map<ByteArray<32>, ByteArray<32>> last;  // by the first
+    ok = each_row(
+        "SELECT agent, identity, statement, at_ms FROM rotations ORDER BY id", [&](const Run& r) {
+          RotationRow& row = out.rotations.emplace_back();
+          ByteArray<32> first{};
+          row.at_ms = r.number(3);
+          const bool good = get(r, 0, first) && get(r, 1, row.successor) && get(r, 2, row.digest);
+          auto& before = last.try_emplace(first, first).first->second;
+          row.former = std::exchange(before, row.successor);
+          return good;
+        });
+  }
   if (!ok) return tl::unexpected<Error>(std::move(ok.error()));
+  bring_up_to_date(out);
   return out;
 }
 

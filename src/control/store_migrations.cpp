@@ -123,6 +123,17 @@ CREATE TABLE relay_keys (
   replaced_until_ms INTEGER NOT NULL
 ) STRICT;
 )sql",
+    // The rows of agents keep their first identity, which others refer to.
+    R"sql(
+CREATE TABLE rotations (
+  id        INTEGER PRIMARY KEY,
+  agent     BLOB    NOT NULL REFERENCES agents (identity),
+  identity  BLOB    NOT NULL UNIQUE CHECK (length(identity) = 32),
+  statement BLOB    NOT NULL REFERENCES statements (digest),
+  at_ms     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX rotations_of ON rotations (agent, id);
+)sql",
 };
 
 }  // namespace

@@ -133,6 +133,15 @@ struct PolicyRow {
   uint64_t at_ms = 0;
 };
 
+// An agent goes on under another identity; address, name and pairs are the same agent's.
+struct RotationRow {
+  ByteArray<32> former{};
+  ByteArray<32> successor{};
+  Digest digest{};   // of the statement
+  Buffer statement;  // Signed IdentityRotate; left empty in a snapshot
+  uint64_t at_ms = 0;
+};
+
 // The relay has another tunnel key from then on; the one before is answered for a time. Public
 // halves: the secrets are files beside the store.
 struct RelayKeyRow {
@@ -151,7 +160,7 @@ struct RelayKeyRetired {
 
 using Change = std::variant<AgentRow, AgentUpdate, RevocationRow, TenantRow, TokenRow, TokenUse,
                             TokenEnd, RequestRow, RequestEnd, ConsentRow, PairRow, PairEnd,
-                            PolicyRow, RelayKeyRow, RelayKeyRetired>;
+                            PolicyRow, RelayKeyRow, RelayKeyRetired, RotationRow>;
 
 // One transaction's part: all of it or nothing.
 struct Changes {
@@ -181,6 +190,7 @@ struct FloorRow {
   uint64_t at_ms = 0;
 };
 
+// Identities are those that agents have now, whatever they had when a row was written.
 struct Snapshot {
   std::vector<AgentRow> agents;            // by address
   std::vector<RevocationRow> revocations;  // in the order in which they were made
@@ -191,6 +201,7 @@ struct Snapshot {
   std::vector<PairRow> pairs;        // not ended, in the order in which they were made
   std::vector<FloorRow> floors;
   PolicyRow policy;                     // number 0: there is none
+  std::vector<RotationRow> rotations;   // in the order in which they were made
   std::vector<RelayKeyRow> relay_keys;  // in the order in which they were made
 };
 

@@ -72,6 +72,15 @@ void TrustTable::restore(const Snapshot& snapshot) {
   agreements_.reserve(snapshot.pairs.size());
   for (const auto& row : snapshot.agents) (void)add_agent(row);
   mark_durable(snapshot.agents);
+  // From the last on, each former one's agent is known by what came after it.
+  for (auto r = snapshot.rotations.rbegin(); r != snapshot.rotations.rend(); ++r) {
+    const AgentEntry* now = by_identity(r->successor);
+    if (now == nullptr) now = successor_of(r->successor);
+    if (now == nullptr) continue;  // limits.agents is too small: said elsewhere
+    formers_[r->former] = now->index;
+    auto& formers = agents_[now->index].formers;
+    formers.insert(formers.begin(), {r->former, r->digest, r->at_ms});
+  }
   for (const auto& row : snapshot.pairs) {
     const AgentEntry* from = by_identity(row.requester);
     const AgentEntry* to = by_identity(row.approver);
@@ -132,6 +141,15 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
           fmt::format("line {}: {} was enrolled in tenant {} with the address {}, which is for "
                       "good: keep its tenant, or give it a new identity",
                       a.line, a.name, known->address.tenant, to_string(known->address)));
+    }
+  }
+  for (const auto& a : trust.agents) {
+    if (const AgentEntry* now = successor_of(a.identity); now != nullptr) {
+      return fail(
+          ErrorCode::kConfig,
+          fmt::format("line {}: {} has handed over to another identity: put {} in the place "
+                      "of its did, and its new statement",
+                      a.line, a.name, crypto::to_did(now->identity)));
     }
   }
   // The worst case: every pair is new while every old slot rests.
@@ -251,6 +269,39 @@ const AgentEntry* TrustTable::by_identity(const crypto::PublicKey& identity) con
   return it == by_identity_.end() ? nullptr : &agents_[it->second];
 }
 
+std::vector<uint32_t> TrustTable::catch_up(const Snapshot& snapshot) {
+  std::vector<uint32_t> out;
+  for (const RotationRow& r : snapshot.rotations) {
+    const AgentEntry* agent = by_identity(r.former);
+    if (agent == nullptr) continue;
+    out.push_back(agent->index);
+    rotate(agent->index, r.successor, r.digest, r.at_ms);
+  }
+  return out;
+}
+
+const AgentEntry* TrustTable::successor_of(const crypto::PublicKey& former) const {
+  const auto it = formers_.find(former);
+  return it == formers_.end() ? nullptr : &agents_[it->second];
+}
+
+bool TrustTable::is_free(const crypto::PublicKey& identity) const {
+  return !by_identity_.contains(identity) && !formers_.contains(identity) &&
+         !revocations_.contains(identity);
+}
+
+void TrustTable::rotate(uint32_t index, const crypto::PublicKey& successor, const Digest& statement,
+                        uint64_t at_ms) {
+  AgentEntry& agent = agents_[index];
+  by_identity_.erase(agent.identity);
+  formers_[agent.identity] = index;
+  agent.formers.push_back({agent.identity, statement, at_ms});
+  agent.identity = successor;
+  by_identity_[successor] = index;
+  // Revoked while it was being written.
+  if (agent.revoked) revocations_[successor] = {successor, agent.revoked_reason, agent.revoked_ms};
+}
+
 AgentEntry* TrustTable::by_address(VirtualAddress address) {
   const auto it = addresses_.find(address);
   return it == addresses_.end() ? nullptr : &agents_[it->second];
@@ -290,6 +341,9 @@ AgentEntry* TrustTable::resolve(const std::string& text, Error* why,
   AgentEntry* found = nullptr;
   if (const auto did = crypto::parse_did(text)) {
     found = by_identity(*did);
+    if (const auto it = formers_.find(*did); found == nullptr && it != formers_.end()) {
+      found = &agents_[it->second];
+    }
   } else if (const auto address = parse_virtual_address(text)) {
     found = by_address(*address);
   } else {

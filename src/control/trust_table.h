@@ -26,6 +26,13 @@
 
 namespace sluice::control {
 
+// An identity that an agent had before.
+struct FormerIdentity {
+  crypto::PublicKey identity{};
+  Digest statement{};  // by which it handed over
+  uint64_t at_ms = 0;
+};
+
 struct AgentEntry {
   uint32_t index = fabric::kNone;
   crypto::PublicKey identity{};
@@ -39,7 +46,8 @@ struct AgentEntry {
   bool revoked = false;
   std::string revoked_reason;
   uint64_t revoked_ms = 0;
-  uint64_t last_hello_ms = 0;  // highest time of an accepted HELLO, in memory only
+  std::vector<FormerIdentity> formers;  // oldest first
+  uint64_t last_hello_ms = 0;           // highest time of an accepted HELLO, in memory only
 
   uint64_t enrol_issued_ms() const;  // of that statement; 0: there is none
 
@@ -84,6 +92,16 @@ class TrustTable {
   // An enrolment that is durable: a new agent, or one whose row changed. kResource when the table
   // is full.
   Result<uint32_t> enrol(const AgentRow& row);
+  // The agent goes on under another identity, which is durable. Its prepared key and its Enrol are
+  // still of the former one.
+  void rotate(uint32_t agent, const crypto::PublicKey& successor, const Digest& statement,
+              uint64_t at_ms);
+  // What a transaction that failed may still have written; the agents concerned.
+  std::vector<uint32_t> catch_up(const Snapshot& snapshot);
+  // Who had that identity before; null: nobody.
+  const AgentEntry* successor_of(const crypto::PublicKey& former) const;
+  // Nobody has it, had it, or was revoked under it.
+  bool is_free(const crypto::PublicKey& identity) const;
   VirtualAddress fresh_address(uint16_t tenant) const;
   bool full() const { return agents_.size() >= arena_.sizes().agents; }
 
@@ -174,6 +192,7 @@ class TrustTable {
     }
   };
   boost::unordered_flat_map<crypto::PublicKey, uint32_t, IdentityHash> by_identity_;
+  std::map<crypto::PublicKey, uint32_t> formers_;           // agents by identities that they had
   std::map<crypto::PublicKey, RevocationRow> revocations_;  // also of identities without a row
   EdgeList edges_;
   struct ConfiguredPair {

@@ -45,6 +45,12 @@ std::string encode_statement(const pb::Statement& statement) {
   return canonical(statement);
 }
 
+std::string encode_without_consent(const pb::Statement& statement) {
+  pb::Statement copy = statement;
+  copy.mutable_identity_rotate()->clear_consent();
+  return canonical(copy);
+}
+
 Result<void> parse_statement(Bytes bytes, pb::Statement& out) {
   if (auto r = parse_strict(bytes, out, "the statement"); !r) return r;
   if (out.version() != 1) {

@@ -23,6 +23,9 @@ Result<void> parse_signed(Bytes bytes, pb::Signed& out);
 
 std::string encode_statement(const pb::Statement& statement);
 
+// What the successor of an IdentityRotate signs: the statement without its consent.
+std::string encode_without_consent(const pb::Statement& statement);
+
 // The envelope of a statement; `sign` signs bytes under the statements' label.
 pb::Signed sign_statement(const pb::Statement& statement, const ByteArray<32>& signer,
                           const std::function<ByteArray<64>(Bytes)>& sign);

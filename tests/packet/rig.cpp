@@ -172,8 +172,8 @@ void Rig::make_ports() {
   }
 }
 
-Agent& Rig::add_agent(uint8_t seed, const std::string& name, unsigned port, bool v6,
-                      uint16_t tenant) {
+std::unique_ptr<Agent> Rig::make_agent(uint8_t seed, const std::string& name, unsigned port,
+                                       bool v6) {
   auto agent = std::make_unique<Agent>(seed, name);
   agent->port = port;
   oracle::Flow& f = agent->flow;
@@ -192,7 +192,12 @@ Agent& Rig::add_agent(uint8_t seed, const std::string& name, unsigned port, bool
   }
   f.src_port = static_cast<uint16_t>(40000 + seed);
   f.dst_port = 7600;
+  return agent;
+}
 
+Agent& Rig::add_agent(uint8_t seed, const std::string& name, unsigned port, bool v6,
+                      uint16_t tenant) {
+  auto agent = make_agent(seed, name, port, v6);
   control::TrustAgent t;
   t.name = name;
   t.identity = agent->peer.identity();
@@ -384,6 +389,7 @@ std::vector<oracle::Frame> Rig::receive(Agent& a) {
       for (const auto& e : body.edge_sync().edges()) {
         a.labels[e.name()] = e.label();
         a.rights[e.name()] = e.right();
+        a.rotations[e.name()] = {e.rotations().begin(), e.rotations().end()};
       }
     }
     if (body.has_revoked()) {

@@ -51,6 +51,7 @@ struct Agent {
   oracle::Welcome welcome{};
   std::map<std::string, uint32_t> labels;  // by peer name, from EdgeSync
   std::map<std::string, int> rights;
+  std::map<std::string, std::vector<std::string>> rotations;  // digests that came with an edge
   std::vector<std::string> revoked_notices;
   std::vector<sluice::pb::Pending> pending;    // requests that wait, as the relay shows them
   std::vector<sluice::pb::Signed> told;        // statements about its pairs
@@ -65,6 +66,9 @@ class Rig {
   explicit Rig(Setup setup = {});
   ~Rig();
 
+  // One that nobody has enrolled.
+  std::unique_ptr<Agent> make_agent(uint8_t seed, const std::string& name, unsigned port,
+                                    bool v6 = false);
   Agent& add_agent(uint8_t seed, const std::string& name, unsigned port, bool v6 = false,
                    uint16_t tenant = 7);
   void trust(const std::string& a, const std::string& b,

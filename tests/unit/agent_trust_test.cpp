@@ -293,5 +293,86 @@ TEST_F(TrustTest, ARelayThatLiesIsNotBelieved) {
   EXPECT_TRUE(verified(good, {own, granted}));
 }
 
+// --- Identities that go on as another one -------------------------------------------------------
+
+class RotationTest : public TrustTest {
+ protected:
+  pb::Signed rotation(const Side& from, const Side& to, const Side& consenting) const {
+    pb::Statement s = blank();
+    s.mutable_identity_rotate()->set_former(from.key());
+    s.mutable_identity_rotate()->set_successor(to.key());
+    const std::string agreed = wire::encode_statement(s);
+    s.mutable_identity_rotate()->set_consent(
+        text(consenting.identity.sign(crypto::kLabelStatement, {as_bytes(agreed)})));
+    return sign(from, s);
+  }
+  // The edge as the relay shows it once the peer is `now`.
+  PeerEdge moved(const Side& to, const std::vector<pb::Signed>& by) const {
+    PeerEdge e = edge(asked, granted);
+    e.identity = to.identity.public_key();
+    for (const auto& s : by) e.rotations.push_back(digest(s));
+    return e;
+  }
+
+  Side second, third;
+  pb::Signed asked = sign(peer, request(peer, self));
+  pb::Signed granted = sign(self, grant(asked, peer, self));
+};
+
+TEST_F(RotationTest, AnEdgeIsVerifiedOverEveryStepAndNoneMissing) {
+  const pb::Signed one = rotation(peer, second, second), two = rotation(second, third, third);
+  EXPECT_FALSE(verified(moved(third, {one, two}), {asked, granted, two}));
+  desk->connected({7, 1}, now);  // what was absent is asked for anew
+  sent.clear();
+  EXPECT_TRUE(verified(moved(third, {one, two}), {asked, granted, one, two}));
+  // It is remembered: the relay need not show it again.
+  desk = make_desk();
+  EXPECT_TRUE(desk->is_verified(moved(third, {})));
+  const auto kept = Pins::from_json(pins.to_json());
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(kept->formers, pins.formers);
+  EXPECT_EQ(kept->formers.size(), 2u);
+}
+
+TEST_F(RotationTest, ARelayCannotPutSomebodyElseInThePeersPlace) {
+  EXPECT_FALSE(verified(moved(stranger, {}), {asked, granted}));
+  const pb::Signed unwilling = rotation(peer, stranger, peer);
+  EXPECT_FALSE(verified(moved(stranger, {unwilling}), {asked, granted, unwilling}));
+  const pb::Signed claimed = rotation(stranger, second, second);
+  EXPECT_FALSE(verified(moved(second, {claimed}), {asked, granted, claimed}));
+  pb::Signed forged = rotation(peer, second, second);
+  (*forged.mutable_signature())[7] ^= 1;
+  desk->connected({7, 1}, now);
+  sent.clear();
+  EXPECT_FALSE(verified(moved(second, {forged}), {asked, granted, forged}));
+}
+
+TEST_F(RotationTest, OnesOwnFormerIdentityIsOneself) {
+  pins.own_formers.push_back(self.identity.public_key());
+  const Side before{std::move(self.identity), self.e2e.clone()};
+  self.identity = crypto::Identity::generate();
+  EXPECT_TRUE(verified(edge(asked, granted), {asked, granted}));
+  const auto kept = Pins::from_json(pins.to_json());
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(kept->own_formers, pins.own_formers);
+}
+
+TEST_F(RotationTest, BothKeysSignWhatGoesToTheRelay) {
+  desk->connected({7, 1}, now);
+  const uint64_t said = pins.own_enrol_ms;
+  sent.clear();
+  desk->rotate_identity(second.identity, now, [](const Result<Submitted>&) {});
+  ASSERT_EQ(sent.size(), 1u);
+  pb::Statement s;
+  ASSERT_TRUE(verify_signed(sent[0].second.submit(), relay_key, self.identity.public_key(), s));
+  EXPECT_EQ(s.identity_rotate().former(), self.key());
+  EXPECT_EQ(s.identity_rotate().successor(), second.key());
+  EXPECT_TRUE(crypto::verify(second.identity.public_key(), crypto::kLabelStatement,
+                             {as_bytes(wire::encode_without_consent(s))},
+                             take<64>(as_bytes(s.identity_rotate().consent()).data())));
+  desk->identity_changed(now);
+  EXPECT_GT(pins.own_enrol_ms, said) << "its next Enrol is a later one";
+}
+
 }  // namespace
 }  // namespace sluice::agent

@@ -533,6 +533,78 @@ TEST_F(StoreTest, APairLivesFromItsGrantToItsEndAndLeavesAFloor) {
   EXPECT_TRUE(contents().requests.empty());
 }
 
+TEST_F(StoreTest, WhoGoesOnUnderAnotherIdentityIsTheSameAgent) {
+  open_store();
+  const auto rotated = [](uint64_t from, uint64_t to) {
+    return RotationRow{identity(from), identity(to), digest(700 + to), {7, uint8_t(to)}, 42};
+  };
+  ASSERT_TRUE(store_->apply_now(changes({enrolled(1, "a"), enrolled(2, "b"), enrolled(3, "c")})));
+  ASSERT_TRUE(store_->apply_now(changes({request(1, 1, 2)})));
+  ASSERT_TRUE(store_->apply_now(changes(granted(1, 1, 2, 500))));
+  ASSERT_TRUE(store_->apply_now(changes({rotated(1, 11)})));
+  ASSERT_TRUE(store_->apply_now(changes({rotated(1, 11)}))) << "done already";
+  ASSERT_TRUE(store_->apply_now(changes({rotated(11, 21)})));
+  // What refers to it now does so under its present identity.
+  ASSERT_TRUE(store_->apply_now(changes({request(2, 21, 3)})));
+  reopen_store();
+  Snapshot s = contents();
+  ASSERT_EQ(s.agents.size(), 3u);
+  const auto is = [](uint64_t n) {
+    return [n](const AgentRow& a) { return a.identity == identity(n); };
+  };
+  EXPECT_EQ(std::count_if(s.agents.begin(), s.agents.end(), is(21)), 1);
+  EXPECT_EQ(std::count_if(s.agents.begin(), s.agents.end(), is(1)), 0);
+  EXPECT_EQ(s.pairs.at(0).requester, identity(21));
+  EXPECT_EQ(s.pairs.at(0).approver, identity(2));
+  EXPECT_EQ(s.requests.at(0).requester, identity(21));
+  ASSERT_EQ(s.rotations.size(), 2u);
+  EXPECT_EQ(s.rotations[0].former, identity(1));
+  EXPECT_EQ(s.rotations[0].successor, identity(11));
+  EXPECT_EQ(s.rotations[1].former, identity(11));
+  EXPECT_EQ(s.rotations[1].successor, identity(21));
+  // Identities that are, or were, somebody's; and from one that is no longer anybody's.
+  for (const auto& bad : {rotated(21, 2), rotated(21, 1), rotated(21, 11), rotated(2, 21),
+                          rotated(1, 31), rotated(11, 31), rotated(99, 31)}) {
+    EXPECT_FALSE(store_->apply_now(changes({bad})));
+  }
+  // The end of the pair leaves a floor under whoever they are now.
+  ASSERT_TRUE(store_->apply_now(changes({PairEnd{digest(1), 600, "over", true, {}, {}}})));
+  ASSERT_TRUE(store_->apply_now(changes({rotated(2, 12)})));
+  s = contents();
+  ASSERT_EQ(s.floors.size(), 1u);
+  EXPECT_EQ(s.floors[0].low, std::min(identity(12), identity(21)));
+  EXPECT_EQ(s.floors[0].high, std::max(identity(12), identity(21)));
+  // A revocation that named an earlier identity holds for the present one, and ends it for good.
+  ASSERT_TRUE(store_->apply_now(changes({RevocationRow{identity(21), "gone", 700}})));
+  EXPECT_FALSE(store_->apply_now(changes({rotated(21, 31)})));
+  ASSERT_TRUE(store_->apply_now(changes({RevocationRow{identity(2), "late", 701}})));
+  s = contents();
+  const auto revoked = [&](uint64_t n) {
+    return std::any_of(s.revocations.begin(), s.revocations.end(),
+                       [&](const RevocationRow& r) { return r.identity == identity(n); });
+  };
+  EXPECT_TRUE(revoked(21));
+  EXPECT_TRUE(revoked(12));
+}
+
+TEST_F(StoreTest, TheRelaysKeysAreKeptInTheirOrder) {
+  open_store();
+  const RelayKeyRow first{1, identity(1), identity(100), 5, 50};
+  ASSERT_TRUE(store_->apply_now(changes({first})));
+  ASSERT_TRUE(store_->apply_now(changes({first}))) << "done already";
+  EXPECT_FALSE(store_->apply_now(changes({RelayKeyRow{1, identity(2), identity(100), 6, 60}})));
+  ASSERT_TRUE(store_->apply_now(changes({RelayKeyRetired{1, identity(100), 20}})));
+  ASSERT_TRUE(store_->apply_now(changes({RelayKeyRow{2, identity(3), identity(1), 30, 90}})));
+  reopen_store();
+  const Snapshot s = contents();
+  ASSERT_EQ(s.relay_keys.size(), 2u);
+  EXPECT_EQ(s.relay_keys[0].replaced, identity(100));
+  EXPECT_EQ(s.relay_keys[0].replaced_until_ms, 20u);
+  EXPECT_EQ(s.relay_keys[0].told_ms, 20u);
+  EXPECT_EQ(s.relay_keys[1].key, identity(3));
+  EXPECT_EQ(s.relay_keys[1].replaced_until_ms, 90u);
+}
+
 TEST_F(StoreTest, ATokenIsSpentWithTheRowThatItLetIn) {
   open_store();
   TokenRow token;

@@ -1,0 +1,280 @@
+// An agent goes on under another key: who may still greet, what stays, what its peers are shown,
+// and everything that must not pass for a change of identity.
+#include <optional>
+
+#include "packet/ceremony_fixture.h"
+#include "packet/full_disk.h"
+
+namespace rig {
+namespace {
+
+using sluice::control::HandshakeOutcome;
+
+// Echo was enrolled by the operator; alpha, beta and gamma stand in the configuration.
+class Rotation : public Ceremony {
+ protected:
+  Rotation() : echo(r.make_agent(21, "echo", 0)) {
+    enrol(*echo);
+    EXPECT_TRUE(r.connect(*echo));
+    EXPECT_EQ(submit(*echo, sign(*echo, own(*echo))), "ok");
+    address = echo->welcome.address;
+  }
+
+  void enrol(Agent& a) {
+    std::optional<sluice::Result<uint32_t>> done;
+    r.control->enrolment().add_agent(a.peer.identity(), 7, a.name, "test",
+                                     [&](sluice::Result<uint32_t> i) { done = std::move(i); });
+    EXPECT_TRUE(r.poll_until([&] { return done.has_value(); }));
+    EXPECT_TRUE(done && *done) << (*done ? "" : done->error().message);
+  }
+  // The same agent, place and name, with the key of another seed.
+  std::unique_ptr<Agent> successor(uint8_t seed, unsigned port = 0) {
+    auto next = r.make_agent(seed, "echo", port);
+    next->flow = echo->flow;
+    return next;
+  }
+  pb::Statement own(const Agent& a) {
+    pb::Statement s = blank();
+    s.mutable_enrol()->set_name(a.name);
+    s.mutable_enrol()->set_e2e_key(raw(a.peer.e2e_public()));
+    return s;
+  }
+  pb::Statement rotate(const Agent& from, const Agent& to, const Agent* consenting = nullptr) {
+    pb::Statement s = blank();
+    auto& body = *s.mutable_identity_rotate();
+    body.set_former(raw(from.peer.identity()));
+    body.set_successor(raw(to.peer.identity()));
+    const Agent& by = consenting == nullptr ? to : *consenting;
+    body.set_consent(raw(by.peer.sign("sluice-statement/1", buf(s.SerializeAsString()))));
+    return s;
+  }
+  uint64_t count(HandshakeOutcome o) { return r.control->handshakes().counts()[size_t(o)]; }
+  bool greets_in_vain(Agent& a) {
+    const uint64_t before = count(HandshakeOutcome::kUnknownIdentity);
+    r.inject(a.port, r.hello_frame(a));
+    r.poll_until([&] { return count(HandshakeOutcome::kUnknownIdentity) > before; },
+                 std::chrono::seconds(5));
+    r.poll(2);
+    return count(HandshakeOutcome::kUnknownIdentity) == before + 1;
+  }
+  // Pairs echo with beta; the two statements.
+  std::pair<pb::Signed, pb::Signed> agree_with_beta() {
+    const pb::Signed asked = sign(*echo, request(*echo, beta));
+    EXPECT_EQ(submit(*echo, asked), "ok");
+    const pb::Signed granted = sign(beta, grant(asked, beta));
+    EXPECT_EQ(submit(beta, granted), "ok");
+    return {asked, granted};
+  }
+  // By its present identity.
+  const sluice::control::AgentEntry* known(const Agent& a) {
+    return r.control->trust().by_identity(a.peer.identity());
+  }
+
+  std::unique_ptr<Agent> echo;
+  uint64_t address = 0;
+};
+
+TEST_F(Rotation, AddressNameAndPairsStayAndTheFormerKeyIsWorthNothing) {
+  const auto [asked, granted] = agree_with_beta();
+  ASSERT_TRUE(reaches(*echo, beta));
+  auto next = successor(22);
+  const pb::Signed handed = sign(*echo, rotate(*echo, *next));
+  ASSERT_EQ(submit(*echo, handed), "ok");
+  EXPECT_EQ(submit(*echo, handed), "ok") << "the same again, over a session that still lives";
+  ASSERT_NE(known(*next), nullptr);
+  EXPECT_EQ(known(*next)->name, "echo");
+  EXPECT_EQ(known(*echo), nullptr);
+  EXPECT_TRUE(reaches(*echo, beta)) << "the running session is still the same agent's";
+
+  ASSERT_TRUE(r.connect(*next));
+  EXPECT_EQ(next->welcome.address, address);
+  EXPECT_EQ(submit(*next, sign(*next, own(*next))), "ok");
+  EXPECT_TRUE(reaches(*next, beta));
+  EXPECT_TRUE(reaches(beta, *next));
+  EXPECT_TRUE(greets_in_vain(*echo));
+  EXPECT_EQ(submit(*echo, sign(*echo, request(*echo, alpha))), "silence") << "its session is over";
+
+  // Beta is shown the digest, and may read what leads from one to the other.
+  const auto edges = r.control->trust().edges_of(known(beta)->index);
+  ASSERT_EQ(edges.size(), 1u);
+  pb::Control fetch;
+  fetch.mutable_fetch()->set_digest(digest_of(handed));
+  EXPECT_EQ(ask(beta, fetch).fetched().SerializeAsString(), handed.SerializeAsString());
+  EXPECT_EQ(ask(gamma, fetch).fetched().SerializeAsString(), "") << "who has no edge may not";
+  ASSERT_EQ(beta.rotations.count("echo"), 1u);
+  EXPECT_EQ(beta.rotations.at("echo"), std::vector<std::string>{digest_of(handed)});
+
+  // The successor ends what its former self agreed on.
+  EXPECT_EQ(submit(*next, sign(*next, revoke(digest_of(asked), digest_of(granted)))), "ok");
+  EXPECT_FALSE(reaches(beta, *next));
+}
+
+TEST_F(Rotation, WhatIsNotSignedByBothIsNoRotation) {
+  auto next = successor(22);
+  const auto code = [&](const pb::Statement& s, const Agent& by) {
+    return submit(*echo, sign(by, s));
+  };
+  EXPECT_EQ(code(rotate(*echo, *next, echo.get()), *echo), "bad_signature") << "no consent";
+  EXPECT_EQ(code(rotate(*echo, *next), *next), "not_yours") << "signed by the successor alone";
+  EXPECT_EQ(code(rotate(gamma, *next), *echo), "not_yours") << "of another agent";
+  EXPECT_EQ(submit(gamma, sign(*echo, rotate(*echo, *next))), "not_yours") << "another's session";
+  pb::Statement s = rotate(*echo, *next);
+  s.set_tenant(8);
+  EXPECT_EQ(code(s, *echo), "wrong_tenant");
+  s = rotate(*echo, *next);
+  s.mutable_identity_rotate()->set_successor(std::string(31, 'x'));
+  EXPECT_EQ(code(s, *echo), "malformed");
+  s = rotate(*echo, *next);
+  s.set_issued_ms(s.issued_ms() - 1000);
+  EXPECT_EQ(code(s, *echo), "bad_signature") << "the consent is to this very statement";
+  s = blank();
+  s.set_issued_ms(s.issued_ms() - 200'000);
+  auto& body = *s.mutable_identity_rotate();
+  body.set_former(raw(echo->peer.identity()));
+  body.set_successor(raw(next->peer.identity()));
+  body.set_consent(raw(next->peer.sign("sluice-statement/1", buf(s.SerializeAsString()))));
+  EXPECT_EQ(code(s, *echo), "stale");
+  // To somebody who is there, and to a key of small order.
+  EXPECT_EQ(code(rotate(*echo, beta), *echo), "identity_taken");
+  EXPECT_EQ(known(*next), nullptr);
+  EXPECT_NE(known(*echo), nullptr);
+  auto other = r.make_agent(23, "alpha", 0);
+  EXPECT_EQ(submit(alpha, sign(alpha, rotate(alpha, *other))), "configured");
+}
+
+TEST_F(Rotation, WhatWasHandedOverDoesNotComeBack) {
+  auto next = successor(22);
+  ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  ASSERT_TRUE(r.connect(*next));
+  r.clock.advance_ms(1000);
+  EXPECT_EQ(submit(*next, sign(*next, rotate(*next, *successor(23)))), "too_soon");
+  r.clock.advance_ms(60'000);
+  EXPECT_EQ(submit(*next, sign(*next, rotate(*next, *echo))), "identity_taken");
+  auto third = successor(23);
+  ASSERT_EQ(submit(*next, sign(*next, rotate(*next, *third))), "ok");
+  EXPECT_TRUE(greets_in_vain(*next));
+  for (const Agent* former : {echo.get(), next.get()}) {
+    std::optional<sluice::Result<uint32_t>> done;
+    r.control->enrolment().add_agent(former->peer.identity(), 7, "back", "test",
+                                     [&](sluice::Result<uint32_t> i) { done = std::move(i); });
+    ASSERT_TRUE(r.poll_until([&] { return done.has_value(); }));
+    EXPECT_FALSE(*done);
+  }
+  // The operator finds the agent by whatever it was called.
+  const auto did = sluice::crypto::to_did(echo->peer.identity());
+  ASSERT_NE(r.control->trust().resolve(did), nullptr);
+  EXPECT_EQ(r.control->trust().resolve(did)->identity, third->peer.identity());
+}
+
+TEST_F(Rotation, NeitherATokenNorTheConfigurationBringsTheFormerBack) {
+  auto next = successor(22);
+  ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  std::optional<sluice::control::NewToken> token;
+  r.control->enrolment().create_token(
+      7, 60'000, 5, "test",
+      [&](sluice::Result<sluice::control::NewToken> t) { token = std::move(*t); });
+  ASSERT_TRUE(r.poll_until([&] { return token.has_value(); }));
+  oracle::HelloOptions options;
+  options.token = Buf(token->secret.begin(), token->secret.end());
+  r.inject(0, r.hello_frame(*echo, options));
+  ASSERT_TRUE(r.poll_until([&] { return count(HandshakeOutcome::kEnrolling) == 1; }));
+  r.poll(4);
+  EXPECT_EQ(known(*echo), nullptr);
+  EXPECT_TRUE(r.control->enrolment().tokens().begin()->second.used == 0) << "nor is it spent";
+  control::TrustConfig trust = r.config.trust;
+  control::TrustAgent t;
+  t.name = "echo";
+  t.identity = echo->peer.identity();
+  t.tenant = 7;
+  trust.agents.push_back(t);
+  const auto refused = r.control->reload(trust);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find(sluice::crypto::to_did(next->peer.identity())),
+            std::string::npos);
+}
+
+TEST_F(Rotation, ARestartKnowsWhoIsWho) {
+  (void)agree_with_beta();
+  auto next = successor(22);
+  ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  // What it agrees on from now on is kept under whoever it is.
+  ASSERT_TRUE(r.connect(*next));
+  const pb::Signed asked = sign(*next, request(*next, gamma));
+  EXPECT_EQ(submit(*next, asked), "ok");
+  EXPECT_EQ(submit(gamma, sign(gamma, grant(asked, gamma))), "ok");
+  const pb::Signed waits = sign(*next, request(*next, alpha));
+  EXPECT_EQ(submit(*next, waits), "ok");
+  r.control.reset();
+  r.start();
+  ASSERT_NE(known(*next), nullptr);
+  EXPECT_EQ(known(*next)->address.to_u64(), address);
+  EXPECT_EQ(known(*next)->formers.size(), 1u);
+  EXPECT_EQ(known(*echo), nullptr);
+  EXPECT_EQ(r.control->trust().agreements_of(known(*next)->index).size(), 2u);
+  EXPECT_EQ(waiting(), 1u);
+  EXPECT_TRUE(greets_in_vain(*echo));
+  ASSERT_TRUE(r.connect(*next));
+  EXPECT_EQ(next->welcome.address, address);
+}
+
+TEST_F(Rotation, RevokedIsRevokedWhateverItWasCalled) {
+  (void)agree_with_beta();
+  auto next = successor(22);
+  ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  ASSERT_TRUE(r.connect(*next));
+  bool done = false;
+  auto* agent = r.control->trust().resolve(sluice::crypto::to_did(echo->peer.identity()));
+  r.control->revocations().revoke({{agent->index}, {}, "gone", "test"},
+                                  [&](const auto&) { done = true; });
+  ASSERT_TRUE(r.poll_until([&] { return done; }));
+  EXPECT_FALSE(reaches(beta, *next));
+  for (const bool restarted : {false, true}) {
+    if (restarted) {
+      r.control.reset();
+      r.start();
+    }
+    ASSERT_NE(known(*next), nullptr);
+    EXPECT_TRUE(known(*next)->revoked) << restarted;
+    EXPECT_EQ(pairs(), 0u);
+  }
+}
+
+TEST_F(Rotation, WhatWaitsEnds) {
+  const pb::Signed out = sign(*echo, request(*echo, beta));
+  ASSERT_EQ(submit(*echo, out), "ok");
+  const pb::Signed in = sign(alpha, request(alpha, *echo));
+  ASSERT_EQ(submit(alpha, in), "ok");
+  ASSERT_EQ(waiting(), 2u);
+  auto next = successor(22);
+  ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  EXPECT_EQ(waiting(), 0u);
+  EXPECT_EQ(submit(beta, sign(beta, grant(out, beta))), "unknown_request");
+  EXPECT_EQ(pairs(), 0u);
+}
+
+TEST_F(Rotation, AFullDiskLeavesEverythingAsItWas) {
+  auto next = successor(22);
+  {
+    const FullDisk full;
+    EXPECT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "store");
+  }
+  EXPECT_EQ(known(*next), nullptr);
+  ASSERT_NE(known(*echo), nullptr);
+  r.clock.advance_ms(10);
+  EXPECT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  EXPECT_NE(known(*next), nullptr);
+}
+
+// A prepared key of the former identity would refuse the successor, or worse.
+TEST_F(Rotation, ThePreparedKeyIsTheSuccessors) {
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(r.connect(*echo));
+  r.poll_until([&] { return r.control->prepared_keys().find(known(*echo)->index) != nullptr; },
+               std::chrono::seconds(2));
+  auto next = successor(22);
+  ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(r.connect(*next)) << i;
+  EXPECT_EQ(count(HandshakeOutcome::kBadSignature), 0u);
+}
+
+}  // namespace
+}  // namespace rig
