@@ -143,8 +143,11 @@ void print_revocation(const json& r) {
                     row("3 cut: every worker passed a quiescent point", "cut_us"),
                     row("  drained at the latest (full TX ring at link speed)", "drained_us"),
                     row("4 keys wiped, peers notified", "wipe_us"), row("answered", "ack_us")}));
-  fmt::print("the sync itself took {}; {} edges closed, {} peers notified\n", micros(r["sync_us"]),
-             text(r["edges_closed"]), text(r["peers_notified"]));
+  fmt::print(
+      "the sync itself took {}; {} edges closed, {} peers notified, and {} of the revoked "
+      "themselves\n",
+      micros(r["sync_us"]), text(r["edges_closed"]), text(r["peers_notified"]),
+      text(r["notified"]));
 }
 
 void print_tenants(const json& body) {

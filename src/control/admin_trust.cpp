@@ -172,7 +172,8 @@ void AdminTrust::revoke(const AdminCall& call, http::Respond respond) {
                 {"ack_us", a.ack_us},
                 {"forwarded", a.forwarded},
                 {"edges_closed", a.edges_closed},
-                {"peers_notified", a.peers_notified}};
+                {"peers_notified", a.peers_notified},
+                {"notified", a.notified}};
     const ErrorCode code =
         a.state == CutState::kNotProven ? ErrorCode::kNotProven : ErrorCode::kNotDurable;
     if (a.state == CutState::kCut) {

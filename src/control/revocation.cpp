@@ -39,8 +39,15 @@ void Revocations::revoke(Cut cut, Done done) {
   }
   for (const PairCut& p : what.pairs) trust_.end_agreement(p.pair);
   job.answer.store_us = clock_.us_from_ticks(clock_.ticks() - job.started);
-  // Unpublished together with the cut, so that one grace period also covers the wiping of keys.
-  for (const uint32_t agent : what.agents) sessions_.retire_agent(agent);
+  // Unpublished together with the cut, so that one grace period also covers the wiping of keys; but
+  // for the few that are told of it over these very sessions.
+  for (const uint32_t agent : what.agents) {
+    if (takes_leave(agent)) {
+      job.farewells.push_back(agent);
+    } else {
+      sessions_.retire_agent(agent);
+    }
+  }
   job.token = qsbr_.start();
   job.answer.agents = static_cast<unsigned>(what.agents.size());
   job.answer.pairs = static_cast<unsigned>(what.pairs.size());
@@ -79,6 +86,30 @@ void Revocations::revoke(Cut cut, Done done) {
       it->answer.problem = result.error().message;
     }
   });
+}
+
+bool Revocations::takes_leave(uint32_t agent) {
+  if (!sessions_.has_session(agent)) return false;
+  const uint64_t now = clock_.ticks();
+  notices_ = std::min(kNoticesAtOnce, notices_ + double(now - notices_at_) * kNoticesPerSecond /
+                                                     double(clock_.hz()));
+  notices_at_ = now;
+  if (notices_ < 1) return false;
+  notices_ -= 1;
+  return true;
+}
+
+// After the cut and its proof: told, sent, over.
+void Revocations::end_sessions(Job& job) {
+  if (!job.bidden) {
+    for (const uint32_t agent : job.farewells) channel_.bid_farewell(trust_.agent(agent));
+    job.answer.notified = static_cast<unsigned>(job.farewells.size());
+    job.bidden = true;
+  } else {
+    for (const uint32_t agent : job.farewells) sessions_.retire_agent(agent);
+    job.farewells.clear();
+  }
+  job.token = qsbr_.start();
 }
 
 void Revocations::on_cut(Job& job) {
@@ -130,12 +161,19 @@ bool Revocations::poll() {
   for (auto it = jobs_.begin(); it != jobs_.end();) {
     Job& job = *it;
     const bool late = clock_.ticks() - job.started > clock_.ticks_from_ms(kProofMs);
-    if (!job.cut && qsbr_.passed(job.token)) on_cut(job);
-    if (job.cut && !job.wiped) wipe_and_notify(job);
-    if (!job.answered && !job.cut && late) {
+    if (!job.wiped && qsbr_.passed(job.token)) {
+      if (!job.cut) on_cut(job);
+      if (job.farewells.empty()) {
+        wipe_and_notify(job);
+      } else {
+        end_sessions(job);
+      }
+    }
+    if (!job.answered && !job.wiped && late) {
       // The job goes on: keys are wiped and peers told as soon as the worker moves.
       job.answer.state = CutState::kNotProven;
-      job.answer.problem = "a worker did not reach a quiescent point within 1 s";
+      job.answer.problem = job.cut ? "a worker did not let go of the keys within 1 s"
+                                   : "a worker did not reach a quiescent point within 1 s";
       spdlog::error("revocation of {}: cut, not proven: {}", job.answer.name, job.answer.problem);
       answer(job);
     }

@@ -56,11 +56,16 @@ struct RevocationAnswer {
   uint64_t forwarded = 0;  // packets that all workers had forwarded since the start, at the answer
   unsigned edges_closed = 0;
   unsigned peers_notified = 0;
-  std::string problem;  // why not durable or not proven
+  unsigned notified = 0;  // revoked agents that were told
+  std::string problem;    // why not durable or not proven
 };
 
 class Revocations {
  public:
+  // Revoked agents that are told of it themselves: all of a crowd would be another grace period.
+  static constexpr double kNoticesPerSecond = 16;
+  static constexpr double kNoticesAtOnce = 16;
+
   using Done = std::function<void(RevocationAnswer)>;
 
   Revocations(const Clock& clock, fabric::Qsbr& qsbr, TrustTable& trust, SessionTable& sessions,
@@ -78,6 +83,10 @@ class Revocations {
     uint64_t started;
     uint64_t token;
     bool cut = false;
+    // Agents that are still to be told. Their sessions end only then: two more grace periods, one
+    // in which the workers send that, one for the keys.
+    std::vector<uint32_t> farewells;
+    bool bidden = false;
     bool wiped = false;
     bool stored = false;
     bool answered = false;
@@ -87,6 +96,8 @@ class Revocations {
     Done done;
   };
   void on_cut(Job& job);
+  bool takes_leave(uint32_t agent);
+  void end_sessions(Job& job);
   void wipe_and_notify(Job& job);
   void answer(Job& job);
 
@@ -100,6 +111,8 @@ class Revocations {
   fabric::PortStatusReader ports_;
   std::list<Job> jobs_;
   uint64_t next_id_ = 1;
+  double notices_ = kNoticesAtOnce;  // to revoked agents: what is left now
+  uint64_t notices_at_ = 0;          // ticks
 };
 
 }  // namespace sluice::control

@@ -141,6 +141,67 @@ TEST_F(Revocation, CutsBothWaysWipesKeysAndTellsThePeer) {
   r.check_balance();
 }
 
+TEST_F(Revocation, TheRevokedOneIsToldAsTheLastThingOnItsSession) {
+  const uint32_t slot = beta.welcome.sender_index;
+  const auto answer = revoke("beta", "key leaked");
+  EXPECT_EQ(answer.notified, 1u);
+  EXPECT_TRUE(r.receive(beta).empty());
+  EXPECT_EQ(beta.revoked_notices, std::vector<std::string>{"key leaked"});
+  const auto& s = r.arena->sessions()[slot];
+  EXPECT_TRUE(sluice::all_zero({s.key_out.opaque, sizeof s.key_out.opaque}));
+  for (int i = 0; i < 30; ++i) {
+    r.clock.advance_ms(100);
+    r.poll(2);
+    (void)r.receive(beta);
+  }
+  EXPECT_EQ(beta.revoked_notices.size(), 1u) << "and nothing after it";
+}
+
+// Until then its session carries nothing that it says.
+TEST_F(Revocation, BetweenTheCutAndItsEndASessionIsDeaf) {
+  sluice::pb::Control message;
+  message.mutable_lookup()->set_name("alpha");
+  const std::string bytes = message.SerializeAsString();
+  std::optional<sluice::control::RevocationAnswer> answer;
+  r.control->revocations().revoke(
+      sluice::control::cut_of(*r.control->trust().resolve("beta"), "gone"),
+      [&](const auto& a) { answer = a; });
+  r.send(beta, r.datagram(beta, "alpha", Buf(40, 1)));
+  r.send(beta, beta.peer.seal(7, 0, 0, 77, Buf(bytes.begin(), bytes.end()), {}));
+  r.poll_workers();
+  EXPECT_EQ(r.counters().at("drop.revoked"), 2u);
+  ASSERT_TRUE(r.poll_until([&] { return answer.has_value(); }));
+  r.clock.advance_ms(10);
+  r.poll(3);
+  EXPECT_TRUE(r.answers_of(beta).empty());
+  EXPECT_TRUE(r.receive(alpha).empty());
+}
+
+TEST(RevocationOfMany, TellsSixteenAndCutsAll) {
+  Rig r;
+  constexpr unsigned kMany = 20;
+  std::vector<Agent*> crowd;
+  for (unsigned i = 0; i < kMany; ++i) {
+    crowd.push_back(&r.add_agent(uint8_t(30 + i), "temp-" + std::to_string(i), i % 2));
+  }
+  r.start();
+  sluice::control::Cut cut{.agents = {}, .pairs = {}, .reason = "all", .actor = "test"};
+  for (Agent* a : crowd) {
+    ASSERT_TRUE(r.connect(*a));
+    cut.agents.push_back(r.control->trust().resolve(a->name)->index);
+  }
+  std::optional<sluice::control::RevocationAnswer> answer;
+  r.control->revocations().revoke(std::move(cut), [&](const auto& a) { answer = a; });
+  ASSERT_TRUE(r.poll_until([&] { return answer.has_value(); }));
+  EXPECT_EQ(answer->state, sluice::control::CutState::kCut);
+  EXPECT_EQ(answer->notified, 16u);
+  EXPECT_TRUE(r.control->sessions().entries().empty());
+  for (const Agent* a : crowd) {
+    const auto& s = r.arena->sessions()[a->welcome.sender_index];
+    EXPECT_TRUE(sluice::all_zero({s.key_out.opaque, sizeof s.key_out.opaque})) << a->name;
+  }
+}
+
 TEST_F(Revocation, AuthenticPacketsOfARevokedAgentDieBeforeItsSessionIsGone) {
   // Between the store of the agent's state and the next look at the session table.
   r.arena->agents()[r.control->trust().resolve("beta")->index].state.store(
@@ -257,6 +318,7 @@ TEST(RevokedWithoutARow, StaysOut) {
 
 TEST_F(Revocation, SurvivesARestartOfTheControlPlane) {
   revoke("beta", "gone");
+  r.drain_all();  // its notice
   r.control.reset();
   r.start();
   EXPECT_TRUE(r.control->trust().resolve("beta")->revoked);
