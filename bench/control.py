@@ -32,6 +32,17 @@ def revocations(options):
     return json.loads(out.read_text()), child.returncode
 
 
+def handover(options):
+    """The same proof where every tenth packet arrives on the worker that does not own its agent, and waits in a ring."""
+    out = options.work / "handover.json"
+    out.unlink(missing_ok=True)
+    child = subprocess.run([str(options.build / "bench" / "revoke"), "--workers", "2", "--revocations", str(options.revocations),
+                            "--state", str(options.state), "--json", str(out)], check=False)
+    if child.returncode != 0 and not out.exists():
+        raise LabError(f"the revocations with two workers ended with {child.returncode}")
+    return json.loads(out.read_text()), child.returncode
+
+
 def parts(log):
     """What the relay itself says about its start."""
     out = {}
@@ -116,6 +127,10 @@ def main():
         if options.only != "restart":
             figures, code = revocations(options)
             out.update(figures)
+            print("\ntwo workers, and packets in the ring between them:", flush=True)
+            out["handover"], second = handover(options)
+            out["packets_after_ack"] += out["handover"]["packets_after_ack"]
+            code = code or second
         if options.only != "revocations":
             figures = restart(options)
             out["restart"] = figures

@@ -71,15 +71,13 @@ void Departures::judge(unsigned queue, rte_mbuf* m) {
   const bool current = (to | 1) == (agent_ | 1);
   if (current && !q.marked && position < q.cut_at) {
     ++passed_;
-  } else if (to % 2 == 0) {
-    ++behind_;
   } else {
     open(to, outer, rte_pktmbuf_data_len(m) - kHeaders);
   }
 }
 
-void Departures::open(uint32_t peer, uint8_t* outer, size_t size) {
-  const AgentSide& a = relay_.agent(peer);
+void Departures::open(uint32_t to, uint8_t* outer, size_t size) {
+  const AgentSide& a = relay_.agent(to);
   SealShape s;
   shape(wire::Seal::kFull, a.receive, a.receive_salt, outer, size, s);
   if (crypto::aead().open({&s.op, 1}) == 0) {
@@ -91,14 +89,29 @@ void Departures::open(uint32_t peer, uint8_t* outer, size_t size) {
     ++behind_;
     return;
   }
+  if (to % 2 == 0) {
+    pb::Control body;
+    body.ParseFromArray(outer + wire::kDataRegion + sizeof frame, frame.extension_length);
+    return to_revoked(to, body);
+  }
   pb::Control ack;
   ack.mutable_ack();
   const std::string body = ack.SerializeAsString();
   load_.send(
-      peer,
+      to,
       {uint8_t(wire::FrameType::kControl), 0, static_cast<uint16_t>(body.size()), 0, frame.call_id},
       as_bytes(body));
   ++acknowledged_;
+}
+
+// One notice, to the agent that is being revoked, and nothing else.
+void Departures::to_revoked(uint32_t agent, const pb::Control& body) {
+  if (body.has_revoked() && agent == agent_ && told_ != agent) {
+    told_ = agent;
+    ++farewells_;
+  } else {
+    ++behind_;
+  }
 }
 
 }  // namespace sluice::bench

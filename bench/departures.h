@@ -2,14 +2,19 @@
 // those of a revoked agent that were handed over after its cut. Main thread.
 //
 // Agents below `targets` come in pairs: the even one is revoked, the odd one talks to nobody else,
-// so a frame to either is a packet of the revoked agent, unless it is a CONTROL frame to the peer
-// (the notice, its new edges). Those are opened with the peer's key and acknowledged.
+// so a frame to either is a packet of the revoked agent, unless it is a CONTROL frame of the
+// relay's own: to the peer (the notice, its new edges), which is acknowledged, or the one notice to
+// the revoked one itself. Those are opened with the receiver's key.
 #pragma once
 
 #include <vector>
 
 #include "bench/in_memory.h"
 #include "bench/load.h"
+
+namespace sluice::pb {
+class Control;
+}
 
 namespace sluice::bench {
 
@@ -27,11 +32,13 @@ class Departures {
   uint64_t passed() const { return passed_; }  // packets of the agent that left before
   uint64_t behind() const { return behind_; }  // and after, of any agent, over the whole run
   uint64_t acknowledged() const { return acknowledged_; }
+  uint64_t farewells() const { return farewells_; }  // notices to revoked agents themselves
   uint64_t not_authentic() const { return not_authentic_; }
 
  private:
   void judge(unsigned queue, rte_mbuf* m);
-  void open(uint32_t peer, uint8_t* outer, size_t size);
+  void open(uint32_t to, uint8_t* outer, size_t size);
+  void to_revoked(uint32_t agent, const pb::Control& body);
 
   InMemoryRelay& relay_;
   Load& load_;
@@ -45,7 +52,8 @@ class Departures {
   std::vector<Queue> queues_;
   uint32_t agent_ = 0;
   uint64_t expect_ = UINT64_MAX;
-  uint64_t passed_ = 0, behind_ = 0, acknowledged_ = 0, not_authentic_ = 0;
+  uint64_t passed_ = 0, behind_ = 0, acknowledged_ = 0, farewells_ = 0, not_authentic_ = 0;
+  uint32_t told_ = UINT32_MAX;  // the revoked agent that had its notice last
 };
 
 }  // namespace sluice::bench

@@ -90,6 +90,7 @@ int run(const ControlOptions& o) {
               {"workers", o.revoke.workers},
               {"longest_poll_us", t.longest_poll_us},
               {"packets_after_ack", t.behind + t.bulk_after},
+              {"farewells", t.farewells},
               {"busy_share", t.busy_share},
               {"bulk_agents", o.revoke.bulk},
               {"bulk_10000_ms", t.bulk_ack_us / 1000},
@@ -106,8 +107,10 @@ int run(const ControlOptions& o) {
   const double bound = t.longest_poll_us + kCutMarginUs, cut = out["cut_us"]["p99"];
   fmt::print("\ncut p99 {:.1f} us; longest poll {:.1f} us + {:.0f} us = {:.1f} us: {}\n", cut,
              t.longest_poll_us, kCutMarginUs, bound, cut <= bound ? "within" : "ABOVE the target");
-  fmt::print("packets of the revoked behind the markers: {} (target 0); workers busy {:.0f} %\n",
-             t.behind, 100 * t.busy_share);
+  fmt::print(
+      "packets of the revoked behind the markers: {} (target 0), but for {} notices to themselves; "
+      "workers busy {:.0f} %\n",
+      t.behind, t.farewells, 100 * t.busy_share);
   fmt::print(
       "{} agents by one command: cut after {:.0f} us, answered after {:.1f} ms (target {:.0f}), in "
       "{} transaction{} with a sync of {:.1f} ms; {} of their packets after it\n",

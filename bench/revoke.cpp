@@ -76,7 +76,9 @@ Json print_steps(const RevokeSamples& samples) {
 
 void print_totals(const RevokeTotals& t, double fence_p99) {
   const double bound = t.longest_poll_us + kFenceMarginUs;
-  fmt::print("\npackets behind the marker: {} (target 0) in {} revocations\n", t.behind, t.done);
+  fmt::print(
+      "\npackets behind the marker: {} (target 0) in {} revocations; {} of the revoked were told\n",
+      t.behind, t.done, t.farewells);
   fmt::print("fence p99 {:.1f} us, longest poll {:.1f} us: {} {:.1f} us\n", fence_p99,
              t.longest_poll_us, fence_p99 <= bound ? "within" : "ABOVE the target,", bound);
   fmt::print(
@@ -121,6 +123,8 @@ int run(const RevokeOptions& o) {
               {"longest_poll_us", t.longest_poll_us},
               {"workers", o.workers},
               {"store", scratch->file_system()},
+              {"farewells", t.farewells},
+              {"handed_over", t.handed_over},
               {"left_before", t.passed},
               {"died", t.died},
               {"idle_polls_in_fences", t.idle_in_fence},

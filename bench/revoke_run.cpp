@@ -138,6 +138,8 @@ bool RevokeRun::settle() {
 
 bool RevokeRun::one(uint32_t agent) {
   control::Control& control = relay_.control();
+  // The generator, which the relay does not have, must not starve a worker on its core.
+  if (shared_core_) take_precedence(false);
   load_.aim(agent);
   departures_.begin(agent);
   load_.prepare(o_.ring);
@@ -153,6 +155,7 @@ bool RevokeRun::one(uint32_t agent) {
     }
   }
 
+  if (shared_core_) take_precedence(true);
   cut_ = false;
   answer_.reset();
   token_ = 0;
@@ -162,7 +165,9 @@ bool RevokeRun::one(uint32_t agent) {
                                [this](control::RevocationAnswer a) { answer_ = std::move(a); });
   token_ = relay_.plane().qsbr().latest();
   departures_.expect(token_);
-  if (!wait_for_cut() || !wait_for_answer() || !settle()) return false;
+  if (!wait_for_cut()) return false;
+  if (shared_core_) take_precedence(false);
+  if (!wait_for_answer() || !settle()) return false;
 
   const auto& a = *answer_;
   samples_.store.push_back(a.store_us);
@@ -214,6 +219,13 @@ bool RevokeRun::all_at_once(uint32_t first, unsigned count) {
   return totals_.bulk_after == 0 || fail("packets of agents that were revoked at once got through");
 }
 
+void RevokeRun::take_precedence(bool first) {
+  const sched_param wanted{.sched_priority = first ? 1 : 0};
+  if (sched_setscheduler(0, first ? SCHED_FIFO : SCHED_OTHER, &wanted) != 0) {
+    fail("no SCHED_FIFO for control: run as root");
+  }
+}
+
 void RevokeRun::progress(unsigned done) {
   const uint64_t now = relay_.clock().ticks();
   if (now - last_progress_ < relay_.clock().ticks_from_ms(kProgressMs)) return;
@@ -253,8 +265,7 @@ void RevokeRun::run() {
   }
   // As the relay does where control shares a core with somebody: here at least with the store's
   // thread, which a revocation wakes before its proof.
-  const sched_param fifo{.sched_priority = 1};
-  if (sched_setscheduler(0, SCHED_FIFO, &fifo) != 0) fail("no SCHED_FIFO for control: run as root");
+  take_precedence(true);
   prctl(PR_SET_TIMERSLACK, 1ul);  // the event loop's timer has none
   last_progress_ = relay_.clock().ticks();
   const uint64_t since = last_progress_;
@@ -276,8 +287,7 @@ void RevokeRun::run() {
   totals_.busy_share =
       double(busy) / double(watches_.size()) / double(relay_.clock().ticks() - since);
   stop = true;
-  const sched_param normal{.sched_priority = 0};
-  sched_setscheduler(0, SCHED_OTHER, &normal);
+  take_precedence(false);
   rte_eal_mp_wait_lcore();
   departures_.collect();
   add_up();
@@ -285,6 +295,9 @@ void RevokeRun::run() {
 
 void RevokeRun::add_up() {
   totals_.behind = departures_.behind();
+  totals_.farewells = departures_.farewells();
+  totals_.handed_over = relay_.counter(&fabric::WorkerCounters::handed_out);
+  if (watches_.size() > 1 && totals_.handed_over == 0) fail("nothing was handed over");
   uint64_t unmarked = 0, longest = 0;
   for (unsigned w = 0; w < watches_.size(); ++w) {
     unmarked += watches_[w].unmarked.get();
