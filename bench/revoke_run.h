@@ -43,8 +43,8 @@ struct RevokeTotals {
   double busy_share = 0;       // rounds of the whole run that found packets
   double longest_poll_us = 0;
   uint64_t handed_over = 0;  // packets that waited in a ring between workers
-  uint64_t farewells = 0;  // notices to the revoked themselves
-  uint64_t messages = 0;   // notices and edge sets to peers
+  uint64_t farewells = 0;    // notices to the revoked themselves
+  uint64_t messages = 0;     // notices and edge sets to peers
   uint64_t acknowledged = 0;
   uint64_t repeated = 0;
   double bulk_cut_us = 0, bulk_sync_us = 0, bulk_ack_us = 0;

@@ -27,6 +27,7 @@ Agent::Agent(AgentConfig config, AgentHooks hooks)
                           },
                           [this](const SessionStart& start, Now now) {
                             if (start.new_epoch) forget_labels();
+                            note_relay_key();
                             if (start.rekey) return;
                             trust_.connected(VirtualAddress::from_u64(start.welcome.address),
                                              peer_time(now));
@@ -95,6 +96,15 @@ uint64_t Agent::deadline(Now now) const {
 void Agent::path_changed(Now now) {
   now_ = now;
   tunnel_.path_changed(now);
+}
+
+void Agent::note_relay_key() {
+  Pins& pins = *config_.pins;
+  if (!tunnel_.relay_key_proven() || !pins.relay_key || pins.relay_key->replaced_until_ms == 0) {
+    return;
+  }
+  pins.relay_key->replaced_until_ms = 0;
+  pins.changed = true;
 }
 
 void Agent::identity_changed(Bytes token, Now now) {
@@ -265,6 +275,9 @@ Result<PeerSession::Sent> Agent::send(const crypto::PublicKey& identity, Message
                                       Bytes body, Now now) {
   now_ = now;
   const auto it = peers_.find(identity);
+  if (it == peers_.end() && !control_.synced()) {
+    return fail(ErrorCode::kUnreachable, "the relay has not sent this agent's list of edges yet");
+  }
   if (it == peers_.end()) return fail(ErrorCode::kNotFound, "the edge to the peer has ended");
   Peer& peer = it->second;
   if (!peer.session) return fail(ErrorCode::kRefused, "the edge is not used: " + peer.edge.refused);

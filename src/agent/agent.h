@@ -99,6 +99,7 @@ class Agent {
   void on_edges(std::vector<PeerEdge> edges);
   void on_revoked(const Revocation& revocation);
   void forget_labels();
+  void note_relay_key();
   void make_session(Peer& peer);
   Now peer_time(Now now) const { return {now.mono_ms, tunnel_.relay_time(now)}; }
 

@@ -87,8 +87,11 @@ Result<int> run_rejoin(const std::string& state, const std::string& join_file) {
   }
   if (join->token.empty()) join->token = std::move(identity->join.token);
   identity->join = std::move(*join);
-  // The operator's word of today, which came another way, goes before what the relay once told.
-  if (pins->relay_key) {
+  // The operator's word of today, which came another way, goes before what the relay once told; but
+  // an old string with a new address does not.
+  const auto& known = pins->relay_key;
+  if (known && join->relay_key != known->key && join->relay_key != known->replaced &&
+      join->relay_key != join->relay_id) {
     pins->relay_key.reset();
     if (auto saved = save_pins(pins_path(state), *pins); !saved) {
       return tl::unexpected(saved.error());

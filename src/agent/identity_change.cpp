@@ -9,6 +9,8 @@ namespace {
 
 // Longer than a relay takes to answer a greeting that it answers at all.
 constexpr uint64_t kTryMs = 5'000;
+constexpr const char* kGoesOn =
+    "the change of identity goes on by itself, see sluice-agent info for who this agent is";
 
 }  // namespace
 
@@ -50,14 +52,24 @@ void IdentityChange::submit(Now now, Done done) {
   agent_.trust(now).rotate_identity(
       next_->identity, agent_.relay_now(now), [this, done](const Result<Submitted>& r) {
         asking_ = false;
+        certain_ = r.has_value();
         // Not from within the tunnel's own work.
         if (r) {
           taken_ = done;
           return;
         }
-        // These it asks again.
-        if (r.error().code != ErrorCode::kTimeout && r.error().code != ErrorCode::kStore) drop();
-        done(tl::unexpected(r.error()));
+        switch (r.error().code) {
+          case ErrorCode::kTimeout:
+          case ErrorCode::kStore:
+            return done(fail(r.error().code, fmt::format("{}; {}", r.error().message, kGoesOn)));
+          case ErrorCode::kPermission:
+            // Perhaps it is the successor that the relay knows by now: `poll` finds out.
+            taken_ = done;
+            return;
+          default:
+            drop();
+            return done(tl::unexpected(r.error()));
+        }
       });
 }
 
@@ -85,6 +97,7 @@ Result<void> IdentityChange::finish(Now now) {
                                        "disk: {}",
                                        identity_.did(), saved.error().message));
     pins_.own_formers.pop_back();
+    not_before_ms_ = now.mono_ms + kTryMs;
     return saved;
   }
   report_(Level::kInfo, fmt::format("this agent goes on as {}", identity_.did()));
@@ -103,12 +116,14 @@ void IdentityChange::poll(Now now) {
   if (taken_) {
     swap(now);
     const Done done = std::exchange(taken_, {});
-    return done(finish(now));
+    return done(certain_ ? finish(now) : fail(ErrorCode::kTimeout, kGoesOn));
   }
   const bool up = agent_.tunnel().up(now);
   if (trying_) {
-    if (up) {
+    if (up && now.mono_ms >= not_before_ms_) {
       (void)finish(now);
+    } else if (up) {
+      return;
     } else if (now.mono_ms >= since_ms_ + kTryMs) {
       swap(now);
     }

@@ -45,6 +45,8 @@ class IdentityChange {
   bool trying_ = false;                // the agent greets as the next one, unknown whether it may
   bool asking_ = false;                // the relay is being told
   Done taken_;                         // who waits for what the relay has taken
+  bool certain_ = false;               // and has taken it, by its own word
+  uint64_t not_before_ms_ = 0;         // after a disk that refused
   uint64_t since_ms_ = 0;              // when it last did something
 };
 

@@ -32,7 +32,9 @@ struct RelayKeyPin {
   ByteArray<32> key{};
   ByteArray<32> replaced{};
   uint64_t issued_ms = 0;
-  uint64_t replaced_until_ms = 0;  // Unix, by the relay's clock: still answered until then
+  // Unix, by the relay's clock: that is tried as well until then. 0: `key` has answered, or the
+  // other one's time is over.
+  uint64_t replaced_until_ms = 0;
 };
 
 struct Pins {

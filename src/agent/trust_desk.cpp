@@ -29,7 +29,8 @@ std::optional<ByteArray<32>> key_of(const std::string& bytes) {
 Error error_of(const pb::Outcome& o) {
   ErrorCode code = ErrorCode::kRefused;
   if (o.code() == "unknown_request" || o.code() == "not_agreed") code = ErrorCode::kNotFound;
-  if (o.code() == "too_many") code = ErrorCode::kResource;
+  if (o.code() == "not_yours") code = ErrorCode::kPermission;
+  if (o.code() == "too_many" || o.code() == "too_soon") code = ErrorCode::kResource;
   if (o.code() == "name_taken") code = ErrorCode::kConflict;
   if (o.code() == "stale") code = ErrorCode::kOutdated;
   if (o.code() == "malformed") code = ErrorCode::kUsage;
@@ -347,13 +348,15 @@ void TrustDesk::on_told(const pb::Signed& signed_statement) {
 
 // --- Edges against statements -------------------------------------------------------------------
 
-bool TrustDesk::keep(const ByteArray<32>& digest, const pb::Signed& signed_statement) {
+bool TrustDesk::keep(const ByteArray<32>& digest, const pb::Signed& signed_statement,
+                     bool fetched) {
   pb::Statement s;
   if (!verify_signed(signed_statement, party_.relay_id, std::nullopt, s)) return false;
   // The signer speaks for itself.
   if (s.has_trust_request() && s.trust_request().from() != signed_statement.signer()) return false;
   if (s.has_trust_grant() && s.trust_grant().to() != signed_statement.signer()) return false;
-  if (s.has_identity_rotate() && !keep_rotation(s, signed_statement)) return false;
+  // Those that nobody asked for would only grow the pins.
+  if (s.has_identity_rotate() && (!fetched || !keep_rotation(s, signed_statement))) return false;
   if (statements_.size() >= kMostStatements) statements_.erase(statements_.begin());
   statements_[digest] = std::move(s);
   return true;
@@ -371,7 +374,17 @@ bool TrustDesk::keep_rotation(const pb::Statement& s, const pb::Signed& signed_s
     return false;
   }
   const bool own = is_self(r.former());
-  if (own || pins_.formers.contains(*successor)) return true;
+  if (own) return true;
+  for (const auto& [after, before] : pins_.formers) {
+    if (after == *successor && before == *former) return true;
+    if (after != *successor && before != *former) continue;
+    hooks_.report(
+        Level::kError,
+        fmt::format("{} handed over to {}, and is said to have handed over to {} as well: "
+                    "not believed",
+                    crypto::to_did(before), crypto::to_did(after), crypto::to_did(*successor)));
+    return false;
+  }
   pins_.formers[*successor] = *former;
   pins_.changed = true;
   hooks_.report(Level::kInfo, fmt::format("{} goes on as {}, as both keys signed",
@@ -432,7 +445,7 @@ void TrustDesk::fetch(const ByteArray<32>& digest, Now now) {
     fetching_.erase(digest);
     if (answer) {
       const pb::Signed& s = answer->fetched();
-      if (crypto::sha256({as_bytes(s.statement())}) == digest) (void)keep(digest, s);
+      if (crypto::sha256({as_bytes(s.statement())}) == digest) (void)keep(digest, s, true);
       // Not asked for again before the next session: the relay does not have it, or lies.
       if (!statements_.contains(digest)) absent_.insert(digest);
     }

@@ -123,7 +123,7 @@ class TrustDesk {
   bool is_self(const std::string& identity) const;
   bool is_peer(const PeerEdge& edge, const std::string& identity) const;
   bool keep_rotation(const pb::Statement& statement, const pb::Signed& signed_statement);
-  bool keep(const ByteArray<32>& digest, const pb::Signed& signed_statement);
+  bool keep(const ByteArray<32>& digest, const pb::Signed& signed_statement, bool fetched = false);
   void verify(const PeerEdge& edge);
 
   TrustParty party_;

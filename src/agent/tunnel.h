@@ -64,6 +64,9 @@ class Tunnel {
   // From the next HELLO on. Where nobody answers to it, the one that it replaced is tried in turn
   // for as long as that holds.
   void use_relay_key(const RelayKeyPin& pin) { relay_key_ = pin; }
+  // Somebody has answered who holds the key of the pin: nobody who holds the one before is worth a
+  // greeting any more.
+  bool relay_key_proven() const { return relay_key_ && relay_key_->replaced_until_ms == 0; }
 
   // Greets anew, as whoever the party's identity is now, and lets go of what was. `token` outlives
   // the tunnel.
@@ -91,6 +94,7 @@ class Tunnel {
     uint64_t born_ms;
     uint64_t next_send_ms;
     uint8_t retries = 0;
+    ByteArray<32> relay_key{};  // whom it greets
   };
 
   void on_welcome(Bytes packet, Now now);

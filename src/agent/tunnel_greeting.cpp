@@ -66,8 +66,8 @@ void Tunnel::greet(Now now) {
   last_time_ms_ = std::max(relay_time(now) + ahead, last_time_ms_ + 1);
   HandshakeParty party = config_.party;
   party.relay_key = relay_key(now);
-  greeting_.emplace(
-      Greeting{Handshake(party, index, relay_index, last_time_ms_), now.mono_ms, now.mono_ms, 0});
+  greeting_.emplace(Greeting{Handshake(party, index, relay_index, last_time_ms_), now.mono_ms,
+                             now.mono_ms, 0, party.relay_key});
   ++unanswered_;
   if (!greeting_->handshake.ok()) {
     greeting_.reset();
@@ -125,6 +125,7 @@ void Tunnel::on_welcome(Bytes packet, Now now) {
     return;
   }
   unanswered_ = 0;
+  if (relay_key_ && greeting_->relay_key == relay_key_->key) relay_key_->replaced_until_ms = 0;
   if (welcome->keys) return begin_session(welcome->payload, std::move(*welcome->keys), now);
   correct_clock(welcome->payload.relay_time_ms, now);
 }

@@ -40,16 +40,18 @@ int run_restore(const Client& client, const RestoreOptions& o) {
   const auto done = control::restore_store(o.file, o.state_dir, o.forget);
   if (!done) return client.report(done.error());
   if (client.as_json) {
-    fmt::print("{}\n", json{{"state_dir", o.state_dir},
-                            {"last_change", done->changes},
-                            {"agents", done->agents},
-                            {"revoked", done->revoked},
-                            {"replaced", done->replaced.empty() ? json() : json(done->replaced)},
-                            {"forked", done->forked},
-                            {"damage", done->damage.empty() ? json() : json(done->damage)},
-                            {"forgotten_changes", done->forgotten_changes},
-                            {"forgotten_revocations", done->forgotten_revocations}}
-                           .dump());
+    fmt::print("{}\n",
+               json{{"state_dir", o.state_dir},
+                    {"last_change", done->changes},
+                    {"agents", done->agents},
+                    {"revoked", done->revoked},
+                    {"replaced", done->replaced.empty() ? json() : json(done->replaced)},
+                    {"forked", done->forked},
+                    {"damage", done->damage.empty() ? json() : json(done->damage)},
+                    {"missing_key", done->missing_key.empty() ? json() : json(done->missing_key)},
+                    {"forgotten_changes", done->forgotten_changes},
+                    {"forgotten_revocations", done->forgotten_revocations}}
+                   .dump());
     return 0;
   }
   fmt::print("{}: restored up to change {}, with {} agents and {} revocations\n", o.state_dir,
@@ -60,6 +62,10 @@ int run_restore(const Client& client, const RestoreOptions& o) {
   }
   if (!done->damage.empty()) fmt::print("what stood there was unreadable: {}\n", done->damage);
   if (!done->replaced.empty()) fmt::print("it is kept as {}\n", done->replaced);
+  if (!done->missing_key.empty()) {
+    fmt::print(stderr, "sluicectl: the relay does not start before its key is there: {}\n",
+               done->missing_key);
+  }
   return 0;
 }
 

@@ -32,10 +32,14 @@ bool allows(const PolicyDecision& d, const pb::TrustRequest& r) {
          among(r.offered().protocols(), d.bounds.protocols);
 }
 
-// The agent repeats the statement by which it has already become who it is.
-bool handed_over_by(const AgentEntry& agent, const pb::Signed& envelope) {
-  return !agent.formers.empty() &&
-         agent.formers.back().statement == crypto::sha256({as_bytes(envelope.statement())});
+// The agent asks for what it has already become: the answer may have been lost, and each time it
+// asks the statement is another one.
+bool has_become(const AgentEntry& agent, const pb::Signed& envelope) {
+  pb::Statement s;
+  return !agent.formers.empty() && wire::parse_statement(as_bytes(envelope.statement()), s) &&
+         s.has_identity_rotate() &&
+         s.identity_rotate().former() == as_text(agent.formers.back().identity) &&
+         s.identity_rotate().successor() == as_text(agent.identity);
 }
 
 // The end of the trust: of the grant if it names one, else of the request.
@@ -96,7 +100,7 @@ void Ceremony::submit(uint32_t index, const pb::Signed& envelope, Done done) {
   CheckedStatement s;
   const OutcomeCode code = check_statement(envelope, agent, keys_.id, s);
   const Digest digest = s.digest;
-  if (code == OutcomeCode::kNotYours && handed_over_by(agent, envelope)) {
+  if (code == OutcomeCode::kNotYours && has_become(agent, envelope)) {
     return done({OutcomeCode::kOk, crypto::sha256({as_bytes(envelope.statement())})});
   }
   if (code != OutcomeCode::kOk) return done({code, digest});
@@ -339,6 +343,7 @@ void Ceremony::conclude(Conclusion c, Done done) {
   const WaitingRequest& w = c.request;
   const AgentEntry& requester = trust_.agent(w.requester);
   const AgentEntry& approver = *trust_.by_identity(w.row.receiver);
+  if (rotating_.contains(requester.index) || rotating_.contains(approver.index)) return;
   const IdentityPair both = ordered(requester.identity, approver.identity);
   if (!writing_pairs_.insert(both).second) return;  // asked again, it finds how that went
   const uint64_t floor_before = floor_of(both.first, both.second);
@@ -402,8 +407,10 @@ void Ceremony::reject(const AgentEntry& agent, CheckedStatement s, Done done) {
   if (w == nullptr || !deliverable(*w, agent)) {
     return done({OutcomeCode::kUnknownRequest, digest});
   }
-  // A grant of it is being written: asked again, it finds how that went.
-  if (writing_pairs_.contains(ordered(w->row.requester, agent.identity))) return;
+  // A grant of it is being written, or its end: asked again, it finds how that went.
+  if (rotating_.contains(w->requester) ||
+      writing_pairs_.contains(ordered(w->row.requester, agent.identity)))
+    return;
   const uint64_t now = clock_.unix_ms();
   const uint32_t requester = w->requester;
   const Digest request = w->row.digest;

@@ -44,6 +44,9 @@ class Ceremony {
   // Called when an agent goes on under another identity.
   void on_rotation(std::function<void(uint32_t agent)> rotated) { rotated_ = std::move(rotated); }
 
+  // What a store that was read again does not hold as waiting does not wait.
+  void reconcile(const Snapshot& snapshot);
+
   // What has expired.
   void poll();
 

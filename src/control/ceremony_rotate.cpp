@@ -12,6 +12,8 @@ namespace sluice::control {
 namespace {
 
 constexpr uint64_t kBetweenRotationsMs = 60'000;
+constexpr size_t kMostRotationsADay = 16;  // each is kept for good
+constexpr uint64_t kDayMs = 24ull * 3600 * 1000;
 
 }  // namespace
 
@@ -30,8 +32,11 @@ OutcomeCode Ceremony::check_rotation(const AgentEntry& agent, const CheckedState
   }
   // Its name in the configuration is its DID; the file would bring the former one back.
   if (agent.configured) return OutcomeCode::kConfigured;
-  if (!agent.formers.empty() &&
-      clock_.unix_ms() - agent.formers.back().at_ms < kBetweenRotationsMs) {
+  const uint64_t now = clock_.unix_ms();
+  const auto since = [&](const FormerIdentity& f) { return now > f.at_ms ? now - f.at_ms : 0; };
+  const size_t n = agent.formers.size();
+  if ((n > 0 && since(agent.formers[n - 1]) < kBetweenRotationsMs) ||
+      (n >= kMostRotationsADay && since(agent.formers[n - kMostRotationsADay]) < kDayMs)) {
     return OutcomeCode::kTooSoon;
   }
   return trust_.is_free(successor) && crypto::acceptable_identity(successor) &&
@@ -59,11 +64,15 @@ void Ceremony::rotate(const AgentEntry& agent, CheckedStatement s, Done done) {
   }
   writing_.insert(s.digest);
   rotating_.insert(agent.index);
+  enrolment_.hold(former);
+  enrolment_.hold(successor);
   store_.apply(std::move(changes),
                [this, index = agent.index, former, successor, digest = s.digest, now,
                 ended = std::move(ended), done = std::move(done)](const Result<WriteTimes>& r) {
                  writing_.erase(digest);
                  rotating_.erase(index);
+                 enrolment_.let_go(former);
+                 enrolment_.let_go(successor);
                  if (!r) {
                    const bool taken = r.error().code == ErrorCode::kConflict;
                    return done({taken ? OutcomeCode::kIdentityTaken : OutcomeCode::kStore, digest});
@@ -82,6 +91,20 @@ void Ceremony::rotate(const AgentEntry& agent, CheckedStatement s, Done done) {
                    show_waiting(w.row.receiver);
                  }
                });
+}
+
+void Ceremony::reconcile(const Snapshot& snapshot) {
+  std::set<Digest> there;
+  for (const RequestRow& r : snapshot.requests) there.insert(r.digest);
+  std::vector<WaitingRequest> gone;
+  for (const auto& [digest, w] : waiting_.all()) {
+    if (!there.contains(digest) && !writing_.contains(digest)) gone.push_back(w);
+  }
+  for (const WaitingRequest& w : gone) waiting_.end(w.row.digest);
+  for (const WaitingRequest& w : gone) {
+    show_waiting(w.requester);
+    show_waiting(w.row.receiver);
+  }
 }
 
 bool Ceremony::writes_pair_of(const crypto::PublicKey& identity) const {

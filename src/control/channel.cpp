@@ -98,17 +98,21 @@ pb::Edge Channel::edge_of(const EdgeEntry& e) const {
   edge.set_request(g.request.data(), g.request.size());
   edge.set_grant(g.grant.data(), g.grant.size());
   edge.set_expires_ms(g.ends_ms);
-  // What leads from the identity that those statements name to the present one.
-  size_t from = peer.formers.size();
-  while (from > 0 && peer.formers.size() - from < kMostRotations &&
-         peer.formers[from - 1].at_ms >= g.made_ms) {
-    --from;
-  }
-  for (size_t i = from; i < peer.formers.size(); ++i) {
+  // What leads from the identity that those statements name to the present one. No clock says which
+  // of them came later than the pair, so it may be more than is needed.
+  const size_t n = peer.formers.size();
+  for (size_t i = n - std::min(n, kMostRotations); i < n; ++i) {
     const Digest& digest = peer.formers[i].statement;
     edge.add_rotations(digest.data(), digest.size());
   }
   return edge;
+}
+
+// Its Enrol is not still that of the identity before.
+bool Channel::enrolled_as_itself(const AgentEntry& agent) {
+  pb::Signed enrol;
+  return enrol.ParseFromArray(agent.enrol.data(), static_cast<int>(agent.enrol.size())) &&
+         (agent.enrol.empty() || enrol.signer() == as_text(agent.identity));
 }
 
 void Channel::sync_edges(uint32_t agent) {
@@ -116,6 +120,8 @@ void Channel::sync_edges(uint32_t agent) {
   std::vector<pb::EdgeSync> parts(1);
   size_t bytes = 0;
   for (const EdgeEntry& e : trust_.edges_of(agent)) {
+    // It comes with the peer's own word on its key.
+    if (!trust_.agent(e.to).formers.empty() && !enrolled_as_itself(trust_.agent(e.to))) continue;
     pb::Edge edge = edge_of(e);
     const size_t size = edge.ByteSizeLong() + 4;
     if (bytes != 0 && bytes + size > kPartBytes) {
@@ -180,14 +186,18 @@ void Channel::tell_relay_key(uint32_t agent) {
   drop_topic(agent, Topic::kRelayKey);
   if (!keys_.change) return;
   const RelayKeyRow& row = *keys_.change;
+  if (relay_key_told_ms_ != row.told_ms) {
+    const pb::Signed s = operator_statement(keys_, 0, row.told_ms, [&](pb::Statement& statement) {
+      pb::RelayKey& key = *statement.mutable_relay_key_change();
+      key.set_key(row.key.data(), row.key.size());
+      key.set_replaced(row.replaced.data(), row.replaced.size());
+      key.set_replaced_until_ms(row.replaced_until_ms);
+    });
+    relay_key_ = s.SerializeAsString();
+    relay_key_told_ms_ = row.told_ms;
+  }
   pb::Control body;
-  *body.mutable_relay_key() =
-      operator_statement(keys_, 0, row.told_ms, [&](pb::Statement& statement) {
-        pb::RelayKey& key = *statement.mutable_relay_key_change();
-        key.set_key(row.key.data(), row.key.size());
-        key.set_replaced(row.replaced.data(), row.replaced.size());
-        key.set_replaced_until_ms(row.replaced_until_ms);
-      });
+  body.mutable_relay_key()->ParseFromString(relay_key_);
   enqueue(agent, Topic::kRelayKey, body);
 }
 
@@ -206,9 +216,9 @@ void Channel::notify_revoked(uint32_t agent, const AgentEntry& revoked) {
   enqueue(agent, Topic::kNotice, notice_of(revoked));
 }
 
-void Channel::bid_farewell(const AgentEntry& revoked) {
-  remove(revoked.index);
-  answer(revoked.index, next_request_++, notice_of(revoked));
+bool Channel::bid_farewell(const AgentEntry& revoked) {
+  const auto m = message(Topic::kNotice, next_request_++, notice_of(revoked));
+  return m && send(revoked.index, *m);
 }
 
 bool Channel::send(uint32_t agent, const Message& m) {

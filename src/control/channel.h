@@ -55,7 +55,10 @@ class Channel {
   // A signed notice that `revoked` is no longer to be talked to.
   void notify_revoked(uint32_t agent, const AgentEntry& revoked);
   // The same to the revoked one itself, once and unacknowledged: its sessions are about to end.
-  void bid_farewell(const AgentEntry& revoked);
+  // False: it has no session that carries it, or the worker's ring is full.
+  bool bid_farewell(const AgentEntry& revoked);
+  // What waits for this agent is not sent any more.
+  void silence(uint32_t agent) { remove(agent); }
 
   // A statement of somebody else that concerns the agent, as it was signed.
   void tell(uint32_t agent, Bytes signed_statement);
@@ -87,6 +90,7 @@ class Channel {
   static std::optional<Message> message(Topic topic, uint64_t request, const pb::Control& body);
   pb::Edge edge_of(const EdgeEntry& e) const;
   pb::Control notice_of(const AgentEntry& revoked) const;
+  static bool enrolled_as_itself(const AgentEntry& agent);
 
   const RelayKeys& keys_;
   const Clock& clock_;
@@ -105,6 +109,8 @@ class Channel {
   std::set<std::pair<uint64_t, uint32_t>> plan_;  // the queues' due times and agents
   uint64_t next_request_;
   uint64_t next_sync_ = 1;
+  std::string relay_key_;  // the Signed of `relay_key_told_ms_`
+  uint64_t relay_key_told_ms_ = 0;
   ChannelRequests requests_;
   ChannelCounts counts_;
 };

@@ -8,6 +8,7 @@
 namespace sluice::control {
 namespace {
 
+constexpr unsigned kTellsPerPoll = 256;  // agents that hear of a new key of the relay
 constexpr unsigned kBusyUs = 20;
 constexpr unsigned kIdleUs = 500;
 // Once nothing has happened for a while: each look interrupts whatever shares the core.
@@ -32,6 +33,24 @@ Changes enrol_changes(const std::vector<AgentRow>& rows) {
   Changes out{"config", rows.front().created_ms, {}};
   out.list.assign(rows.begin(), rows.end());
   return out;
+}
+
+// A start must not fail because an agent has handed over meanwhile; a reload says so and refuses.
+TrustConfig without_formers(TrustConfig trust, const TrustTable& table) {
+  std::set<std::string> gone;
+  for (const TrustAgent& a : trust.agents) {
+    const AgentEntry* now = table.successor_of(a.identity);
+    if (now == nullptr) continue;
+    spdlog::error(
+        "line {}: {} has handed over to another identity and is left out, with its pairs: "
+        "put {} in the place of its did, and its new statement",
+        a.line, a.name, crypto::to_did(now->identity));
+    gone.insert(a.name);
+  }
+  std::erase_if(trust.agents, [&](const TrustAgent& a) { return gone.contains(a.name); });
+  std::erase_if(trust.pairs,
+                [&](const TrustPair& p) { return gone.contains(p.from) || gone.contains(p.to); });
+  return trust;
 }
 
 }  // namespace
@@ -82,8 +101,9 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
       ceremony_(keys_, around_.clock, trust_, channel_, *store_, enrolment_, revocations_, pace_),
       policies_(around_.clock, around_.qsbr, trust_, channel_, ceremony_, enrolment_, *store_) {
   keyring_.on_change([this] {
+    to_tell_.clear();
     for (const auto& [slot, session] : sessions_.entries()) {
-      if (session.confirmed) channel_.tell_relay_key(session.agent);
+      if (session.confirmed) to_tell_.push_back(session.agent);
     }
   });
   ceremony_.on_rotation([this](uint32_t agent) { prepared_.forget(agent); });
@@ -136,7 +156,7 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
   if (auto r = control->policies_.restore(*snapshot); !r) return tl::unexpected(r.error());
   control->trust_.restore(*snapshot);
   control->ceremony_.restore(*snapshot);
-  auto change = control->trust_.apply(config.trust);
+  auto change = control->trust_.apply(without_formers(config.trust, control->trust_));
   if (!change) return tl::unexpected(change.error());
   if (!change->new_agents.empty()) {
     if (auto r = control->store_->apply_now(enrol_changes(change->new_agents)); !r)
@@ -160,6 +180,7 @@ void Control::on_event(const fabric::Event& e) {
   if (!sessions_.confirm(e.subject, e.detail)) return;
   const SessionEntry& s = sessions_.entries().at(e.subject);
   const AgentEntry& agent = trust_.agent(s.agent);
+  if (agent.revoked) return;  // while it connected: there is nothing that it is to know
   if (s.is_rekey) {
     spdlog::debug("{} renewed its session", agent.name);
     return;
@@ -198,6 +219,11 @@ unsigned Control::poll() {
   busy = directory_.poll() || busy;
   ceremony_.poll();
   busy = keyring_.poll() || busy;
+  for (unsigned i = 0; i < kTellsPerPoll && !to_tell_.empty(); ++i) {
+    channel_.tell_relay_key(to_tell_.back());
+    to_tell_.pop_back();
+    busy = true;
+  }
   busy = policies_.poll() || busy;
   if (handshakes_.backlog()) return 0;
   const uint64_t now = around_.clock.ticks();
@@ -217,7 +243,9 @@ void Control::enforce(const TrustChange& change) {
 }
 
 void Control::reconcile(const Snapshot& snapshot) {
-  for (const uint32_t agent : trust_.catch_up(snapshot)) prepared_.forget(agent);
+  const auto rotated = trust_.catch_up(snapshot);
+  for (const uint32_t agent : rotated) prepared_.forget(agent);
+  if (!rotated.empty()) ceremony_.reconcile(snapshot);
   for (const uint32_t agent : trust_.reconcile(snapshot)) {
     sessions_.retire_agent(agent);
     for (const uint32_t peer : trust_.close_edges(trust_.agent(agent))) channel_.sync_edges(peer);

@@ -78,8 +78,9 @@ class Control {
   uint64_t started_;
   void publish(uint64_t now);
 
-  uint64_t last_busy_ = 0;  // ticks
-  uint64_t published_ = 0;  // ticks: when workers were last told that control runs
+  uint64_t last_busy_ = 0;         // ticks
+  std::vector<uint32_t> to_tell_;  // agents that do not know the relay's key yet
+  uint64_t published_ = 0;         // ticks: when workers were last told that control runs
   TrustTable trust_;
   SessionTable sessions_;
   PreparedKeys prepared_;

@@ -47,6 +47,9 @@ class Enrolment {
 
   // Something of this agent is on its way to the disk; what it says next waits for that.
   bool busy(const crypto::PublicKey& identity) const { return enrolling_.contains(identity); }
+  // Makes it so for a while.
+  void hold(const crypto::PublicKey& identity) { enrolling_.insert(identity); }
+  void let_go(const crypto::PublicKey& identity) { enrolling_.erase(identity); }
   // An Enrol statement of a standing agent that is not busy.
   void submit(uint32_t agent, const CheckedStatement& statement,
               std::function<void(OutcomeCode)> done);

@@ -35,7 +35,7 @@ namespace sluice::control {
     "make a fresh one")                                                                            \
   X(kConfigured, "configured", "the relay's configuration names this agent by its identity",       \
     "ask the operator of the relay to change it there")                                            \
-  X(kTooSoon, "too_soon", "this agent changed its identity less than a minute ago",                \
+  X(kTooSoon, "too_soon", "this agent changed its identity a minute ago, or often today",          \
     "try again later")                                                                             \
   X(kNotProven, "not_proven", "cut, but a worker did not prove it within 1 s",                     \
     "tell the operator")                                                                           \

@@ -64,10 +64,14 @@ Result<void> RelayKeyring::take_up(const std::vector<RelayKeyRow>& rows) {
   std::optional<RelayKeys::Previous> previous;
   if (last.replaced_until_ms > clock_.unix_ms()) {
     // The first one is where the configuration says.
-    const bool first = rows.size() == 1 && keys_.tunnel.public_key == last.replaced;
-    auto pair = first ? Result<crypto::X25519KeyPair>(keys_.tunnel.clone()) : read(last.replaced);
-    if (!pair) return tl::unexpected(pair.error());
-    previous = {std::move(*pair), last.replaced_until_ms};
+    const bool at_hand = keys_.tunnel.public_key == last.replaced;
+    auto pair = at_hand ? Result<crypto::X25519KeyPair>(keys_.tunnel.clone()) : read(last.replaced);
+    if (pair) {
+      previous = {std::move(*pair), last.replaced_until_ms};
+    } else {
+      spdlog::warn("the relay's key before, {}, cannot be answered: its file is gone",
+                   crypto::to_base64url(last.replaced));
+    }
   }
   keys_.id = rows.front().replaced;
   keys_.tunnel = std::move(*current);
@@ -84,16 +88,26 @@ Result<void> RelayKeyring::restore(const Snapshot& snapshot) {
                 "there is no file at relay.key_file, and the store knows of no later key: put the "
                 "relay's key back");
   }
-  // What a stop came in between of.
-  if (keys_.change) leave_public_text();
-  if (keys_.change && !keys_.previous) forget_previous();
+  leave_public_text();
+  // What a stop or a full disk came in between of.
+  for (const RelayKeyRow& row : snapshot.relay_keys) {
+    const bool in_use = keys_.previous && keys_.previous->pair.public_key == row.replaced;
+    if (!in_use) forget(row.replaced);
+  }
   return {};
 }
 
 void RelayKeyring::reconcile(const Snapshot& snapshot) {
+  found_ = snapshot.relay_keys;
+  if (!writing_) take_up_found();
+}
+
+// What a transaction that failed has written all the same.
+void RelayKeyring::take_up_found() {
+  const std::vector<RelayKeyRow> rows = std::exchange(found_, {});
   const uint64_t known = keys_.change ? keys_.change->number : 0;
-  if (snapshot.relay_keys.empty() || snapshot.relay_keys.back().number <= known || writing_) return;
-  if (auto ok = take_up(snapshot.relay_keys); !ok) {
+  if (rows.empty() || rows.back().number <= known) return;
+  if (auto ok = take_up(rows); !ok) {
     spdlog::error("a key of the relay is in the store and not in use: {}", ok.error().message);
     return;
   }
@@ -111,12 +125,14 @@ void RelayKeyring::replace(uint64_t overlap_ms, const std::string& actor, Done d
                      "its end, or end it with sluicectl relay retire-key"));
   }
   writing_ = true;
+  // Agents believe the later issued, whatever the clock did meanwhile.
   const uint64_t now = clock_.unix_ms();
+  const uint64_t told = keys_.change ? std::max(now, keys_.change->told_ms + 1) : now;
   auto pair = std::make_shared<crypto::X25519KeyPair>(crypto::X25519KeyPair::generate());
   const RelayKeyRow row{.number = keys_.change ? keys_.change->number + 1 : 1,
                         .key = pair->public_key,
                         .replaced = keys_.tunnel.public_key,
-                        .told_ms = now,
+                        .told_ms = told,
                         .replaced_until_ms = now + std::min(overlap_ms, kLongestOverlapMs)};
   const std::string path = later_key_path(state_dir_, row.key);
   store_.beside([path, pair] { return write_tunnel_key(path, *pair); },
@@ -129,7 +145,11 @@ void RelayKeyring::replace(uint64_t overlap_ms, const std::string& actor, Done d
                                [this, pair, row, done](const Result<WriteTimes>& r) {
                                  writing_ = false;
                                  // The file stays: the row may still turn out to be on disk.
-                                 if (!r) return done(tl::unexpected(r.error()));
+                                 if (!r) {
+                                   take_up_found();
+                                   return done(tl::unexpected(r.error()));
+                                 }
+                                 found_.clear();
                                  put_in_force(std::move(*pair), row);
                                  done({});
                                });
@@ -140,46 +160,74 @@ void RelayKeyring::put_in_force(crypto::X25519KeyPair pair, const RelayKeyRow& r
   keys_.previous = RelayKeys::Previous{std::move(keys_.tunnel), row.replaced_until_ms};
   keys_.tunnel = std::move(pair);
   keys_.change = row;
+  retired_ = false;
   publish();
-  spdlog::warn("the relay's key is {} from now on; {} is answered for another {} s",
-               crypto::to_base64url(row.key), crypto::to_base64url(row.replaced),
-               (row.replaced_until_ms - row.told_ms) / 1000);
+  spdlog::warn("the relay's key is {} from now on; {} is answered until its time is over",
+               crypto::to_base64url(row.key), crypto::to_base64url(row.replaced));
   leave_public_text();
   if (tell_) tell_();
 }
 
 void RelayKeyring::retire(const std::string& actor, Done done) {
   if (writing_) return done(fail(ErrorCode::kConflict, "the relay's key is being changed already"));
-  if (!keys_.previous) {
+  if (!keys_.previous && !retired_) {
     return done(fail(ErrorCode::kNotFound, "no key but the one in use is answered"));
   }
-  // At once, whatever the disk says.
-  writing_ = true;
-  RelayKeyRow& row = *keys_.change;
-  const uint64_t now = std::max(clock_.unix_ms(), row.told_ms + 1);
-  row.told_ms = now;
-  row.replaced_until_ms = std::min(row.replaced_until_ms, now);
-  keys_.previous.reset();
-  publish();
-  if (tell_) tell_();
-  store_.apply({actor, now, {RelayKeyRetired{row.number, row.replaced, now}}},
-               [this, done = std::move(done)](const Result<WriteTimes>& r) {
-                 writing_ = false;
-                 if (!r) {
-                   return done(fail(ErrorCode::kNotDurable,
-                                    "the key before is not answered any more, but that is not on "
-                                    "disk: after a restart it is again: " +
-                                        r.error().message));
-                 }
-                 forget_previous();
-                 done({});
-               });
+  end_previous(actor, [done = std::move(done)](const Result<void>& r) {
+    if (r) return done({});
+    done(fail(ErrorCode::kNotDurable,
+              "the key before is not answered any more, but that is not on disk: after a restart "
+              "it is again, so repeat this: " +
+                  r.error().message));
+  });
 }
 
+// At once, whatever the disk says; and on disk, so that no clock brings it back.
+void RelayKeyring::end_previous(const std::string& actor, Done done) {
+  writing_ = true;
+  RelayKeyRow& row = *keys_.change;
+  if (keys_.previous) {
+    spdlog::info("the relay's key {} is not answered any more", crypto::to_base64url(row.replaced));
+    row.told_ms = std::max(clock_.unix_ms(), row.told_ms + 1);
+    row.replaced_until_ms = 0;
+    keys_.previous.reset();
+    retired_ = true;
+    publish();
+    if (tell_) tell_();
+  }
+  store_.apply(
+      {actor, row.told_ms, {RelayKeyRetired{row.number, row.replaced, row.told_ms}}},
+      [this, replaced = row.replaced, done = std::move(done)](const Result<WriteTimes>& r) {
+        writing_ = false;
+        if (r) {
+          retired_ = false;
+          forget(replaced);
+        }
+        take_up_found();
+        done(r.map([](WriteTimes) {}));
+      });
+}
+
+bool RelayKeyring::poll() {
+  if (!keys_.previous || keys_.previous->until_ms > clock_.unix_ms() || writing_) return false;
+  end_previous("clock", [](const Result<void>& r) {
+    if (!r)
+      spdlog::warn("the end of an old key of the relay is not on disk: {}", r.error().message);
+  });
+  return true;
+}
+
+// --- Files beside the store ---------------------------------------------------------------------
+
+// What sluiced --join prints; nothing while the first key is in use.
 void RelayKeyring::leave_public_text() {
+  const std::string text =
+      keys_.change ? public_text(keys_.tunnel.public_key, keys_.id) + "\n" : std::string();
   store_.beside(
-      [path = public_text_path(state_dir_), text = public_text(keys_.tunnel.public_key, keys_.id)] {
-        return write_file(path, as_bytes(text + "\n"), 0644);
+      [path = public_text_path(state_dir_), text]() -> Result<void> {
+        if (!text.empty()) return write_file(path, as_bytes(text), 0644);
+        if (unlink(path.c_str()) != 0 && errno != ENOENT) return system_error("remove", path);
+        return {};
       },
       [](const Result<void>& r) {
         if (!r) spdlog::warn("sluiced --join will name an old key: {}", r.error().message);
@@ -187,25 +235,15 @@ void RelayKeyring::leave_public_text() {
 }
 
 // Nobody is to find its secret on this disk; the first one's file is the operator's own.
-void RelayKeyring::forget_previous() {
+void RelayKeyring::forget(const ByteArray<32>& key) {
   store_.beside(
-      [path = later_key_path(state_dir_, keys_.change->replaced)]() -> Result<void> {
+      [path = later_key_path(state_dir_, key)]() -> Result<void> {
         if (unlink(path.c_str()) != 0 && errno != ENOENT) return system_error("remove", path);
         return {};
       },
       [](const Result<void>& r) {
         if (!r) spdlog::warn("an old key of the relay stays on disk: {}", r.error().message);
       });
-}
-
-bool RelayKeyring::poll() {
-  if (!keys_.previous || keys_.previous->until_ms > clock_.unix_ms() || writing_) return false;
-  spdlog::info("the relay's key {} is not answered any more: its time is over",
-               crypto::to_base64url(keys_.previous->pair.public_key));
-  keys_.previous.reset();
-  publish();
-  forget_previous();
-  return true;
 }
 
 }  // namespace sluice::control

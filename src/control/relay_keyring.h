@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "control/relay_keys.h"
@@ -47,7 +48,9 @@ class RelayKeyring {
   Result<crypto::X25519KeyPair> read(const ByteArray<32>& key) const;
   void put_in_force(crypto::X25519KeyPair pair, const RelayKeyRow& row);
   void publish();
-  void forget_previous();
+  void take_up_found();
+  void end_previous(const std::string& actor, Done done);
+  void forget(const ByteArray<32>& key);
   void leave_public_text();
 
   RelayKeys& keys_;
@@ -57,6 +60,8 @@ class RelayKeyring {
   Store& store_;
   std::function<void()> tell_;
   bool writing_ = false;
+  bool retired_ = false;            // the one before, which the disk does not know yet
+  std::vector<RelayKeyRow> found_;  // in a store that was read again, until a change is written
 };
 
 }  // namespace sluice::control

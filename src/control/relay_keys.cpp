@@ -47,11 +47,6 @@ bool has_later_key(const std::string& state_dir) {
 
 }  // namespace
 
-std::string later_key_path(const std::string& state_dir, const ByteArray<32>& public_key) {
-  return fmt::format("{}/{}{}.key", state_dir, kLaterKey,
-                     crypto::to_hex(Bytes(public_key).first(8)));
-}
-
 Result<void> write_tunnel_key(const std::string& path, const crypto::X25519KeyPair& pair) {
   return write_key(path, pair.secret);
 }

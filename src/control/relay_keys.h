@@ -34,8 +34,6 @@ struct RelayKeys {
 Result<crypto::X25519KeyPair> read_tunnel_key(const std::string& path);
 // Durable; an existing file is replaced.
 Result<void> write_tunnel_key(const std::string& path, const crypto::X25519KeyPair& pair);
-// Where the secret of a key lies that took the place of the first one.
-std::string later_key_path(const std::string& state_dir, const ByteArray<32>& public_key);
 
 // Refuses to replace an existing file. Returns the public key.
 Result<ByteArray<32>> create_tunnel_key(const std::string& path);

@@ -42,6 +42,7 @@ void Revocations::revoke(Cut cut, Done done) {
   // Unpublished together with the cut, so that one grace period also covers the wiping of keys; but
   // for the few that are told of it over these very sessions.
   for (const uint32_t agent : what.agents) {
+    channel_.silence(agent);
     if (takes_leave(agent)) {
       job.farewells.push_back(agent);
     } else {
@@ -89,7 +90,8 @@ void Revocations::revoke(Cut cut, Done done) {
 }
 
 bool Revocations::takes_leave(uint32_t agent) {
-  if (!sessions_.has_session(agent)) return false;
+  // A confirmed one: on another nothing is sent.
+  if (arena_.agents()[agent].session.load(std::memory_order_relaxed) == fabric::kNone) return false;
   const uint64_t now = clock_.ticks();
   notices_ = std::min(kNoticesAtOnce, notices_ + double(now - notices_at_) * kNoticesPerSecond /
                                                      double(clock_.hz()));
@@ -102,8 +104,9 @@ bool Revocations::takes_leave(uint32_t agent) {
 // After the cut and its proof: told, sent, over.
 void Revocations::end_sessions(Job& job) {
   if (!job.bidden) {
-    for (const uint32_t agent : job.farewells) channel_.bid_farewell(trust_.agent(agent));
-    job.answer.notified = static_cast<unsigned>(job.farewells.size());
+    for (const uint32_t agent : job.farewells) {
+      job.answer.notified += channel_.bid_farewell(trust_.agent(agent)) ? 1 : 0;
+    }
     job.bidden = true;
   } else {
     for (const uint32_t agent : job.farewells) sessions_.retire_agent(agent);

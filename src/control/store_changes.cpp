@@ -82,8 +82,7 @@ constexpr const char* kSql[] = {
     "INSERT INTO relay_keys (number, key, replaced, told_ms, replaced_until_ms)"
     " VALUES (?, ?, ?, ?, ?)"
     " ON CONFLICT (number) DO UPDATE SET key = excluded.key WHERE key = excluded.key",
-    "UPDATE relay_keys SET told_ms = ?2, replaced_until_ms = min(replaced_until_ms, ?2)"
-    " WHERE number = ?1",
+    "UPDATE relay_keys SET told_ms = max(told_ms, ?2), replaced_until_ms = 0 WHERE number = ?1",
     "SELECT agent FROM rotations WHERE identity = ?",
     "SELECT identity FROM rotations WHERE agent = ? ORDER BY id DESC LIMIT 1",
     "SELECT revoked FROM agents WHERE identity = ?",

@@ -60,4 +60,10 @@ bool exists(const std::string& path) {
   return lstat(path.c_str(), &st) == 0;
 }
 
+std::string later_key_path(const std::string& directory, const ByteArray<32>& public_key) {
+  std::string name = directory + "/tunnel-";
+  for (size_t i = 0; i < 8; ++i) name += fmt::format("{:02x}", public_key[i]);
+  return name + ".key";
+}
+
 }  // namespace sluice::control

@@ -22,6 +22,9 @@ std::string store_path(const std::string& directory);
 // Stands there while a restore is under way, or was interrupted.
 std::string restore_marker(const std::string& directory);
 
+// Where the secret of a tunnel key lies that took the place of the first one.
+std::string later_key_path(const std::string& directory, const ByteArray<32>& public_key);
+
 bool exists(const std::string& path);
 
 }  // namespace sluice::control

@@ -12,11 +12,9 @@ namespace {
 // Rows hold an agent's first identity; out come the present ones.
 void bring_up_to_date(Snapshot& s) {
   std::map<ByteArray<32>, ByteArray<32>> present;  // by every one before it
-  for (const RotationRow& r : s.rotations) {
-    for (auto& [before, now] : present) {
-      if (now == r.former) now = r.successor;
-    }
-    present[r.former] = r.successor;
+  for (auto r = s.rotations.rbegin(); r != s.rotations.rend(); ++r) {
+    const auto later = present.find(r->successor);
+    present[r->former] = later == present.end() ? r->successor : later->second;
   }
   if (present.empty()) return;
   const auto update = [&](ByteArray<32>& identity) {

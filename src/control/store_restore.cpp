@@ -168,6 +168,7 @@ Result<void> look_at_present(const std::string& path, const std::string& directo
 
 // The backup's own faults, by its own name.
 Result<std::unique_ptr<Database>> check_backup(const std::string& backup, const std::string& draft,
+                                               const std::string& directory,
                                                RestoreReport& report) {
   const auto unfit = [&](const Error& e) {
     std::string why = e.message;
@@ -186,6 +187,10 @@ Result<std::unique_ptr<Database>> check_backup(const std::string& backup, const 
   report.changes = *last;
   report.agents = contents->agents.size();
   report.revoked = contents->revocations.size();
+  if (!contents->relay_keys.empty()) {
+    const std::string key = later_key_path(directory, contents->relay_keys.back().key);
+    if (!exists(key)) report.missing_key = key;
+  }
   return std::move(*copy);
 }
 
@@ -266,7 +271,7 @@ Result<RestoreReport> restore_store(const std::string& backup, const std::string
   }
   RestoreReport report;
   {
-    auto copy = check_backup(backup, draft.path, report);
+    auto copy = check_backup(backup, draft.path, directory, report);
     if (!copy) return tl::unexpected(std::move(copy.error()));
     if (exists(path) || exists(path + "-wal") || exists(restore_marker(directory))) {
       auto ok = look_at_present(path, directory, **copy, report, forget);

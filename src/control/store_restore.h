@@ -13,7 +13,8 @@
 namespace sluice::control {
 
 struct RestoreReport {
-  uint64_t changes = 0;  // the restored store's last change
+  std::string missing_key;  // a file of the relay's key, without which it does not start
+  uint64_t changes = 0;     // the restored store's last change
   uint64_t agents = 0;
   uint64_t revoked = 0;            // identities
   std::string replaced;            // where the store that stood there is now; empty: there was none

@@ -151,7 +151,7 @@ struct RelayKeyRow {
   uint64_t told_ms = 0;      // what agents are told of it was issued then
   uint64_t replaced_until_ms = 0;
 };
-// The one before is answered no longer than until `at_ms`.
+// The one before is not answered any more, whatever a clock says later.
 struct RelayKeyRetired {
   uint64_t number = 0;
   ByteArray<32> replaced{};

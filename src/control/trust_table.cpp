@@ -293,6 +293,7 @@ bool TrustTable::is_free(const crypto::PublicKey& identity) const {
 void TrustTable::rotate(uint32_t index, const crypto::PublicKey& successor, const Digest& statement,
                         uint64_t at_ms) {
   AgentEntry& agent = agents_[index];
+  if (agent.identity == successor) return;  // found in a store that was read again
   by_identity_.erase(agent.identity);
   formers_[agent.identity] = index;
   agent.formers.push_back({agent.identity, statement, at_ms});

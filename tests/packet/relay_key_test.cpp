@@ -6,6 +6,7 @@
 
 #include <optional>
 
+#include "control/store_files.h"
 #include "crypto/text.h"
 #include "packet/expect.h"
 #include "packet/full_disk.h"
@@ -223,6 +224,36 @@ TEST_F(RelayKeyTest, AFullDiskLeavesTheOldOneInForce) {
   EXPECT_TRUE(welcomes(alpha, first));
   ASSERT_TRUE(replace()) << "and it can be done again";
   EXPECT_TRUE(welcomes(alpha, current()));
+}
+
+// A stolen key must not come back because a disk was full for a moment.
+TEST_F(RelayKeyTest, ARetirementThatWasNotStoredIsRepeated) {
+  ASSERT_TRUE(replace());
+  const oracle::Key second = current();
+  {
+    const FullDisk full;
+    const auto answer = retire();
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::kNotDurable);
+  }
+  r.relay_key = first;
+  expect_drop(r, 0, r.hello_frame(alpha), "bad_mac1");
+  ASSERT_TRUE(retire());
+  EXPECT_EQ(retire().error().code, ErrorCode::kNotFound);
+  r.control.reset();
+  r.start();
+  expect_drop(r, 0, r.hello_frame(alpha), "bad_mac1");
+  EXPECT_TRUE(welcomes(alpha, second));
+}
+
+// Agents believe the later issued; several changes may fall into one moment of the clock.
+TEST_F(RelayKeyTest, EachStatementIsIssuedAfterTheOneBefore) {
+  uint64_t last = 0;
+  for (int i = 0; i < 6; ++i) {
+    ASSERT_TRUE(i % 2 == 0 ? replace() : retire());
+    EXPECT_GT(r.control->keys().change->told_ms, last);
+    last = r.control->keys().change->told_ms;
+  }
 }
 
 TEST_F(RelayKeyTest, CookiesComeSealedUnderTheKeyThatWasGreeted) {

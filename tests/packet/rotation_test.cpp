@@ -134,8 +134,7 @@ TEST_F(Rotation, WhatIsNotSignedByBothIsNoRotation) {
   body.set_successor(raw(next->peer.identity()));
   body.set_consent(raw(next->peer.sign("sluice-statement/1", buf(s.SerializeAsString()))));
   EXPECT_EQ(code(s, *echo), "stale");
-  // To somebody who is there, and to a key of small order.
-  EXPECT_EQ(code(rotate(*echo, beta), *echo), "identity_taken");
+  EXPECT_EQ(code(rotate(*echo, beta), *echo), "identity_taken") << "somebody who is there";
   EXPECT_EQ(known(*next), nullptr);
   EXPECT_NE(known(*echo), nullptr);
   auto other = r.make_agent(23, "alpha", 0);
@@ -263,6 +262,67 @@ TEST_F(Rotation, AFullDiskLeavesEverythingAsItWas) {
   r.clock.advance_ms(10);
   EXPECT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
   EXPECT_NE(known(*next), nullptr);
+}
+
+// The disk has it, and the agent does not know: it asks again, with another statement.
+TEST_F(Rotation, AnAnswerThatWasLostIsGivenToTheNextQuestion) {
+  auto next = successor(22);
+  ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  r.clock.advance_ms(11'000);
+  EXPECT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  auto other = successor(23);
+  EXPECT_EQ(submit(*echo, sign(*echo, rotate(*echo, *other))), "not_yours");
+}
+
+// Between its start and the disk's answer nobody else touches either identity.
+TEST_F(Rotation, WhileItIsWrittenTheIdentitiesAreHeld) {
+  const pb::Signed asked = sign(*echo, request(*echo, beta));
+  ASSERT_EQ(submit(*echo, asked), "ok");
+  auto next = successor(22);
+  std::vector<std::string> codes;
+  const auto give = [&](Agent& by, const pb::Signed& s) {
+    r.control->ceremony().submit(known(by)->index, s, [&](const auto& o) {
+      codes.push_back(sluice::control::info(o.code).code);
+    });
+  };
+  r.clock.advance_ms(2000);
+  give(*echo, sign(*echo, rotate(*echo, *next)));
+  give(beta, sign(beta, grant(asked, beta)));
+  give(beta, sign(beta, revoke(digest_of(asked), std::string(32, 'g'))));
+  give(*echo, sign(*echo, own(*echo)));
+  unsigned refused = 0;
+  for (const Agent* a : {echo.get(), next.get()}) {
+    r.control->enrolment().add_agent(a->peer.identity(), 7, "taken", "test",
+                                     [&](const auto& i) { refused += i ? 0 : 1; });
+  }
+  EXPECT_EQ(refused, 2u);
+  ASSERT_TRUE(r.poll_until([&] { return known(*next) != nullptr; }));
+  r.poll(4);
+  EXPECT_EQ(codes, (std::vector<std::string>{"not_agreed", "ok"}));
+  EXPECT_EQ(pairs(), 0u);
+  EXPECT_EQ(r.control->trust().agents().size(), 4u) << "and there is one echo";
+}
+
+// Revoked while it is being written: the store takes them in their order, and it stays revoked.
+TEST_F(Rotation, RevokedMeanwhileItStaysRevoked) {
+  auto next = successor(22);
+  std::string code;
+  r.clock.advance_ms(2000);
+  r.control->ceremony().submit(known(*echo)->index, sign(*echo, rotate(*echo, *next)),
+                               [&](const auto& o) { code = sluice::control::info(o.code).code; });
+  bool cut = false;
+  r.control->revocations().revoke(sluice::control::cut_of(*known(*echo), "gone"),
+                                  [&](const auto&) { cut = true; });
+  ASSERT_TRUE(r.poll_until([&] { return cut && !code.empty(); }));
+  for (const bool restarted : {false, true}) {
+    if (restarted) {
+      r.control.reset();
+      r.start();
+    }
+    const auto* agent = r.control->trust().resolve("echo");
+    ASSERT_NE(agent, nullptr);
+    EXPECT_TRUE(agent->revoked) << restarted;
+  }
 }
 
 // A prepared key of the former identity would refuse the successor, or worse.

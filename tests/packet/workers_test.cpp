@@ -188,6 +188,7 @@ TEST(RevocationOfMany, TellsSixteenAndCutsAll) {
   sluice::control::Cut cut{.agents = {}, .pairs = {}, .reason = "all", .actor = "test"};
   for (Agent* a : crowd) {
     ASSERT_TRUE(r.connect(*a));
+    r.drain_all();
     cut.agents.push_back(r.control->trust().resolve(a->name)->index);
   }
   std::optional<sluice::control::RevocationAnswer> answer;
@@ -195,6 +196,20 @@ TEST(RevocationOfMany, TellsSixteenAndCutsAll) {
   ASSERT_TRUE(r.poll_until([&] { return answer.has_value(); }));
   EXPECT_EQ(answer->state, sluice::control::CutState::kCut);
   EXPECT_EQ(answer->notified, 16u);
+  r.poll(4);
+  size_t told = 0;
+  // One port at a time: what another agent's look takes out is gone.
+  for (unsigned port = 0; port < 2; ++port) {
+    for (const Buf& f : r.drain(port)) {
+      const auto parsed = oracle::parse_udp_frame(f);
+      for (Agent* a : crowd) {
+        if (!parsed || parsed->flow.dst_port != a->flow.src_port) continue;
+        const auto frame = a->peer.open(parsed->payload);
+        told += frame && frame->frame == 7 ? 1 : 0;
+      }
+    }
+  }
+  EXPECT_EQ(told, 16u);
   EXPECT_TRUE(r.control->sessions().entries().empty());
   for (const Agent* a : crowd) {
     const auto& s = r.arena->sessions()[a->welcome.sender_index];

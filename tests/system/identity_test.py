@@ -5,7 +5,7 @@ import json
 import shutil
 import signal
 
-from common import Traffic, check, main, ping_ok, wait_until
+from common import Traffic, check, main, ping_ok, run, wait_until
 
 
 def up(lab, name):
@@ -14,6 +14,18 @@ def up(lab, name):
 
 def peer(lab, of, did):
     return next((p for p in lab.peers(of) if p["did"] == did), {})
+
+
+def deaf(lab, name, on):
+    """Nothing that arrives reaches the agent; what it sends still leaves."""
+    def rule(*args):
+        run("ip", "-n", lab.ns(name), "rule", *args)
+    if on:
+        rule("add", "pref", "10", "lookup", "local")
+        rule("add", "pref", "5", "iif", "eth0", "blackhole")
+        rule("del", "pref", "0")
+    else:
+        rule("del", "pref", "5")
 
 
 def test(lab):
@@ -65,13 +77,26 @@ def test(lab):
     wait_until("bob", lambda: ping_ok(lab, "bob", "alice", 3), 20, 0.2)
     check(json.loads((home / "identity.json").read_text())["identity_seed"] == saved["identity_seed"], "with the new key in its place")
 
+    # The relay has it, and its answer never comes.
+    bob_was = lab.dids["bob"]
+    deaf(lab, "bob", True)
+    lost = lab.agent("bob", "rotate-identity", check=False)
+    check(lost.returncode != 0 and "goes on by itself" in lost.stderr, f"bob hears nothing: {lost.stderr.strip()}")
+    wait_until("the relay to have it all the same",
+               lambda: next(a for a in lab.ctl("agents")["agents"] if a["name"] == "bob").get("former_dids") == [bob_was], 5)
+    deaf(lab, "bob", False)
+    wait_until("bob to find out who he is", lambda: up(lab, "bob") and lab.info("bob")["did"] != bob_was, 60, 0.2)
+    wait_until("alice to see it, verified", lambda: peer(lab, "alice", lab.info("bob")["did"]).get("verified"), 20, 0.2)
+    wait_until("messages both ways again", lambda: ping_ok(lab, "alice", "bob", 3) and ping_ok(lab, "bob", "alice", 3), 20, 0.2)
+
     # And everything is there after the relay died, too.
     lab.end(lab.relay, signal.SIGKILL)
     lab.start_relay()
     wait_until("alice and bob to be back", lambda: up(lab, "alice") and ping_ok(lab, "alice", "bob", 3), 40, 0.2)
     check(peer(lab, "bob", second)["verified"], "bob's pair with alice is verified still")
     kinds = [c for c in lab.ctl("changes", "--limit", "1000")["changes"] if c["kind"] == "identity_rotated"]
-    check([(c["subject"], c["object"]) for c in kinds] == [(first, second)], "the feed has it once, with both")
+    check([(c["subject"], c["object"]) for c in kinds] == [(first, second), (bob_was, lab.info("bob")["did"])],
+          "the feed has each once, with both")
     cut = lab.ctl("revoke", first, "--reason", "test over")
     check(cut["state"] == "cut" and cut["name"] == "alice", "the operator may still call her by the old DID")
     wait_until("bob to be alone", lambda: not lab.peers("bob"), 10)

@@ -347,6 +347,23 @@ TEST_F(RotationTest, ARelayCannotPutSomebodyElseInThePeersPlace) {
   EXPECT_FALSE(verified(moved(second, {forged}), {asked, granted, forged}));
 }
 
+TEST_F(RotationTest, NobodyHandsOverTwice) {
+  const pb::Signed one = rotation(peer, second, second);
+  ASSERT_TRUE(verified(moved(second, {one}), {asked, granted, one}));
+  // A stolen former key and a relay that lies.
+  const pb::Signed other = rotation(peer, stranger, stranger);
+  EXPECT_FALSE(verified(moved(stranger, {other}), {asked, granted, other}));
+  EXPECT_EQ(reports.size(), 1u);
+  EXPECT_EQ(pins.formers.size(), 1u);
+}
+
+TEST_F(RotationTest, WhatNobodyAskedForIsNotKept) {
+  pb::Control message;
+  *message.mutable_told() = rotation(stranger, third, third);
+  EXPECT_TRUE(desk->receive(1, message, now));
+  EXPECT_TRUE(pins.formers.empty());
+}
+
 TEST_F(RotationTest, OnesOwnFormerIdentityIsOneself) {
   pins.own_formers.push_back(self.identity.public_key());
   const Side before{std::move(self.identity), self.e2e.clone()};

@@ -739,9 +739,28 @@ TEST_F(TunnelTest, JunkIsCountedAndHarmless) {
 TEST_F(TunnelTest, GreetsWithTheKeyThatItWasToldOf) {
   const auto stale = relay.key.public_key;
   relay.key = crypto::X25519KeyPair::generate();
-  tunnel.use_relay_key({relay.key.public_key, stale, 1, 0});
+  tunnel.use_relay_key({relay.key.public_key, stale, 1, now.unix_ms + 3'600'000});
+  EXPECT_FALSE(tunnel.relay_key_proven());
   connect();
+  EXPECT_TRUE(tunnel.relay_key_proven());
   EXPECT_EQ(tunnel.counters().hellos, 1u);
+}
+
+// Who has stolen the old key and stands in the way gets nobody back who has met the new one.
+TEST_F(TunnelTest, AKeyThatWasProvenIsNotGivenUpForTheOneBefore) {
+  auto stolen = relay.key.clone();
+  relay.key = crypto::X25519KeyPair::generate();
+  tunnel.use_relay_key({relay.key.public_key, stolen.public_key, 1, now.unix_ms + 3'600'000});
+  connect();
+  relay.key = std::move(stolen);
+  relay.hears_others = true;
+  relay.sessions.clear();
+  cut = true;
+  run(30'000);
+  cut = false;
+  run(60'000);
+  EXPECT_FALSE(tunnel.up(now));
+  EXPECT_TRUE(relay.sessions.empty());
 }
 
 TEST_F(TunnelTest, TriesTheKeyBeforeOnlyWhileItHolds) {

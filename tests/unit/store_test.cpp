@@ -599,7 +599,7 @@ TEST_F(StoreTest, TheRelaysKeysAreKeptInTheirOrder) {
   const Snapshot s = contents();
   ASSERT_EQ(s.relay_keys.size(), 2u);
   EXPECT_EQ(s.relay_keys[0].replaced, identity(100));
-  EXPECT_EQ(s.relay_keys[0].replaced_until_ms, 20u);
+  EXPECT_EQ(s.relay_keys[0].replaced_until_ms, 0u);
   EXPECT_EQ(s.relay_keys[0].told_ms, 20u);
   EXPECT_EQ(s.relay_keys[1].key, identity(3));
   EXPECT_EQ(s.relay_keys[1].replaced_until_ms, 90u);
