@@ -41,7 +41,7 @@ class Endpoint {
                   [](const agent::Revocation&) {},
                   [](const agent::RelayKeyPin&) {},
                   {},
-                  [this](agent::Level, std::string) {}}),
+                  [](agent::Level, const std::string&) {}}),
         tunnel_({{&identity_.identity, &tunnel_key_, identity_.join.relay_key, {}},
                  identity_.relay_name()},
                 {[this](Bytes d) { leave(d); },
