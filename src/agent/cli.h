@@ -16,8 +16,8 @@ struct InitCommand {
   std::string join_file;  // empty: standard input
 };
 Result<int> run_init(const std::string& state, const InitCommand& command);
-// `join_file` as in InitCommand.
-Result<int> run_rejoin(const std::string& state, const std::string& join_file);
+// `join_file` as in InitCommand. `older_key`: also one that the relay has replaced.
+Result<int> run_rejoin(const std::string& state, const std::string& join_file, bool older_key);
 
 struct InfoCommand {
   bool json = false;

@@ -69,7 +69,7 @@ Result<int> run_init(const std::string& state, const InitCommand& command) {
   return 0;
 }
 
-Result<int> run_rejoin(const std::string& state, const std::string& join_file) {
+Result<int> run_rejoin(const std::string& state, const std::string& join_file, bool older_key) {
   auto identity = load_identity_file(state);
   if (!identity) return tl::unexpected(identity.error());
   auto pins = load_pins(pins_path(state));
@@ -87,11 +87,19 @@ Result<int> run_rejoin(const std::string& state, const std::string& join_file) {
   }
   if (join->token.empty()) join->token = std::move(identity->join.token);
   identity->join = std::move(*join);
-  // The operator's word of today, which came another way, goes before what the relay once told; but
-  // an old string with a new address does not.
+  // The operator's word of today, which came another way, goes before what the relay once told.
   const auto& known = pins->relay_key;
-  if (known && join->relay_key != known->key && join->relay_key != known->replaced &&
-      join->relay_key != join->relay_id) {
+  const bool older =
+      known && (join->relay_key == known->replaced ||
+                (join->relay_key == join->relay_id && join->relay_key != known->key));
+  if (older && !older_key) {
+    return fail(
+        ErrorCode::kConflict,
+        "that is an older key than the one that the relay has told this agent, signed by its "
+        "operator; if the operator says that the relay came back from an older backup, "
+        "repeat this with --older-key");
+  }
+  if (known && join->relay_key != known->key) {
     pins->relay_key.reset();
     if (auto saved = save_pins(pins_path(state), *pins); !saved) {
       return tl::unexpected(saved.error());

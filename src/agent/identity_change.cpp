@@ -1,5 +1,6 @@
 #include "agent/identity_change.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -9,6 +10,7 @@ namespace {
 
 // Longer than a relay takes to answer a greeting that it answers at all.
 constexpr uint64_t kTryMs = 5'000;
+constexpr uint64_t kLongestTryMs = 60'000;
 constexpr const char* kGoesOn =
     "the change of identity goes on by itself, see sluice-agent info for who this agent is";
 
@@ -30,6 +32,8 @@ Result<void> IdentityChange::resume() {
   if ((*next)->identity.public_key() == identity_.identity.public_key())
     return drop_next_identity(state_);
   next_ = std::move(**next);
+  start_turns();
+  unsure_ = true;
   report_(Level::kWarn,
           fmt::format("a change of identity to {} was interrupted; it goes on", next_->did()));
   return {};
@@ -43,7 +47,14 @@ void IdentityChange::begin(Now now, Done done) {
   AgentIdentity next = with_fresh_identity(identity_, now.unix_ms);
   if (auto saved = save_next_identity(state_, next); !saved) return done(saved);
   next_ = std::move(next);
+  start_turns();
   submit(now, std::move(done));
+}
+
+void IdentityChange::start_turns() {
+  unsure_ = false;
+  tried_ = false;
+  turn_ms_ = kTryMs;
 }
 
 void IdentityChange::submit(Now now, Done done) {
@@ -61,12 +72,19 @@ void IdentityChange::submit(Now now, Done done) {
         switch (r.error().code) {
           case ErrorCode::kTimeout:
           case ErrorCode::kStore:
+            unsure_ = true;
             return done(fail(r.error().code, fmt::format("{}; {}", r.error().message, kGoesOn)));
           case ErrorCode::kPermission:
             // Perhaps it is the successor that the relay knows by now: `poll` finds out.
             taken_ = done;
             return;
           default:
+            // What was not known before may have been done: the key that comes is not given up
+            // before the relay has left it unanswered.
+            if (unsure_ && !tried_) {
+              taken_ = done;
+              return;
+            }
             drop();
             return done(tl::unexpected(r.error()));
         }
@@ -119,19 +137,21 @@ void IdentityChange::poll(Now now) {
     return done(certain_ ? finish(now) : fail(ErrorCode::kTimeout, kGoesOn));
   }
   const bool up = agent_.tunnel().up(now);
-  if (trying_) {
-    if (up && now.mono_ms >= not_before_ms_) {
-      (void)finish(now);
-    } else if (up) {
-      return;
-    } else if (now.mono_ms >= since_ms_ + kTryMs) {
-      swap(now);
-    }
+  if (trying_ && up) {
+    if (now.mono_ms >= not_before_ms_) (void)finish(now);
     return;
   }
-  if (now.mono_ms < since_ms_ + kTryMs) return;
-  if (!up) return swap(now);
-  submit(now, [](const Result<void>&) {});
+  if (now.mono_ms < since_ms_ + turn_ms_) return;
+  if (trying_ || !up) {
+    // A relay that is away for a weekend must not be greeted as two every few seconds.
+    turn_ms_ = std::min(2 * turn_ms_, kLongestTryMs);
+    tried_ = tried_ || trying_;
+    return swap(now);
+  }
+  submit(now, [this](const Result<void>& r) {
+    if (!r && !next_)
+      report_(Level::kError, "the change of identity is given up: " + r.error().message);
+  });
 }
 
 }  // namespace sluice::agent

@@ -31,6 +31,7 @@ class IdentityChange {
   bool under_way() const { return next_.has_value(); }
 
  private:
+  void start_turns();
   void submit(Now now, Done done);
   void swap(Now now);
   Result<void> finish(Now now);
@@ -45,6 +46,9 @@ class IdentityChange {
   bool trying_ = false;                // the agent greets as the next one, unknown whether it may
   bool asking_ = false;                // the relay is being told
   Done taken_;                         // who waits for what the relay has taken
+  bool unsure_ = false;                // an earlier question was left without an answer
+  bool tried_ = false;                 // the next one was left unanswered for a turn
+  uint64_t turn_ms_ = 0;               // before the other one is tried
   bool certain_ = false;               // and has taken it, by its own word
   uint64_t not_before_ms_ = 0;         // after a disk that refused
   uint64_t since_ms_ = 0;              // when it last did something

@@ -24,6 +24,7 @@ struct Options {
   std::string shell;  // of completion
   InitCommand init;
   std::string rejoin_file;
+  bool rejoin_older = false;
   InfoCommand info;
   bool peers_json = false;
   bool rotate_json = false;
@@ -69,11 +70,14 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
       "rejoin", "Take a new join string of the same relay: its key or address has changed");
   rejoin->add_option("--join", o.rejoin_file, "File with the join string (default: standard input)")
       ->type_name("FILE");
+  rejoin->add_flag("--older-key", o.rejoin_older,
+                   "Also a key that the relay has replaced: it came back from an older backup");
   rejoin->footer(
       "Identity, address and trust stay. Only needed by an agent that was away while the relay's "
       "old key was\nstill answered.\nExample:  sluice-agent rejoin < join.txt");
-  rejoin->callback(
-      [&] { run = [&](const auto& state) { return run_rejoin(state, o.rejoin_file); }; });
+  rejoin->callback([&] {
+    run = [&](const auto& state) { return run_rejoin(state, o.rejoin_file, o.rejoin_older); };
+  });
 
   auto* up = app.add_subcommand("up", "Connect to the relay and serve this host's programs");
   up->footer(

@@ -13,6 +13,7 @@ namespace {
 constexpr uint64_t kFirstRepeatMs = 150;  // doubles up to the longest
 constexpr uint64_t kLongestRepeatMs = 2'000;
 constexpr uint64_t kPatienceMs = 10'000;
+constexpr uint64_t kEnrolAgainMs = 30'000;
 constexpr size_t kMostStatements = 4'096;
 constexpr size_t kFetchesAtOnce = 8;  // the relay answers ten questions a second
 
@@ -76,6 +77,10 @@ void TrustDesk::tick(Now now) {
     }
     ++it;
   }
+  if (now.mono_ms >= enrol_again_ms_) {
+    enrol_again_ms_ = kNever;
+    tell_enrol(now);
+  }
   for (auto& done : late) {
     done(fail(ErrorCode::kTimeout,
               "the relay has not answered; what it did is not known: see "
@@ -84,7 +89,7 @@ void TrustDesk::tick(Now now) {
 }
 
 uint64_t TrustDesk::deadline() const {
-  uint64_t at = kNever;
+  uint64_t at = enrol_again_ms_;
   for (const auto& [id, q] : questions_) at = std::min({at, q.next_ms, q.until_ms});
   return at;
 }
@@ -148,9 +153,18 @@ void TrustDesk::connected(VirtualAddress self, Now now) {
   self_ = self;
   waiting_.clear();  // the relay tells what there is
   absent_.clear();
+  tell_enrol(now);
+}
+
+void TrustDesk::tell_enrol(Now now) {
   submit_enrol(now, [this](const Result<Submitted>& r) {
+    enrol_again_ms_ = kNever;
     // An older one than the operator gave the relay changes nothing there.
     if (r || r.error().code == ErrorCode::kOutdated) return;
+    // Peers need it: a disk has room again, a relay answers again.
+    if (r.error().code == ErrorCode::kStore || r.error().code == ErrorCode::kTimeout) {
+      enrol_again_ms_ = now_.mono_ms + kEnrolAgainMs;
+    }
     hooks_.report(Level::kError,
                   fmt::format("this agent could not tell its name and key: {}", r.error().message));
   });
@@ -196,8 +210,9 @@ void TrustDesk::rotate_identity(const crypto::Identity& successor, Now now, Done
 }
 
 void TrustDesk::identity_changed(Now now) {
+  // With the same time it would be the same statement, which the relay has taken from the former.
+  // On disk with the change itself: who only tries must not write each time.
   pins_.own_enrol_ms = std::max(now.unix_ms, pins_.own_enrol_ms + 1);
-  pins_.changed = true;
   waiting_.clear();
 }
 

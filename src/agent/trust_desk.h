@@ -86,7 +86,7 @@ class TrustDesk {
   void set_visibility(bool visible, Now now, Done done);
   // This agent goes on as `successor`, whose secret it holds.
   void rotate_identity(const crypto::Identity& successor, Now now, Done done);
-  // It does: what it says of itself is said anew.
+  // It does: what it says of itself is said anew, and what waits is the former one's.
   void identity_changed(Now now);
   // By name within the tenant, or by address; kNotFound says no more than that.
   void look_up(const std::string& text, Now now, std::function<void(Result<FoundPeer>)> done);
@@ -116,6 +116,7 @@ class TrustDesk {
   void put(const pb::Control& message, Now now, uint64_t patience_ms,
            std::function<void(Result<pb::Control>)> done);
   void submit_enrol(Now now, Done done);
+  void tell_enrol(Now now);
   void on_pending(const pb::PendingSync& sync);
   void on_told(const pb::Signed& signed_statement);
   void fetch_more(Now now);
@@ -138,8 +139,9 @@ class TrustDesk {
   uint64_t applied_ = 0;
   std::map<ByteArray<32>, pb::Statement> statements_;  // whose signatures hold, by digest
   std::set<ByteArray<32>> fetching_;
-  std::set<ByteArray<32>> absent_;  // asked for in this session, in vain
-  Now now_;                         // of the event that is being served
+  std::set<ByteArray<32>> absent_;    // asked for in this session, in vain
+  uint64_t enrol_again_ms_ = kNever;  // mono_ms
+  Now now_;                           // of the event that is being served
   std::vector<PeerEdge> edges_;
 };
 

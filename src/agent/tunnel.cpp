@@ -247,7 +247,6 @@ void Tunnel::restart(Bytes token, Now now) {
   alive_ = false;
   pings_open_ = 0;
   unanswered_ = 0;
-  silent_since_ms_.reset();
   greet_not_before_ms_ = now.mono_ms;
   drive_handshake(now);
 }

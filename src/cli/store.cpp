@@ -48,6 +48,7 @@ int run_restore(const Client& client, const RestoreOptions& o) {
                     {"replaced", done->replaced.empty() ? json() : json(done->replaced)},
                     {"forked", done->forked},
                     {"damage", done->damage.empty() ? json() : json(done->damage)},
+                    {"forgotten_keys", done->forgotten_keys},
                     {"missing_key", done->missing_key.empty() ? json() : json(done->missing_key)},
                     {"forgotten_changes", done->forgotten_changes},
                     {"forgotten_revocations", done->forgotten_revocations}}
@@ -59,6 +60,13 @@ int run_restore(const Client& client, const RestoreOptions& o) {
   if (done->forgotten_changes > 0) {
     fmt::print("forgotten: {} later changes, {} of them revocations\n", done->forgotten_changes,
                done->forgotten_revocations);
+    if (done->forgotten_keys > 0) {
+      fmt::print(
+          "{} were changes of keys: agents that rotated their identity have to enrol anew, and "
+          "agents "
+          "that\nmet a later key of the relay need sluice-agent rejoin --older-key\n",
+          done->forgotten_keys);
+    }
   }
   if (!done->damage.empty()) fmt::print("what stood there was unreadable: {}\n", done->damage);
   if (!done->replaced.empty()) fmt::print("it is kept as {}\n", done->replaced);

@@ -220,22 +220,29 @@ void Ceremony::request(const AgentEntry& agent, CheckedStatement s, Done done) {
     return;
   }
   writing_.insert(s.digest);
-  store_.apply({crypto::to_did(agent.identity), now, {w.row}},
-               [this, w, done = std::move(done)](Result<WriteTimes> r) {
-                 const Digest digest = w.row.digest;
-                 writing_.erase(digest);
-                 if (!r) {
-                   // It was answered in an earlier life of the relay.
-                   const bool old = r.error().code == ErrorCode::kConflict;
-                   return done({old ? OutcomeCode::kStale : OutcomeCode::kStore, digest});
-                 }
-                 remember(digest);
-                 waiting_.add(w);
-                 // The answer first: what follows differs between receivers.
-                 done({OutcomeCode::kOk, digest});
-                 show_waiting(w.requester);
-                 show_waiting(w.row.receiver);
-               });
+  store_.apply({crypto::to_did(agent.identity), now, {w.row}}, [this, w, done = std::move(done)](
+                                                                   Result<WriteTimes> r) {
+    const Digest digest = w.row.digest;
+    writing_.erase(digest);
+    if (!r) {
+      // It was answered in an earlier life of the relay.
+      const bool old = r.error().code == ErrorCode::kConflict;
+      return done({old ? OutcomeCode::kStale : OutcomeCode::kStore, digest});
+    }
+    remember(digest);
+    // Signed by an identity that has handed over meanwhile, as those that waited.
+    if (trust_.by_identity(w.row.requester) == nullptr) {
+      const uint64_t at = clock_.unix_ms();
+      store_.apply({"relay", at, {RequestEnd{digest, RequestState::kExpired, {}, {}, at}}},
+                   [](const Result<WriteTimes>&) {});
+      return done({OutcomeCode::kOk, digest});
+    }
+    waiting_.add(w);
+    // The answer first: what follows differs between receivers.
+    done({OutcomeCode::kOk, digest});
+    show_waiting(w.requester);
+    show_waiting(w.row.receiver);
+  });
 }
 
 // --- Answering ----------------------------------------------------------------------------------

@@ -35,7 +35,10 @@ OutcomeCode Ceremony::check_rotation(const AgentEntry& agent, const CheckedState
   const uint64_t now = clock_.unix_ms();
   const auto since = [&](const FormerIdentity& f) { return now > f.at_ms ? now - f.at_ms : 0; };
   const size_t n = agent.formers.size();
-  if ((n > 0 && since(agent.formers[n - 1]) < kBetweenRotationsMs) ||
+  // One that lies ahead was made by a clock that was wrong.
+  const bool just_now = n > 0 && agent.formers[n - 1].at_ms <= now + kBetweenRotationsMs &&
+                        since(agent.formers[n - 1]) < kBetweenRotationsMs;
+  if (just_now ||
       (n >= kMostRotationsADay && since(agent.formers[n - kMostRotationsADay]) < kDayMs)) {
     return OutcomeCode::kTooSoon;
   }

@@ -49,6 +49,7 @@ std::optional<Channel::Message> Channel::message(Topic topic, uint64_t request,
 
 void Channel::enqueue(uint32_t agent, Topic topic, const pb::Control& body) {
   if (!sessions_.has_session(agent)) return;  // it learns everything when it connects
+  if (trust_.agent(agent).revoked) return;    // but for its farewell it learns nothing
   auto m = message(topic, next_request_++, body);
   if (!m) return;
   Queue& queue = queues_[agent];
@@ -89,7 +90,8 @@ pb::Edge Channel::edge_of(const EdgeEntry& e) const {
   edge.set_name(peer.name);
   edge.set_right(static_cast<pb::Right>(e.terms.right));
   edge.set_seal(static_cast<pb::SealPolicy>(e.terms.seal));
-  if (!peer.enrol.empty()) {
+  // Without it the agent shows the peer as refused until it has told its own.
+  if (!peer.enrol.empty() && peer.enrolled_as_itself()) {
     edge.mutable_peer_enrol()->ParseFromArray(peer.enrol.data(),
                                               static_cast<int>(peer.enrol.size()));
   }
@@ -108,20 +110,11 @@ pb::Edge Channel::edge_of(const EdgeEntry& e) const {
   return edge;
 }
 
-// Its Enrol is not still that of the identity before.
-bool Channel::enrolled_as_itself(const AgentEntry& agent) {
-  pb::Signed enrol;
-  return enrol.ParseFromArray(agent.enrol.data(), static_cast<int>(agent.enrol.size())) &&
-         (agent.enrol.empty() || enrol.signer() == as_text(agent.identity));
-}
-
 void Channel::sync_edges(uint32_t agent) {
   drop_topic(agent, Topic::kEdges);
   std::vector<pb::EdgeSync> parts(1);
   size_t bytes = 0;
   for (const EdgeEntry& e : trust_.edges_of(agent)) {
-    // It comes with the peer's own word on its key.
-    if (!trust_.agent(e.to).formers.empty() && !enrolled_as_itself(trust_.agent(e.to))) continue;
     pb::Edge edge = edge_of(e);
     const size_t size = edge.ByteSizeLong() + 4;
     if (bytes != 0 && bytes + size > kPartBytes) {

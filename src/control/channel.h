@@ -90,7 +90,6 @@ class Channel {
   static std::optional<Message> message(Topic topic, uint64_t request, const pb::Control& body);
   pb::Edge edge_of(const EdgeEntry& e) const;
   pb::Control notice_of(const AgentEntry& revoked) const;
-  static bool enrolled_as_itself(const AgentEntry& agent);
 
   const RelayKeys& keys_;
   const Clock& clock_;

@@ -282,8 +282,10 @@ void Enrolment::submit(uint32_t index, const CheckedStatement& s,
     return done(OutcomeCode::kMalformed);
   }
   if (s.bytes == agent.enrol) return done(OutcomeCode::kOk);
-  // The later issued holds; the earlier one again changes nothing.
-  if (s.statement.issued_ms() <= agent.enrol_issued_ms()) return done(OutcomeCode::kStale);
+  // The later issued holds among those of one identity.
+  if (agent.enrolled_as_itself() && s.statement.issued_ms() <= agent.enrol_issued_ms()) {
+    return done(OutcomeCode::kStale);
+  }
   AgentRow row;
   row.identity = agent.identity;
   row.tenant = agent.address.tenant;

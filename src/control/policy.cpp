@@ -69,7 +69,10 @@ Specificity specificity(const PolicyRule& rule) {
 }
 
 bool matches(const Policy& policy, const PolicyPattern& p, const PolicySubject& subject) {
-  if (p.did && *p.did != subject.did) return false;
+  if (p.did && *p.did != subject.did &&
+      std::find(subject.formers.begin(), subject.formers.end(), *p.did) == subject.formers.end()) {
+    return false;
+  }
   if (p.tenant && *p.tenant != subject.tenant) return false;
   if (!p.name.empty() &&
       (subject.name.empty() || fnmatch(p.name.c_str(), subject.name.c_str(), 0) != 0)) {

@@ -71,6 +71,7 @@ struct PolicySubject {
   crypto::PublicKey did{};
   std::string name;
   uint16_t tenant = 0;
+  std::vector<crypto::PublicKey> formers = {};  // a rule for one of these is for its successor
 };
 
 struct PolicyDecision {

@@ -32,7 +32,11 @@ void PolicyTable::forget(uint32_t agent) {
 const PolicyTable::Fits& PolicyTable::fits(const AgentEntry& agent) const {
   if (agent.index >= fits_.size()) fits_.resize(agent.index + 1);
   auto& slot = fits_[agent.index];
-  if (!slot) slot = find_fits<Fits>(policy_, {agent.identity, agent.name, agent.address.tenant});
+  if (!slot) {
+    PolicySubject subject{agent.identity, agent.name, agent.address.tenant};
+    for (const FormerIdentity& f : agent.formers) subject.formers.push_back(f.identity);
+    slot = find_fits<Fits>(policy_, subject);
+  }
   return *slot;
 }
 

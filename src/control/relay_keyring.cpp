@@ -139,6 +139,7 @@ void RelayKeyring::replace(uint64_t overlap_ms, const std::string& actor, Done d
                 [this, pair, row, actor, done = std::move(done)](const Result<void>& written) {
                   if (!written) {
                     writing_ = false;
+                    take_up_found();
                     return done(tl::unexpected(written.error()));
                   }
                   store_.apply({actor, row.told_ms, {row}},

@@ -118,6 +118,7 @@ Result<void> compare(Database& present, Database& backup, RestoreReport& report)
     for (const FeedEntry& e : *entries) {
       ++report.forgotten_changes;
       if (e.kind == "agent_revoked" || e.kind == "pair_revoked") ++report.forgotten_revocations;
+      if (e.kind == "identity_rotated" || e.kind.starts_with("relay_key")) ++report.forgotten_keys;
     }
     if (entries->size() < kFeedBatch) break;
     after = entries->back().sequence;

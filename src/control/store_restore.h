@@ -13,6 +13,9 @@
 namespace sluice::control {
 
 struct RestoreReport {
+  // Later changes of agents' identities and of the relay's key: who knows the new one is a
+  // stranger.
+  uint64_t forgotten_keys = 0;
   std::string missing_key;  // a file of the relay's key, without which it does not start
   uint64_t changes = 0;     // the restored store's last change
   uint64_t agents = 0;

@@ -29,8 +29,16 @@ uint64_t AgentEntry::enrol_issued_ms() const {
   return issued_ms(enrol);
 }
 
+bool AgentEntry::enrolled_as_itself() const {
+  if (formers.empty() || enrol.empty()) return true;
+  pb::Signed envelope;
+  return wire::parse_signed(enrol, envelope) && envelope.signer() == as_text(identity);
+}
+
 Result<uint32_t> TrustTable::add_agent(const AgentRow& row) {
   if (const auto it = by_identity_.find(row.identity); it != by_identity_.end()) return it->second;
+  // It has handed over while this was on its way.
+  if (const auto it = formers_.find(row.identity); it != formers_.end()) return it->second;
   const auto index = static_cast<uint32_t>(agents_.size());
   if (index >= arena_.sizes().agents) {
     return fail(ErrorCode::kResource,
@@ -78,8 +86,11 @@ void TrustTable::restore(const Snapshot& snapshot) {
     if (now == nullptr) now = successor_of(r->successor);
     if (now == nullptr) continue;  // limits.agents is too small: said elsewhere
     formers_[r->former] = now->index;
-    auto& formers = agents_[now->index].formers;
-    formers.insert(formers.begin(), {r->former, r->digest, r->at_ms});
+    agents_[now->index].formers.push_back({r->former, r->digest, r->at_ms});
+  }
+  for (const auto& [former, index] : formers_) {
+    auto& formers = agents_[index].formers;
+    if (formers.back().identity == former) std::reverse(formers.begin(), formers.end());
   }
   for (const auto& row : snapshot.pairs) {
     const AgentEntry* from = by_identity(row.requester);
@@ -301,6 +312,7 @@ void TrustTable::rotate(uint32_t index, const crypto::PublicKey& successor, cons
   by_identity_[successor] = index;
   // Revoked while it was being written.
   if (agent.revoked) revocations_[successor] = {successor, agent.revoked_reason, agent.revoked_ms};
+  judge_anew(agent);
 }
 
 AgentEntry* TrustTable::by_address(VirtualAddress address) {
@@ -323,9 +335,13 @@ void TrustTable::rename(AgentEntry& entry, const std::string& name) {
   const auto old = names_.find({entry.address.tenant, entry.name});
   if (old != names_.end() && old->second == entry.index) names_.erase(old);
   entry.name = name;
-  policy_.forget(entry.index);
   names_[{entry.address.tenant, name}] = entry.index;
-  // A policy goes by names, also for what was agreed under another one.
+  judge_anew(entry);
+}
+
+// A policy goes by names and identities, also for what was agreed under another one.
+void TrustTable::judge_anew(const AgentEntry& entry) {
+  policy_.forget(entry.index);
   if (policy_.policy().rules.empty()) return;
   for (const PairKey& pair : agreements_.of(entry.index)) {
     set_end(*agreements_.find(pair));
@@ -374,7 +390,7 @@ Result<uint32_t> TrustTable::enrol(const AgentRow& row) {
   entry.durable = true;
   entry.source = row.source;
   entry.visibility = row.visibility;
-  entry.enrol = row.enrol;
+  if (entry.identity == row.identity) entry.enrol = row.enrol;
   rename(entry, row.name);
   if (entry.standing() && !entry.revoked) {
     arena_.agents()[*index].tenant_slot.store(rates_.slot_of(row.tenant),

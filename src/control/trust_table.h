@@ -50,6 +50,8 @@ struct AgentEntry {
   uint64_t last_hello_ms = 0;           // highest time of an accepted HELLO, in memory only
 
   uint64_t enrol_issued_ms() const;  // of that statement; 0: there is none
+  // It is not that of the identity before.
+  bool enrolled_as_itself() const;
 
   bool standing() const { return configured || source != AgentSource::kConfig; }
 };
@@ -175,6 +177,7 @@ class TrustTable {
   void forget(PairKey pair);
   uint64_t ticks_at(uint64_t unix_ms) const;
   void rename(AgentEntry& entry, const std::string& name);
+  void judge_anew(const AgentEntry& entry);
   uint32_t take_slot();
   void close_slot(uint32_t slot, fabric::EdgeState state);
 

@@ -325,6 +325,43 @@ TEST_F(Rotation, RevokedMeanwhileItStaysRevoked) {
   }
 }
 
+// Whom the operator has named by its DID does not get away from the rule by another one.
+TEST_F(Rotation, APolicyForTheFormerIsForItsSuccessor) {
+  (void)agree_with_beta();
+  const std::string yaml = "rules: [{ from: \"" + sluice::crypto::to_did(echo->peer.identity()) +
+                           "\", to: \"*\", action: deny }]";
+  auto loaded = r.control->policies().parse(yaml);
+  ASSERT_TRUE(loaded.problems.empty()) << loaded.problems.at(0).text;
+  bool applied = false;
+  r.control->policies().apply(std::move(loaded.policy), yaml, 0, "test",
+                              [&](const auto& a) { applied = a.has_value(); });
+  ASSERT_TRUE(r.poll_until([&] { return applied; }));
+  ASSERT_FALSE(reaches(*echo, beta));
+  auto next = successor(22);
+  ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  ASSERT_TRUE(r.connect(*next));
+  EXPECT_EQ(submit(*next, sign(*next, own(*next))), "ok");
+  EXPECT_FALSE(reaches(*next, beta));
+  r.control.reset();
+  r.start();
+  EXPECT_EQ(pairs(), 1u);
+  EXPECT_EQ(r.control->trust().edges().size(), 0u) << "nor by a restart";
+}
+
+// A host whose clock was ahead once must not keep its successor silent.
+TEST_F(Rotation, AnEnrolOfTheFormerDoesNotStandInTheWay) {
+  pb::Statement ahead = own(*echo);
+  ahead.set_issued_ms(r.clock.unix_ms() + 86'400'000);
+  ASSERT_EQ(submit(*echo, sign(*echo, ahead)), "ok");
+  auto next = successor(22);
+  ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  ASSERT_TRUE(r.connect(*next));
+  EXPECT_EQ(submit(*next, sign(*next, own(*next))), "ok");
+  pb::Statement earlier = own(*next);
+  earlier.set_issued_ms(earlier.issued_ms() - 60'000);
+  EXPECT_EQ(submit(*next, sign(*next, earlier)), "stale");
+}
+
 // A prepared key of the former identity would refuse the successor, or worse.
 TEST_F(Rotation, ThePreparedKeyIsTheSuccessors) {
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(r.connect(*echo));

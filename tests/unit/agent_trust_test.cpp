@@ -201,6 +201,20 @@ TEST_F(TrustTest, TheEnrolStatementStaysTheSameUntilSomethingInItChanges) {
   EXPECT_TRUE(pins.visible);
 }
 
+TEST_F(TrustTest, AnEnrolThatTheRelayCouldNotStoreIsToldAgain) {
+  desk->connected({7, 1}, now);
+  ASSERT_EQ(sent.size(), 1u);
+  outcome(sent[0].first, "store");
+  sent.clear();
+  EXPECT_EQ(desk->deadline(), now.mono_ms + 30'000);
+  now.mono_ms += 30'000;
+  desk->tick(now);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].second.submit().signer(), self.key());
+  outcome(sent[0].first, "ok");
+  EXPECT_EQ(desk->deadline(), kNever);
+}
+
 TEST_F(TrustTest, OnlyRequestsThatSomebodySignedAreShown) {
   const pb::Signed good = sign(peer, request(peer, self));
   pb::Signed forged = sign(peer, request(peer, self));
@@ -376,8 +390,8 @@ TEST_F(RotationTest, OnesOwnFormerIdentityIsOneself) {
 
 TEST_F(RotationTest, BothKeysSignWhatGoesToTheRelay) {
   desk->connected({7, 1}, now);
-  const uint64_t said = pins.own_enrol_ms;
   sent.clear();
+  const uint64_t said = pins.own_enrol_ms;
   desk->rotate_identity(second.identity, now, [](const Result<Submitted>&) {});
   ASSERT_EQ(sent.size(), 1u);
   pb::Statement s;
@@ -388,7 +402,7 @@ TEST_F(RotationTest, BothKeysSignWhatGoesToTheRelay) {
                              {as_bytes(wire::encode_without_consent(s))},
                              take<64>(as_bytes(s.identity_rotate().consent()).data())));
   desk->identity_changed(now);
-  EXPECT_GT(pins.own_enrol_ms, said) << "its next Enrol is a later one";
+  EXPECT_GT(pins.own_enrol_ms, said) << "its next Enrol is another statement";
 }
 
 }  // namespace
