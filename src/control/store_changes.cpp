@@ -3,6 +3,7 @@
 
 #include "base/address.h"
 #include "control/store_database.h"
+#include "control/store_feed.h"
 
 namespace sluice::control {
 namespace {
@@ -91,70 +92,6 @@ constexpr const char* kSql[] = {
 };
 static_assert(std::size(kSql) == kCount);
 
-struct FeedName {
-  std::string_view kind;
-  Buffer subject;
-  Buffer object = {};
-};
-
-FeedName feed_name(const AgentRow& r) {
-  return {"agent_enrolled", to_buffer(r.identity)};
-}
-FeedName feed_name(const AgentUpdate& u) {
-  return {"agent_updated", to_buffer(u.identity)};
-}
-FeedName feed_name(const RevocationRow& r) {
-  return {"agent_revoked", to_buffer(r.identity)};
-}
-FeedName feed_name(const TenantRow& r) {
-  ByteArray<2> id;
-  store_le(id.data(), r.id);
-  return {"tenant_added", to_buffer(id)};
-}
-FeedName feed_name(const TokenRow& r) {
-  return {"token_created", to_buffer(r.hash)};
-}
-FeedName feed_name(const TokenUse& u) {
-  return {"token_used", to_buffer(u.hash), to_buffer(u.identity)};
-}
-FeedName feed_name(const TokenEnd& e) {
-  return {"token_ended", to_buffer(e.hash)};
-}
-FeedName feed_name(const RequestRow& r) {
-  return {"trust_requested", to_buffer(r.requester), to_buffer(r.receiver)};
-}
-FeedName feed_name(const RequestEnd& e) {
-  const char* kind = e.state == RequestState::kGranted    ? "request_granted"
-                     : e.state == RequestState::kRejected ? "request_rejected"
-                                                          : "request_expired";
-  return {kind, to_buffer(e.digest)};
-}
-FeedName feed_name(const ConsentRow& r) {
-  ByteArray<2> id;
-  store_le(id.data(), r.tenant);
-  return {"request_consented", to_buffer(r.request), to_buffer(id)};
-}
-FeedName feed_name(const PolicyRow& r) {
-  ByteArray<8> number;
-  store_le(number.data(), r.number);
-  return {"policy_applied", to_buffer(number)};
-}
-FeedName feed_name(const RelayKeyRow& r) {
-  return {"relay_key_replaced", to_buffer(r.key), to_buffer(r.replaced)};
-}
-FeedName feed_name(const RelayKeyRetired& r) {
-  return {"relay_key_retired", to_buffer(r.replaced)};
-}
-FeedName feed_name(const RotationRow& r) {
-  return {"identity_rotated", to_buffer(r.former), to_buffer(r.successor)};
-}
-FeedName feed_name(const PairRow& r) {
-  return {"pair_made", to_buffer(r.requester), to_buffer(r.approver)};
-}
-FeedName feed_name(const PairEnd& e) {
-  return {e.revoked ? "pair_revoked" : "pair_ended", to_buffer(e.request)};
-}
-
 }  // namespace
 
 Result<void> Database::prepare_statements() {
@@ -182,7 +119,7 @@ Result<void> Database::apply(const Changes& changes) {
 Result<void> Database::apply_all(const Changes& changes) {
   for (const Change& change : changes.list) {
     if (auto ok = std::visit([this](const auto& c) { return one(c); }, change); !ok) return ok;
-    const FeedName name = std::visit([](const auto& c) { return feed_name(c); }, change);
+    const FeedName name = feed_name(change);
     Run r(statements_[kAddFeed]);
     r.bind(changes.at_ms).bind(std::string_view(changes.actor)).bind(name.kind);
     r.bind(Bytes(name.subject)).bind(Bytes(name.object));

@@ -1,0 +1,70 @@
+#include "control/store_feed.h"
+
+namespace sluice::control {
+namespace {
+
+FeedName named(const AgentRow& r) {
+  return {"agent_enrolled", to_buffer(r.identity)};
+}
+FeedName named(const AgentUpdate& u) {
+  return {"agent_updated", to_buffer(u.identity)};
+}
+FeedName named(const RevocationRow& r) {
+  return {"agent_revoked", to_buffer(r.identity)};
+}
+FeedName named(const TenantRow& r) {
+  ByteArray<2> id;
+  store_le(id.data(), r.id);
+  return {"tenant_added", to_buffer(id)};
+}
+FeedName named(const TokenRow& r) {
+  return {"token_created", to_buffer(r.hash)};
+}
+FeedName named(const TokenUse& u) {
+  return {"token_used", to_buffer(u.hash), to_buffer(u.identity)};
+}
+FeedName named(const TokenEnd& e) {
+  return {"token_ended", to_buffer(e.hash)};
+}
+FeedName named(const RequestRow& r) {
+  return {"trust_requested", to_buffer(r.requester), to_buffer(r.receiver)};
+}
+FeedName named(const RequestEnd& e) {
+  const char* kind = e.state == RequestState::kGranted    ? "request_granted"
+                     : e.state == RequestState::kRejected ? "request_rejected"
+                                                          : "request_expired";
+  return {kind, to_buffer(e.digest)};
+}
+FeedName named(const ConsentRow& r) {
+  ByteArray<2> id;
+  store_le(id.data(), r.tenant);
+  return {"request_consented", to_buffer(r.request), to_buffer(id)};
+}
+FeedName named(const PolicyRow& r) {
+  ByteArray<8> number;
+  store_le(number.data(), r.number);
+  return {"policy_applied", to_buffer(number)};
+}
+FeedName named(const RelayKeyRow& r) {
+  return {"relay_key_replaced", to_buffer(r.key), to_buffer(r.replaced)};
+}
+FeedName named(const RelayKeyRetired& r) {
+  return {"relay_key_retired", to_buffer(r.replaced)};
+}
+FeedName named(const RotationRow& r) {
+  return {"identity_rotated", to_buffer(r.former), to_buffer(r.successor)};
+}
+FeedName named(const PairRow& r) {
+  return {"pair_made", to_buffer(r.requester), to_buffer(r.approver)};
+}
+FeedName named(const PairEnd& e) {
+  return {e.revoked ? "pair_revoked" : "pair_ended", to_buffer(e.request)};
+}
+
+}  // namespace
+
+FeedName feed_name(const Change& change) {
+  return std::visit([](const auto& c) { return named(c); }, change);
+}
+
+}  // namespace sluice::control
