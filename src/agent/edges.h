@@ -38,7 +38,7 @@ struct PeerEdge {
   ByteArray<32> e2e_key{};
   // Digests of the statements that made the pair; none: the relay's operator set it.
   std::optional<ByteArray<32>> request, grant;
-  std::vector<ByteArray<32>> rotations;  // statements that lead from those to `identity`
+  std::vector<ByteArray<32>> rotations;  // statements by which the peer became `identity`
   uint64_t expires_ms = 0;               // of the trust; 0: no end
   std::string refused;                   // why the edge is not used; empty when it is
 

@@ -28,7 +28,6 @@ class IdentityChange {
 
   // To be called after whatever may have changed something, and at least every few seconds.
   void poll(Now now);
-  bool under_way() const { return next_.has_value(); }
 
  private:
   void start_turns();

@@ -104,6 +104,7 @@ class TrustDesk {
   uint64_t deadline() const;
 
  private:
+  static constexpr uint64_t kPatienceMs = 10'000;  // with a question
   struct Question {
     Buffer message;
     uint64_t next_ms;
