@@ -365,8 +365,11 @@ TEST_F(Rotation, AnEnrolOfTheFormerDoesNotStandInTheWay) {
 // A prepared key of the former identity would refuse the successor, or worse.
 TEST_F(Rotation, ThePreparedKeyIsTheSuccessors) {
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(r.connect(*echo));
-  r.poll_until([&] { return r.control->prepared_keys().find(known(*echo)->index) != nullptr; },
-               std::chrono::seconds(2));
+  const auto prepared = [&] {
+    return r.control->prepared_keys().find(known(*echo)->index) != nullptr;
+  };
+  if (sluice::crypto::batch_engine() == nullptr) GTEST_SKIP() << "no lanes: no prepared keys";
+  ASSERT_TRUE(r.poll_until(prepared));
   auto next = successor(22);
   ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(r.connect(*next)) << i;

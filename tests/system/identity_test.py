@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""An agent goes on under another key: its peers see that both signed, its trust stays, the old key is worth nothing; and -9 of
-the agent or the relay at the worst moments."""
+"""An agent goes on under another key: its peers see that both signed, its trust stays, the old key is worth nothing; a stop in
+between, an answer that never comes, and a relay that dies afterwards."""
 import json
 import shutil
 import signal

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The relay's key is replaced under traffic: nobody notices but the agents, which pin the new one; -9 in between, an agent that
 was away, one that stayed away too long, and what a join string is then."""
+import base64
 import pathlib
 import signal
 import subprocess
@@ -56,7 +57,9 @@ def test(lab):
     check(lab.ctl("relay", "keys")["previous"] is None, "the first key is over")
     lab.start_agent("gamma")
     wait_until("gamma after the end of the first key", lambda: up(lab, "gamma"), 20, 0.1)
-    check(not list(pathlib.Path(lab.state).glob("tunnel-*.new")), "nothing is left over")
+    files = [(p.name, p.stat().st_mode & 0o777) for p in pathlib.Path(lab.state).glob("*tunnel*")]
+    public = base64.urlsafe_b64decode(second["key"] + "=").hex()
+    check(files == [(f"tunnel-{public[:16]}.key", 0o600)], "the new key alone lies beside the store")
 
     # Delta stayed away for all of it: only a new join string helps, and is of the same relay.
     lab.start_agent("delta")
