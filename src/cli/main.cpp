@@ -276,9 +276,8 @@ int run(int argc, char** argv) {
       "backup", "Copy what the relay must not forget into a new file; the relay goes on meanwhile");
   backup->add_option("FILE", o.file, "On the relay's host; must not exist yet")->required();
   backup->footer(
-      "The relay's own keys (relay.key_file, and tunnel-*.key beside the store) are not in it: "
-      "keep "
-      "copies\nof these as well.");
+      "The relay's own keys (relay.key_file, tunnel-*.key beside the store) are not in it: keep\n"
+      "copies of these as well.");
   auto* restore = app.add_subcommand(
       "restore", "Put a backup in the place of the store, while the relay is stopped");
   restore->add_option("FILE", o.restore.file, "As backup wrote it")->required();

@@ -62,9 +62,8 @@ int run_restore(const Client& client, const RestoreOptions& o) {
                done->forgotten_revocations);
     if (done->forgotten_keys > 0) {
       fmt::print(
-          "{} were changes of keys: agents that rotated their identity have to enrol anew, and "
-          "agents "
-          "that\nmet a later key of the relay need sluice-agent rejoin --older-key\n",
+          "{} were changes of keys: agents that rotated their identity have to enrol anew, and\n"
+          "agents that met a later key of the relay need sluice-agent rejoin --older-key\n",
           done->forgotten_keys);
     }
   }
