@@ -11,15 +11,16 @@ MAY_INCLUDE = {
     "base": {"base"},
     "wire": {"wire", "base"},
     "crypto": {"crypto", "base"},
+    "audit": {"audit", "base", "crypto"},
     "fabric": {"fabric", "base", "wire", "crypto"},
     "http": {"http", "base"},
     "dataplane": {"dataplane", "fabric", "base", "wire", "crypto"},
-    "control": {"control", "fabric", "http", "base", "wire", "crypto"},
-    "relayd": {"relayd", "dataplane", "control", "fabric", "http", "base", "wire", "crypto"},
+    "control": {"control", "audit", "fabric", "http", "base", "wire", "crypto"},
+    "relayd": {"relayd", "dataplane", "control", "audit", "fabric", "http", "base", "wire", "crypto"},
     # The replay window is a header of fabric without DPDK: the agent keeps the same one.
     "agent": {"agent", "http", "base", "wire", "crypto", "fabric/replay_window.h"},
     # Of control, what works on a store where no relay runs.
-    "cli": {"cli", "http", "base", "control/store_restore.h"},
+    "cli": {"cli", "audit", "http", "base", "control/store_restore.h"},
     # Of the agent, what makes a session; of fabric, headers of plain values.
     "pktgen": {"pktgen", "base", "wire", "crypto", "agent/handshake.h", "agent/session.h", "agent/edges.h",
                "fabric/replay_window.h", "fabric/topology.h"},

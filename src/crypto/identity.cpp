@@ -37,7 +37,10 @@ Key256 Identity::seed() const {
 }
 
 Signature Identity::sign(const Label& label, std::initializer_list<Bytes> parts) const {
-  const Buffer message = joined(label, parts);
+  return sign_raw(joined(label, parts));
+}
+
+Signature Identity::sign_raw(Bytes message) const {
   Signature out;
   crypto_sign_detached(out.data(), nullptr, message.data(), message.size(), secret_.data());
   return out;

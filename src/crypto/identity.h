@@ -27,6 +27,8 @@ class Identity {
   const PublicKey& public_key() const { return public_key_; }
   Key256 seed() const;
   Signature sign(const Label& label, std::initializer_list<Bytes> parts) const;
+  // For a key that signs one kind of message, of a format that is not ours.
+  Signature sign_raw(Bytes message) const;
 
  private:
   PublicKey public_key_{};

@@ -4,7 +4,7 @@
 
 #include <random>
 
-#include "packet/full_disk.h"
+#include "support/full_disk.h"
 
 namespace rig {
 namespace {

@@ -9,7 +9,7 @@
 #include "control/store_files.h"
 #include "crypto/text.h"
 #include "packet/expect.h"
-#include "packet/full_disk.h"
+#include "support/full_disk.h"
 #include "wire/statement.h"
 
 namespace rig {

@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "packet/ceremony_fixture.h"
-#include "packet/full_disk.h"
+#include "support/full_disk.h"
 
 namespace rig {
 namespace {

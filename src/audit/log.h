@@ -1,0 +1,99 @@
+// The log on disk: an RFC 6962 tree of 128-byte records in C2SP's tlog-tiles layout.
+//
+//   audit.key, audit.vkey     what signs it, and what others verify it with
+//   checkpoint, tile/…        what is published: every file that a checkpoint needs is complete
+//                             before it is, and stays
+//   journal/BASE              the records since `base`, synced; what tiles are written from again
+//                             after a crash
+//
+// append() is durable after sync(), and published after publish(). An I/O error leaves the log
+// `broken`: it has to be opened again, which reads what is there. Owned by one thread, which waits
+// for the disk; nobody else may have the folder open (the store's lock sees to that).
+#pragma once
+
+#include <array>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "audit/journal.h"
+#include "audit/merkle.h"
+#include "audit/note.h"
+#include "audit/record.h"
+#include "audit/tile.h"
+#include "base/error.h"
+
+namespace sluice::audit {
+
+std::string key_path(const std::string& folder);
+std::string verifier_path(const std::string& folder);
+std::string checkpoint_path(const std::string& folder);
+
+// What a log that is opened says of itself.
+struct Opened {
+  bool fresh = false;    // there was none
+  bool crashed = false;  // its last record is not that of a stop
+  uint64_t last_ms = 0;  // the time of its last record
+};
+
+class Log {
+ public:
+  // After so many records the journal begins anew; a multiple of a tile of tiles.
+  static constexpr uint64_t kJournalRecords = 8 * 65536;
+
+  // Makes a new one with that origin where there is none. kStore: damaged, or not what its
+  // checkpoint says; the sentence names the remedy.
+  static Result<std::unique_ptr<Log>> open(const std::string& folder, const std::string& origin,
+                                           uint64_t journal_records = kJournalRecords);
+
+  Result<void> append(std::span<const Record> records);
+  Result<void> sync();
+  // Syncs, writes the tiles of the tree as it is, signs it. Nothing where nothing has been added.
+  Result<void> publish();
+  // Publishes, and makes the tiles durable: what a stop ends with.
+  Result<void> close();
+
+  uint64_t size() const { return edge_.size(); }
+  Hash root() const { return edge_.root(); }
+  const Checkpoint& published() const { return published_; }
+  const LastChange& last_change() const { return last_change_; }
+  const Opened& opened() const { return opened_; }
+  const Verifier& verifier() const { return signer_.verifier(); }
+  bool broken() const { return broken_; }
+
+ private:
+  Log(std::string folder, Signer signer, uint64_t journal_records);
+  Result<void> recover();
+  Result<void> begin_journal();
+  void start_at(const JournalStart& start);
+  Result<void> take_in(std::span<const Record> records, std::span<const Hash> hashes);
+  Result<void> write_tile(const Tile& tile, Bytes content);
+  Result<void> finish_tile(unsigned level, uint64_t size);
+  Result<void> write_partial_tiles();
+  Result<void> sync_tiles();
+  Result<void> broken_on_failure(Result<void> r);
+
+  const std::string folder_;
+  Signer signer_;
+  const uint64_t journal_records_;
+  std::optional<Journal> journal_;
+  uint64_t journal_base_ = 0;
+  Edge edge_;
+  LastChange last_change_;
+  Opened opened_;
+  Checkpoint published_;
+  // Of the tiles that are not whole yet: their hashes, by level, and the entries.
+  std::array<std::vector<Hash>, 8> tiles_;
+  Buffer bundle_;
+  std::array<unsigned, 8> written_{};  // widths already on disk, by level
+  std::string last_folder_;            // exists
+  bool writes_tiles_ = true;
+  bool broken_ = false;
+};
+
+// What the store's start and a restore ask a log that nobody writes: its last change, without
+// opening it for writing. None: there is no log.
+Result<std::optional<LastChange>> last_change_of(const std::string& folder);
+
+}  // namespace sluice::audit

@@ -1,0 +1,177 @@
+#include "audit/record_json.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "crypto/identity.h"
+#include "crypto/text.h"
+
+namespace sluice::audit {
+namespace {
+
+using nlohmann::json;
+
+const char* name_of(Kind kind) {
+  switch (kind) {
+#define X(id, number, name, text) \
+  case Kind::id:                  \
+    return name;
+    SLUICE_AUDIT_KINDS(X)
+#undef X
+  }
+  return "unknown";
+}
+
+const char* change_name(uint8_t number) {
+  switch (number) {
+#define X(n, name) \
+  case n:          \
+    return name;
+    SLUICE_AUDIT_CHANGES(X)
+#undef X
+    default:
+      return "unknown";
+  }
+}
+
+const char* gap_name(uint8_t number) {
+  switch (static_cast<Gap>(number)) {
+#define X(id, n, name, text) \
+  case Gap::id:              \
+    return name;
+    SLUICE_AUDIT_GAPS(X)
+#undef X
+  }
+  return "unknown";
+}
+
+const char* handshake_name(uint8_t number) {
+  switch (number) {
+#define X(n, name) \
+  case n:          \
+    return name;
+    SLUICE_AUDIT_HANDSHAKES(X)
+#undef X
+    default:
+      return "unknown";
+  }
+}
+
+json address(VirtualAddress a) {
+  return a.to_u64() == 0 ? json(nullptr) : json(to_string(a));
+}
+
+json actor(uint8_t kind, uint64_t value) {
+  switch (static_cast<Actor>(kind)) {
+    case Actor::kConfig:
+      return "config";
+    case Actor::kUid:
+      return fmt::format("uid {}", value);
+    case Actor::kCertificate:
+      return fmt::format("certificate sha256:{:016x}", __builtin_bswap64(value));
+    case Actor::kAgent:
+      return fmt::format("agent sha256:{:016x}", __builtin_bswap64(value));
+    case Actor::kRelay:
+      break;
+  }
+  return "relay";
+}
+
+std::string ip_text(const uint8_t* ip) {
+  char text[INET6_ADDRSTRLEN] = {};
+  constexpr uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  const bool v4 = std::equal(kMapped, kMapped + 12, ip);
+  inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? ip + 12 : ip, text, sizeof text);
+  return v4 ? text : fmt::format("[{}]", text);
+}
+
+// What a change names: identities as DIDs, all else as it is in the feed.
+json subject(uint8_t change, const uint8_t* at, bool object) {
+  const auto raw = take<32>(at);
+  if (all_zero(raw)) return nullptr;
+  const std::string_view kind = change_name(change);
+  if (kind == "tenant_added") return load_le<uint16_t>(at);
+  if (kind == "policy_applied" || kind.ends_with("_forgotten")) return load_le<uint64_t>(at);
+  if (kind == "request_consented" && object) return load_le<uint16_t>(at);
+  if (kind.starts_with("relay_key")) return crypto::to_base64url(raw);
+  const bool identity = kind.starts_with("agent_") || kind == "trust_requested" ||
+                        kind == "pair_made" || kind == "identity_rotated" ||
+                        (kind == "token_used" && object);
+  return identity ? json(crypto::to_did(raw)) : json(crypto::to_hex(raw));
+}
+
+void add_body(const Header& h, const Record& r, json& out) {
+  const uint8_t* body = r.data() + 32;
+  const auto number = [&](size_t at) { return load_le<uint64_t>(body + at); };
+  switch (h.kind) {
+    case Kind::kOpened:
+      out["relay_id"] = crypto::to_base64url(Bytes(body, 32));
+      out["epoch"] = fmt::format("{:016x}", number(32));
+      return;
+    case Kind::kClosed:
+      return;
+    case Kind::kGap:
+      out["reason"] = gap_name(h.detail);
+      out["since_ms"] = number(0);
+      out["count"] = number(8) == 0 ? json(nullptr) : json(number(8));
+      return;
+    case Kind::kChange:
+      out["change"] = change_name(h.detail);
+      out["sequence"] = sequence_of(r);
+      out["actor"] = actor(h.detail2, load_le<uint64_t>(r.data() + 104));
+      out["names"] = subject(h.detail, body, false);
+      out["and"] = subject(h.detail, body + 32, true);
+      out["digest"] = crypto::to_hex(digest_of(r));
+      return;
+    case Kind::kSession:
+      out["did"] = crypto::to_did(take<32>(body));
+      out["endpoint"] = fmt::format("{}:{}", ip_text(body + 32), load_le<uint16_t>(body + 48));
+      out["nic_port"] = h.detail2;
+      out["renewed"] = h.detail != 0;
+      return;
+    case Kind::kHandshakes:
+      out["outcome"] = handshake_name(h.detail);
+      out["since_ms"] = number(0);
+      out["count"] = number(8);
+      return;
+    case Kind::kAct:
+      out["act"] = h.detail == uint8_t(Act::kReload)   ? "reload"
+                   : h.detail == uint8_t(Act::kBackup) ? "backup"
+                                                       : "unknown";
+      out["actor"] = actor(h.detail2, number(0));
+      return;
+    case Kind::kProof: {
+      constexpr const char* kStates[] = {"cut", "not_durable", "not_proven"};
+      out["state"] = h.detail < 3 ? kStates[h.detail] : "unknown";
+      out["actor"] = actor(h.detail2, number(0));
+      constexpr const char* kNumbers[] = {"agents", "pairs", "cut_us", "sync_us", "ack_us"};
+      for (size_t i = 0; i < 5; ++i) out[kNumbers[i]] = number(8 + 8 * i);
+      return;
+    }
+  }
+  out["raw"] = crypto::to_hex(r);
+}
+
+}  // namespace
+
+json to_json(uint64_t index, const Record& r) {
+  const Header h = header_of(r);
+  json out = {{"index", index},
+              {"time_ms", h.time_ms},
+              {"kind", r[0] == kLayout ? name_of(h.kind) : "unknown"},
+              {"source", h.source == kControl ? json("control") : json(h.source)},
+              {"subject", address(h.subject)},
+              {"object", address(h.object)}};
+  if (r[0] == kLayout) {
+    add_body(h, r, out);
+  } else {
+    out["raw"] = crypto::to_hex(r);
+  }
+  return out;
+}
+
+}  // namespace sluice::audit

@@ -1,0 +1,107 @@
+// The log's own thread: takes records out of rings, appends them, syncs ten times a second and
+// publishes once a second. What it cannot write waits in the rings; what does not fit there is
+// counted, and the log says so (a gap record) as soon as it can be written again. It never ends by
+// itself: a log that breaks is opened again, each second, until that succeeds.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "audit/log.h"
+#include "base/clock.h"
+#include "base/spsc_ring.h"
+
+namespace sluice::audit {
+
+using RecordRing = SpscRing<Record>;
+
+struct WriterOptions {
+  std::string folder;
+  size_t control_slots = 8192;
+  size_t worker_slots = 16384;
+  unsigned workers = 0;
+  // Hands a closure to the control thread and never runs it in place; outlives the writer.
+  std::function<void(std::function<void()>)> post;
+  std::function<void(const Checkpoint&)> published;  // through `post`
+};
+
+struct WriterStatus {
+  bool available = true;
+  std::string problem;  // why it cannot write
+  Checkpoint published;
+  uint64_t size = 0;
+  uint64_t lost = 0;     // records that were never written
+  uint64_t written = 0;  // since the start
+  uint64_t free_bytes = 0;
+  uint64_t written_bytes = 0;  // that the disk lost to it since the start, journal apart
+  std::string verifier;
+};
+
+class Writer {
+ public:
+  // `log` has been opened; a stop before this one that was none is recorded first.
+  Writer(const Clock& clock, std::unique_ptr<Log> log, WriterOptions options);
+  // Writes what is in the rings, says that it stopped, publishes.
+  ~Writer();
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
+  RecordRing& control() { return *rings_.back(); }
+  RecordRing& worker(unsigned n) { return *rings_.at(n); }
+
+  // Whether records can be written. Any thread.
+  bool available() const noexcept { return available_.load(std::memory_order_relaxed); }
+  // The feed's last entry that is appended; goes back where a broken log has lost some, and then
+  // `reopened` is another. Any thread.
+  uint64_t last_change() const noexcept { return last_change_.load(std::memory_order_acquire); }
+  uint64_t reopened() const noexcept { return reopened_.load(std::memory_order_acquire); }
+
+  WriterStatus status() const;
+
+  // Runs on the writer's thread, which waits for the disk anyway; `done` through `post`.
+  void beside(std::function<std::function<void()>()> work);
+
+ private:
+  using Ticks = uint64_t;
+  void run();
+  bool round();
+  size_t collect();
+  bool write();
+  void say_what_was_lost();
+  void keep_time(bool last);
+  void reopen();
+  void failed(const Error& why);
+  void set_status();
+
+  const Clock& clock_;
+  const WriterOptions options_;
+  std::unique_ptr<Log> log_;                        // null: broken
+  std::vector<std::unique_ptr<RecordRing>> rings_;  // workers', then control's
+  std::vector<Record> batch_;                       // taken out, not yet appended
+  uint64_t lost_told_ = 0;
+  bool gap_due_ = false;
+  Gap gap_reason_ = Gap::kRingFull;
+  uint64_t gap_since_ms_ = 0;
+  bool unsynced_ = false;
+  Ticks synced_at_ = 0, published_at_ = 0, tried_at_ = 0;
+  std::string origin_;
+  uint64_t start_size_ = 0;
+
+  std::atomic<bool> available_{true};
+  std::atomic<uint64_t> last_change_{0};
+  std::atomic<uint64_t> reopened_{0};
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  WriterStatus status_;
+  std::vector<std::function<std::function<void()>()>> asked_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace sluice::audit

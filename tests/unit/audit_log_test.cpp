@@ -1,0 +1,323 @@
+// The log on disk: that it is what others' tools read, that nothing signed is ever lost or taken
+// back, and that whatever is changed in it is found.
+#include "audit_fixture.h"
+
+#include <random>
+
+namespace sluice::audit {
+namespace {
+
+// The tree as RFC 6962 defines it, by recursion.
+Hash mth(std::span<const Record> d) {
+  if (d.empty()) return crypto::sha256({});
+  if (d.size() == 1) return leaf_hash(d[0]);
+  size_t k = 1;
+  while (2 * k < d.size()) k *= 2;
+  return node_hash(mth(d.first(k)), mth(d.subspan(k)));
+}
+
+using AuditLog = AuditFolder;
+
+TEST_F(AuditLog, IsWhatTheSpecificationSaysOfATreeOf70000) {
+  const auto all = some(0, 70'000);
+  std::mt19937 random(1);
+  auto log = open();
+  ASSERT_TRUE(log) << error_;
+  EXPECT_TRUE(log->opened().fresh);
+  for (size_t at = 0; at < all.size();) {
+    const size_t n = std::min<size_t>(all.size() - at, 1 + random() % 3000);
+    ASSERT_TRUE(log->append(std::span(all).subspan(at, n)));
+    at += n;
+    if (random() % 4 == 0) {
+      ASSERT_TRUE(log->publish());
+    }
+  }
+  ASSERT_TRUE(log->publish());
+  EXPECT_EQ(log->root(), mth(all));
+  const auto head = check();
+  ASSERT_TRUE(head) << head.error().message;
+  EXPECT_EQ(head->size, 70'000u);
+  EXPECT_EQ(head->root, mth(all));
+  EXPECT_EQ(head->origin, "relay.example/audit");
+  // The example of the specification's text.
+  using std::filesystem::exists;
+  using std::filesystem::file_size;
+  EXPECT_EQ(file_size(file({0, 272})), 8192u);
+  EXPECT_EQ(file_size(file({0, 273, 112})), 112u * 32);
+  EXPECT_FALSE(exists(file({0, 273})));
+  EXPECT_EQ(file_size(file({1, 0})), 8192u);
+  EXPECT_EQ(file_size(file({1, 1, 17})), 17u * 32);
+  EXPECT_EQ(file_size(file({2, 0, 1})), 32u);
+  EXPECT_FALSE(exists(file({3, 0, 1})));
+  EXPECT_EQ(file_size(file({std::nullopt, 272})), 256u * 130);
+  EXPECT_EQ(file_size(file({std::nullopt, 273, 112})), 112u * 130);
+  EXPECT_FALSE(exists(file({0, 272}) + ".p")) << "partial tiles go when the whole one is there";
+  const std::string bundle = contents(file({std::nullopt, 272}));
+  EXPECT_EQ(load_be16(bundle.data()), kRecordSize);
+  EXPECT_EQ(0, std::memcmp(bundle.data() + 2, all[272 * 256].data(), kRecordSize));
+}
+
+TEST_F(AuditLog, GoesOnAfterAStop) {
+  for (uint64_t round = 0, size = 0; round < 6; ++round) {
+    auto log = open();
+    ASSERT_TRUE(log) << error_;
+    EXPECT_EQ(log->size(), size);
+    EXPECT_FALSE(log->opened().crashed) << round;
+    auto more = some(size, 150);
+    more.back() = make_record({.kind = Kind::kClosed, .time_ms = 77 + round});
+    ASSERT_TRUE(log->append(more));
+    size += more.size();
+    ASSERT_TRUE(log->close());
+    ASSERT_TRUE(check()) << check().error().message;
+  }
+  EXPECT_EQ(open()->opened().last_ms, 82u);
+}
+
+TEST_F(AuditLog, ACrashTakesBackNothingThatWasSynced) {
+  const auto all = some(0, 3000);
+  {
+    auto log = open();
+    ASSERT_TRUE(log->append(std::span(all).first(1000)));
+    ASSERT_TRUE(log->publish());
+    ASSERT_TRUE(log->append(std::span(all).subspan(1000)));
+    ASSERT_TRUE(log->sync());
+  }
+  // Tiles are not synced: a crash may take any of them.
+  std::filesystem::remove_all(folder_ + "/tile");
+  auto log = open();
+  ASSERT_TRUE(log) << error_;
+  EXPECT_TRUE(log->opened().crashed);
+  EXPECT_EQ(log->size(), 3000u);
+  EXPECT_EQ(log->root(), mth(all));
+  EXPECT_EQ(log->published().size, 1000u);
+  ASSERT_TRUE(log->publish());
+  ASSERT_TRUE(check()) << check().error().message;
+}
+
+// Whatever a crash leaves of the last batch: the log goes on before it.
+TEST_F(AuditLog, ATornBatchIsCutOff) {
+  std::string journal;
+  {
+    auto log = open();
+    ASSERT_TRUE(log->append(some(0, 40)));
+    ASSERT_TRUE(log->publish());
+    journal = folder_ + "/journal/00000000000000000000";
+    const auto whole = std::filesystem::file_size(journal);
+    ASSERT_TRUE(log->append(some(40, 3)));
+    ASSERT_EQ(std::filesystem::file_size(journal), whole + 32 + 3 * 128);
+  }
+  const std::string good = contents(journal);
+  const size_t batch = 32 + 3 * 128;
+  for (size_t cut = 1; cut <= batch; cut += 7) {
+    overwrite(journal, good.substr(0, good.size() - cut));
+    auto log = open();
+    ASSERT_TRUE(log) << error_;
+    EXPECT_EQ(log->size(), 40u) << cut;
+  }
+  for (size_t at = 0; at < batch; at += 5) {
+    if (at >= 4 && at < 8) continue;  // zeros that nobody reads
+    std::string bad = good;
+    bad[bad.size() - batch + at] = static_cast<char>(bad[bad.size() - batch + at] ^ 0x40);
+    overwrite(journal, bad);
+    auto log = open();
+    ASSERT_TRUE(log) << error_;
+    EXPECT_EQ(log->size(), 40u) << at;
+    // And what comes after it is not appended behind what is torn.
+    ASSERT_TRUE(log->append(some(100, 2)));
+    log.reset();
+    EXPECT_EQ(open()->size(), 42u);
+  }
+}
+
+TEST_F(AuditLog, WhatWasSignedCannotBeTakenOutOfTheJournal) {
+  std::string journal;
+  {
+    auto log = open();
+    ASSERT_TRUE(log->append(some(0, 10)));
+    ASSERT_TRUE(log->append(some(10, 10)));
+    ASSERT_TRUE(log->publish());
+    journal = folder_ + "/journal/00000000000000000000";
+  }
+  const std::string good = contents(journal);
+  overwrite(journal, good.substr(0, good.size() - 1));
+  EXPECT_FALSE(open());
+  EXPECT_NE(error_.find("signed with 20 records and holds 10"), std::string::npos) << error_;
+  std::filesystem::remove(journal);
+  EXPECT_FALSE(open());
+  EXPECT_NE(error_.find("journal is missing"), std::string::npos) << error_;
+}
+
+// Another history of the same length, in a journal of its own.
+TEST_F(AuditLog, AnotherHistoryIsNotSigned) {
+  {
+    auto log = open();
+    ASSERT_TRUE(log->append(some(0, 10)));
+    ASSERT_TRUE(log->publish());
+  }
+  const std::string note = contents(checkpoint_path(folder_));
+  std::filesystem::remove_all(folder_ + "/journal");
+  std::filesystem::remove_all(folder_ + "/tile");
+  std::filesystem::remove(checkpoint_path(folder_));
+  {
+    auto log = open();
+    ASSERT_TRUE(log->append(some(5, 20)));
+  }
+  overwrite(checkpoint_path(folder_), note);
+  EXPECT_FALSE(open());
+  EXPECT_NE(error_.find("records were changed"), std::string::npos) << error_;
+}
+
+TEST_F(AuditLog, AKeyThatIsMissingIsNotMadeAnew) {
+  {
+    auto log = open();
+    ASSERT_TRUE(log->append(some(0, 1)));
+    ASSERT_TRUE(log->close());
+  }
+  std::filesystem::remove(key_path(folder_));
+  EXPECT_FALSE(open());
+  EXPECT_NE(error_.find("audit.key is missing"), std::string::npos) << error_;
+}
+
+TEST_F(AuditLog, JournalsBeginAnewAndOldOnesGo) {
+  uint64_t size = 0;
+  for (int round = 0; round < 3; ++round) {
+    auto log = open(65536);
+    ASSERT_TRUE(log) << error_;
+    for (int i = 0; i < 100; ++i, size += 1000) ASSERT_TRUE(log->append(some(size, 1000)));
+    unsigned journals = 0;
+    for ([[maybe_unused]] const auto& f : std::filesystem::directory_iterator(folder_ + "/journal"))
+      ++journals;
+    EXPECT_EQ(journals, 1u);
+  }
+  auto log = open(65536);
+  ASSERT_TRUE(log) << error_;
+  EXPECT_EQ(log->size(), 300'000u);
+  ASSERT_TRUE(log->publish());
+  const auto head = check();
+  ASSERT_TRUE(head) << head.error().message;
+  EXPECT_EQ(head->root, mth(some(0, 300'000)));
+}
+
+TEST_F(AuditLog, TheLastChangeIsKnownWithoutOpeningIt) {
+  EXPECT_FALSE(*last_change_of(folder_));
+  const Change change{.sequence = 7, .at_ms = 1, .actor = "uid 0", .kind = "tenant_added"};
+  {
+    auto log = open(65536);
+    ASSERT_TRUE(log->append(some(0, 10)));
+    const Record r = record_of(change);
+    ASSERT_TRUE(log->append(std::span(&r, 1)));
+    EXPECT_EQ(log->last_change().sequence, 7u);
+    for (int i = 0; i < 70; ++i) ASSERT_TRUE(log->append(some(0, 1000)));  // into another journal
+  }
+  const auto last = last_change_of(folder_);
+  ASSERT_TRUE(last && *last);
+  EXPECT_EQ((*last)->sequence, 7u);
+  EXPECT_EQ((*last)->digest, digest_of(change));
+}
+
+class Damaged : public AuditFolder {
+ protected:
+  void SetUp() override {
+    auto log = open();
+    for (int i = 0; i < 66; ++i) ASSERT_TRUE(log->append(some(1000 * i, 1000)));
+    ASSERT_TRUE(log->publish());
+    ASSERT_TRUE(check());
+  }
+  std::string why() {
+    const auto r = check();
+    return r ? "" : r.error().message;
+  }
+};
+
+TEST_F(Damaged, ARecordThatWasChangedIsNamed) {
+  const std::string path = file({std::nullopt, 3});
+  const std::string good = contents(path);
+  for (size_t at = 0; at < good.size(); at += 611) {
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 1);
+    overwrite(path, bad);
+    if (at % 130 < 2) {
+      EXPECT_NE(why().find("tile/entries/003"), std::string::npos) << why();
+    } else {
+      EXPECT_NE(why().find("record " + std::to_string(768 + at / 130) + " "), std::string::npos)
+          << why();
+    }
+  }
+}
+
+TEST_F(Damaged, RecordsRemovedAndReorderedAreFound) {
+  const std::string path = file({std::nullopt, 3});
+  const std::string good = contents(path);
+  overwrite(path, good.substr(0, good.size() - 130));
+  EXPECT_NE(why().find("wrong size"), std::string::npos) << why();
+  std::string bad = good;
+  std::swap_ranges(bad.begin(), bad.begin() + 130, bad.begin() + 130);
+  overwrite(path, bad);
+  EXPECT_NE(why().find("record 768 "), std::string::npos) << why();
+  overwrite(path, good);
+  const std::string last = file({std::nullopt, 257, 66000 % 256});
+  ASSERT_TRUE(std::filesystem::remove(last));
+  EXPECT_NE(why(), "");
+}
+
+// With the hash beside it made to fit, and the hash above that.
+TEST_F(Damaged, ATileThatFitsTheLieIsFoundByTheOneAbove) {
+  std::string bundle = contents(file({std::nullopt, 3}));
+  bundle[2 + 50] ^= 1;
+  overwrite(file({std::nullopt, 3}), bundle);
+  std::string tile = contents(file({0, 3}));
+  const Hash leaf = leaf_hash(Bytes(reinterpret_cast<const uint8_t*>(bundle.data()) + 2, 128));
+  std::memcpy(tile.data(), leaf.data(), 32);
+  overwrite(file({0, 3}), tile);
+  EXPECT_NE(why().find("records 768 to 1023"), std::string::npos) << why();
+  Edge edge;
+  for (int i = 0; i < 256; ++i) {
+    edge.append(take<32>(reinterpret_cast<const uint8_t*>(tile.data()) + 32 * i), 0,
+                [](unsigned, const Hash&) {});
+  }
+  std::string above = contents(file({1, 0}));
+  const Hash root = edge.root();
+  std::memcpy(above.data() + 3 * 32, root.data(), 32);
+  overwrite(file({1, 0}), above);
+  EXPECT_NE(why().find("records 0 to 65535"), std::string::npos) << why();
+}
+
+TEST_F(Damaged, AnEarlierCheckpointIsContinued) {
+  const Checkpoint then = *check();
+  {
+    auto log = open();
+    ASSERT_TRUE(log->append(some(0, 777)));
+    ASSERT_TRUE(log->publish());
+  }
+  EXPECT_TRUE(check({.earlier = then}));
+  Checkpoint other = then;
+  other.root[0] ^= 1;
+  EXPECT_NE(check({.earlier = other}).error().message.find("written anew"), std::string::npos);
+  other.size = 1'000'000;
+  EXPECT_NE(check({.earlier = other}).error().message.find("cut off"), std::string::npos);
+}
+
+TEST_F(Damaged, RecordsAreProvenToWhoHasNothingElse) {
+  FolderSource source(folder_);
+  for (const uint64_t index : {0u, 1u, 255u, 256u, 65535u, 65536u, 65999u}) {
+    Record record;
+    const auto proof = prove(source, verifier(), index, record);
+    ASSERT_TRUE(proof) << proof.error().message;
+    EXPECT_EQ(record, numbered(index));
+    uint64_t read = 0;
+    const auto head = check_proof(*proof, verifier(), record, read);
+    ASSERT_TRUE(head) << head.error().message;
+    EXPECT_EQ(read, index);
+    EXPECT_FALSE(check_proof(*proof, verifier(), numbered(index + 1), read));
+    for (size_t at = 0; at < proof->size(); at += 3) {
+      std::string bad = *proof;
+      bad[at] = static_cast<char>(bad[at] ^ 1);
+      EXPECT_FALSE(check_proof(bad, verifier(), record, read)) << index << " " << at;
+    }
+  }
+  Record record;
+  EXPECT_EQ(prove(source, verifier(), 66000, record).error().code, ErrorCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace sluice::audit

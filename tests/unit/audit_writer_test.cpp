@@ -1,0 +1,204 @@
+// The log's thread: what goes in by a ring comes out in order, and what cannot be written is said.
+#include "audit/writer.h"
+
+#include <chrono>
+#include <deque>
+#include <mutex>
+
+#include "audit_fixture.h"
+#include "support/full_disk.h"
+
+namespace sluice::audit {
+namespace {
+
+using namespace std::chrono_literals;
+
+class AuditWriter : public AuditFolder {
+ protected:
+  std::unique_ptr<Writer> start(size_t slots = 1024, unsigned workers = 0) {
+    auto log = open();
+    EXPECT_TRUE(log) << error_;
+    return std::make_unique<Writer>(
+        clock, std::move(log),
+        WriterOptions{.folder = folder_,
+                      .control_slots = slots,
+                      .worker_slots = slots,
+                      .workers = workers,
+                      .post =
+                          [this](std::function<void()> f) {
+                            const std::lock_guard guard(mutex_);
+                            posted_.push_back(std::move(f));
+                          },
+                      .published = [this](const Checkpoint& c) { published_.push_back(c); }});
+  }
+  void serve() {
+    std::deque<std::function<void()>> now;
+    {
+      const std::lock_guard guard(mutex_);
+      now.swap(posted_);
+    }
+    for (auto& f : now) f();
+  }
+  bool until(const std::function<bool()>& done) {
+    const auto limit = std::chrono::steady_clock::now() + 30s;
+    while (!done()) {
+      if (std::chrono::steady_clock::now() > limit) return false;
+      serve();
+      std::this_thread::sleep_for(1ms);
+    }
+    return true;
+  }
+  // All records that are published.
+  std::vector<Record> all() {
+    std::vector<Record> out;
+    const auto head = check({.record = [&](uint64_t, const Record& r) { out.push_back(r); }});
+    EXPECT_TRUE(head) << head.error().message;
+    return out;
+  }
+
+  Clock clock;
+  std::mutex mutex_;
+  std::deque<std::function<void()>> posted_;
+  std::vector<Checkpoint> published_;
+};
+
+TEST_F(AuditWriter, WritesInOrderPublishesAndCloses) {
+  auto writer = start(64);
+  uint64_t next = 0;
+  ASSERT_TRUE(until([&] {
+    while (next < 5000 && writer->control().has_room(1)) {
+      EXPECT_TRUE(writer->control().put(numbered(next++)));
+    }
+    return next == 5000;
+  }));
+  ASSERT_TRUE(until([&] { return writer->status().published.size == 5000; }));
+  EXPECT_EQ(writer->status().lost, 0u);
+  EXPECT_EQ(writer->status().verifier, verifier().text());
+  ASSERT_TRUE(writer->control().put(numbered(5000)));
+  writer.reset();
+  const auto records = all();
+  ASSERT_EQ(records.size(), 5002u);
+  for (uint64_t i = 0; i <= 5000; ++i) ASSERT_EQ(records[i], numbered(i)) << i;
+  EXPECT_EQ(header_of(records.back()).kind, Kind::kClosed);
+  EXPECT_EQ(published_.back().size, 5002u);
+  EXPECT_FALSE(open()->opened().crashed);
+}
+
+TEST_F(AuditWriter, SaysWhatDidNotFit) {
+  auto writer = start(16, 2);
+  // More than the ring takes, while the thread is kept from taking any.
+  std::atomic<bool> held{false}, release{false};
+  writer->beside([&] {
+    held = true;
+    while (!release) std::this_thread::yield();
+    return [] {};
+  });
+  ASSERT_TRUE(until([&] { return held.load(); }));
+  unsigned refused = 0;
+  for (uint64_t i = 0; i < 40; ++i) refused += writer->worker(1).put(numbered(i)) ? 0 : 1;
+  EXPECT_EQ(refused, 24u);
+  release = true;
+  ASSERT_TRUE(until([&] { return writer->status().published.size >= 17; }));
+  EXPECT_EQ(writer->status().lost, 24u);
+  writer.reset();
+  const auto records = all();
+  unsigned gaps = 0;
+  for (const Record& r : records) {
+    if (header_of(r).kind != Kind::kGap) continue;
+    ++gaps;
+    EXPECT_EQ(header_of(r).detail, uint8_t(Gap::kRingFull));
+    EXPECT_EQ(load_le<uint64_t>(r.data() + 40), 24u);
+  }
+  EXPECT_EQ(gaps, 1u);
+  EXPECT_EQ(records.size(), 16u + 1 + 1);
+}
+
+TEST_F(AuditWriter, AFullDiskIsWaitedOut) {
+  auto writer = start(64);
+  ASSERT_TRUE(writer->control().put(numbered(0)));
+  ASSERT_TRUE(until([&] { return writer->status().published.size == 1; }));
+  {
+    const rig::FullDisk full;
+    ASSERT_TRUE(writer->control().put(numbered(1)));
+    ASSERT_TRUE(until([&] { return !writer->available(); }));
+    EXPECT_NE(writer->status().problem, "");
+    unsigned refused = 0;
+    for (uint64_t i = 2; i < 200; ++i) refused += writer->control().put(numbered(i)) ? 0 : 1;
+    EXPECT_EQ(writer->status().published.size, 1u);
+    EXPECT_GT(refused, 0u);
+  }
+  ASSERT_TRUE(until([&] { return writer->available() && writer->status().published.size > 60; }));
+  EXPECT_EQ(writer->status().problem, "");
+  const uint64_t lost = writer->status().lost;
+  writer.reset();
+  // In order; the gap says exactly how many are missing.
+  const auto records = all();
+  uint64_t next = 0, missing = 0;
+  for (const Record& r : records) {
+    if (header_of(r).kind == Kind::kGap) {
+      EXPECT_EQ(header_of(r).detail, uint8_t(Gap::kUnwritable));
+      missing += load_le<uint64_t>(r.data() + 40);
+    }
+    if (header_of(r).kind == Kind::kHandshakes) {
+      EXPECT_EQ(r, numbered(next++));
+    }
+  }
+  EXPECT_EQ(missing, lost);
+  EXPECT_EQ(next + missing, 200u);
+}
+
+TEST_F(AuditWriter, ACrashIsSaid) {
+  {
+    auto log = open();
+    ASSERT_TRUE(log->append(some(0, 3)));
+    ASSERT_TRUE(log->sync());
+  }
+  auto writer = start();
+  ASSERT_TRUE(until([&] { return writer->status().published.size == 4; }));
+  writer.reset();
+  const auto records = all();
+  ASSERT_EQ(records.size(), 5u);
+  EXPECT_EQ(header_of(records[3]).kind, Kind::kGap);
+  EXPECT_EQ(header_of(records[3]).detail, uint8_t(Gap::kCrash));
+  EXPECT_EQ(load_le<uint64_t>(records[3].data() + 32), header_of(numbered(2)).time_ms);
+}
+
+// Control hands over the feed again whenever it is not sure.
+TEST_F(AuditWriter, AChangeIsWrittenOnce) {
+  auto writer = start();
+  const auto change = [](uint64_t n) {
+    return record_of(Change{.sequence = n, .at_ms = n, .actor = "config", .kind = "tenant_added"});
+  };
+  for (const uint64_t n : {1u, 2u, 2u, 1u, 3u, 2u, 4u}) {
+    ASSERT_TRUE(writer->control().put(change(n)));
+  }
+  ASSERT_TRUE(until([&] { return writer->last_change() == 4; }));
+  ASSERT_TRUE(writer->control().put(change(3)));
+  writer.reset();
+  const auto records = all();
+  ASSERT_EQ(records.size(), 5u);
+  for (uint64_t n = 1; n <= 4; ++n) EXPECT_EQ(records[n - 1], change(n));
+}
+
+TEST_F(AuditWriter, ItsJournalGoneItSaysSoAndGoesOnOnceItIsBack) {
+  auto writer = start();
+  ASSERT_TRUE(writer->control().put(numbered(0)));
+  ASSERT_TRUE(until([&] { return writer->status().published.size == 1; }));
+  // A checkpoint cannot be put in the place of a folder.
+  std::filesystem::remove(checkpoint_path(folder_));
+  std::filesystem::create_directories(checkpoint_path(folder_) + "/x");
+  ASSERT_TRUE(writer->control().put(numbered(1)));
+  ASSERT_TRUE(until([&] { return !writer->available(); }));
+  EXPECT_NE(writer->status().problem, "");
+  std::filesystem::remove_all(checkpoint_path(folder_));
+  ASSERT_TRUE(until([&] { return writer->available() && writer->status().published.size == 3; }));
+  EXPECT_EQ(writer->reopened(), 1u);
+  writer.reset();
+  const auto records = all();
+  ASSERT_EQ(records.size(), 4u);
+  EXPECT_EQ(records[1], numbered(1));
+  EXPECT_EQ(header_of(records[2]).detail, uint8_t(Gap::kUnwritable));
+}
+
+}  // namespace
+}  // namespace sluice::audit
