@@ -211,12 +211,16 @@ Result<void> InMemoryRelay::make_control() {
     posted_.push_back(std::move(f));
   });
   if (!store) return tl::unexpected(store.error());
-  auto control =
-      control::Control::create(config, std::move(keys), std::move(*store),
-                               {clock_, *arena_, plane_->qsbr(), plane_->mailboxes(), [this] {
-                                  if (at_cut) at_cut();
-                                  return plane_->port_status();
-                                }});
+  auto control = control::Control::create(config, std::move(keys), std::move(*store),
+                                          {clock_, *arena_, plane_->qsbr(), plane_->mailboxes(),
+                                           [this] {
+                                             if (at_cut) at_cut();
+                                             return plane_->port_status();
+                                           },
+                                           [this](std::function<void()> f) {
+                                             const std::lock_guard lock(posted_mutex_);
+                                             posted_.push_back(std::move(f));
+                                           }});
   if (!control) return tl::unexpected(control.error());
   control_ = std::move(*control);
   trust_ = &control_->trust();

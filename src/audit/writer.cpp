@@ -51,12 +51,18 @@ Writer::Writer(const Clock& clock, std::unique_ptr<Log> log, WriterOptions optio
 }
 
 Writer::~Writer() {
+  stop();
+}
+
+Checkpoint Writer::stop() {
+  if (!thread_.joinable()) return status().published;
   {
     const std::lock_guard guard(mutex_);
     stopping_ = true;
   }
   wake_.notify_one();
   thread_.join();
+  return status().published;
 }
 
 WriterStatus Writer::status() const {
@@ -163,7 +169,6 @@ void Writer::keep_time(bool last) {
     if (ok) ok = log_->append(std::span(&closed, 1));
     if (ok) ok = log_->close();
     if (!ok) spdlog::error("the audit log could not be closed: {}", ok.error().message);
-    if (options_.published) options_.published(log_->published());
     set_status();
     return;
   }

@@ -47,10 +47,12 @@ class Writer {
  public:
   // `log` has been opened; a stop before this one that was none is recorded first.
   Writer(const Clock& clock, std::unique_ptr<Log> log, WriterOptions options);
-  // Writes what is in the rings, says that it stopped, publishes.
   ~Writer();
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
+
+  // Writes what is in the rings, says that it stopped, publishes; what was published last.
+  Checkpoint stop();
 
   RecordRing& control() { return *rings_.back(); }
   RecordRing& worker(unsigned n) { return *rings_.at(n); }

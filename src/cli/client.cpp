@@ -26,17 +26,28 @@ int Client::report(const Error& e) const {
   return info(e.code).exit_code;
 }
 
+Result<http::Response> Client::request(const char* method, const std::string& target,
+                                       const std::string& body,
+                                       std::chrono::seconds timeout) const {
+  if (url.empty()) {
+    return http::UnixClient(socket, "sluiced").request(method, target, body, timeout);
+  }
+  auto there = http::parse_https_url(url, kAdminPort);
+  if (!there) return tl::unexpected(there.error());
+  there->files = files;
+  return http::TlsClient(std::move(*there), "sluiced").request(method, target, body, timeout);
+}
+
+Result<std::string> Client::fetch(const std::string& target) const {
+  auto response = request("GET", target, "", std::chrono::seconds(30));
+  if (!response) return tl::unexpected(response.error());
+  if (response->status >= 400) return tl::unexpected(http::error_from(*response));
+  return std::move(response->body);
+}
+
 Result<json> Client::call(const char* method, const std::string& target, const std::string& body,
                           std::chrono::seconds timeout) const {
-  auto response = [&]() -> Result<http::Response> {
-    if (url.empty()) {
-      return http::UnixClient(socket, "sluiced").request(method, target, body, timeout);
-    }
-    auto there = http::parse_https_url(url, kAdminPort);
-    if (!there) return tl::unexpected(there.error());
-    there->files = files;
-    return http::TlsClient(std::move(*there), "sluiced").request(method, target, body, timeout);
-  }();
+  const auto response = request(method, target, body, timeout);
   if (!response) return tl::unexpected(response.error());
   json parsed = json::parse(response->body, nullptr, false);
   // An answer with an error may still carry what was reached; the caller prints both.

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "http/message.h"
 #include "http/tls_files.h"
 
 namespace sluice::cli {
@@ -23,6 +24,9 @@ struct Client {
   // exit code.
   int report(const Error& e) const;
 
+  // What the relay answers to a GET, as it is.
+  Result<std::string> fetch(const std::string& target) const;
+
   Result<nlohmann::json> call(const char* method, const std::string& target,
                               const std::string& body = "",
                               std::chrono::seconds timeout = std::chrono::seconds(30)) const;
@@ -34,6 +38,10 @@ struct Client {
   // A request that changes something; `sentence` says in one line what came of it. The exit code.
   int change(const char* target, const nlohmann::json& request,
              const std::function<std::string(const nlohmann::json&)>& sentence) const;
+
+ private:
+  Result<http::Response> request(const char* method, const std::string& target,
+                                 const std::string& body, std::chrono::seconds timeout) const;
 };
 
 }  // namespace sluice::cli

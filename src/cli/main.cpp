@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "cli/audit.h"
 #include "cli/client.h"
 #include "cli/store.h"
 #include "cli/top.h"
@@ -26,6 +27,7 @@ struct Options {
   Client client;
   TopOptions top;
   RestoreOptions restore;
+  AuditOptions audit;
   bool all = false;
   std::string agent;
   std::string reason;
@@ -158,6 +160,73 @@ std::string exit_codes() {
   return out + ".";
 }
 
+struct AuditCommands {
+  CLI::App *all, *status, *tail, *to_json, *verify, *prove, *check, *begin_anew;
+};
+
+AuditCommands add_audit(CLI::App& app, AuditOptions& o) {
+  AuditCommands c{};
+  c.all = app.add_subcommand("audit",
+                             "Who did what, when and why: a log that cannot be changed unseen");
+  c.all->require_subcommand(1);
+  const auto folder = [&](CLI::App* of) {
+    of->add_option("--folder", o.folder, "A log's folder, or a copy, in place of the relay's");
+  };
+  const auto verifier = [&](CLI::App* of) {
+    of->add_option(
+        "--verifier", o.verifier,
+        "Who signs the log: its audit.vkey as you keep it elsewhere, a file or the text");
+  };
+  c.status = c.all->add_subcommand("status", "Its size, its signer's public key, the disk");
+  c.tail = c.all->add_subcommand("tail", "The last records");
+  c.tail->add_option("--count", o.count, "So many")->capture_default_str();
+  c.tail->add_flag("--follow", o.follow, "And those that come, until interrupted");
+  c.tail->add_option("--tenant", o.tenant, "Only what concerns its agents (name or number)");
+  c.to_json = c.all->add_subcommand("export", "All records, one JSON object a line");
+  c.to_json->add_flag("--jsonl", o.jsonl, "The only form there is, and the default");
+  c.to_json->add_option("--from", o.from, "From this record on");
+  c.to_json->add_option("--tenant", o.tenant, "Only what concerns its agents (name or number)");
+  folder(c.to_json);
+  verifier(c.to_json);
+  c.verify = c.all->add_subcommand("verify", "Whether every record is what was signed");
+  c.verify->add_option("--since", o.earlier,
+                       "A checkpoint that you kept: the log must continue it");
+  folder(c.verify);
+  verifier(c.verify);
+  c.verify->footer(
+      "Keep audit.vkey and, now and then, the log's checkpoint on another machine: who can write\n"
+      "here could otherwise begin another log.\n"
+      "Example:  sluicectl audit verify --verifier relay.vkey --since checkpoint.monday");
+  c.prove =
+      c.all->add_subcommand("prove", "That one record is in the log, for who has nothing else");
+  c.prove->add_option("INDEX", o.index, "Its number")->required();
+  c.prove->add_option("--out", o.out, "Write FILE (a C2SP tlog-proof) and FILE.record")
+      ->type_name("FILE");
+  folder(c.prove);
+  verifier(c.prove);
+  c.check = c.all->add_subcommand("check-proof", "Whether such a proof holds; needs no relay");
+  c.check->add_option("FILE", o.proof, "As prove --out wrote it, FILE.record beside it")
+      ->required();
+  c.check->add_option("--verifier", o.verifier, "Who signs the log: a file or the text")
+      ->required();
+  c.begin_anew = c.all->add_subcommand(
+      "begin-anew", "Give up a log that is lost or damaged, while the relay is stopped");
+  c.begin_anew->add_option("--state-dir", o.state_dir, "relay.state_dir of the configuration")
+      ->capture_default_str();
+  c.begin_anew->add_option("--folder", o.folder, "audit.folder (default: audit in the state dir)");
+  return c;
+}
+
+int run_audit(const Client& client, const AuditOptions& o, const AuditCommands& c) {
+  if (c.status->parsed()) return audit_status(client);
+  if (c.tail->parsed()) return audit_tail(client, o);
+  if (c.to_json->parsed()) return audit_export(client, o);
+  if (c.verify->parsed()) return audit_verify(client, o);
+  if (c.prove->parsed()) return audit_prove(client, o);
+  if (c.check->parsed()) return audit_check_proof(client, o);
+  return audit_begin_anew(client, o);
+}
+
 int run(int argc, char** argv) {
   Options o;
   CLI::App app{
@@ -272,6 +341,7 @@ int run(int argc, char** argv) {
       "longer\nneeds a new join string: sluice-agent rejoin. Copy tunnel-*.key from the relay's "
       "state directory to\nwhere you keep relay.key_file.");
   auto* retire_key = relay->add_subcommand("retire-key", "Stop answering the old key now");
+  const AuditCommands audit = add_audit(app, o.audit);
   auto* backup = app.add_subcommand(
       "backup", "Copy what the relay must not forget into a new file; the relay goes on meanwhile");
   backup->add_option("FILE", o.file, "On the relay's host; must not exist yet")->required();
@@ -283,6 +353,7 @@ int run(int argc, char** argv) {
   restore->add_option("FILE", o.restore.file, "As backup wrote it")->required();
   restore->add_option("--state-dir", o.restore.state_dir, "relay.state_dir of the configuration")
       ->capture_default_str();
+  restore->add_option("--audit", o.restore.audit, "audit.folder (default: audit in the state dir)");
   restore->add_flag("--forget-changes", o.restore.forget,
                     "Also where the store that stands there knows of later changes");
   restore->footer(
@@ -323,6 +394,7 @@ int run(int argc, char** argv) {
   if (retire_key->parsed()) {
     return o.client.change("/v1/relay/keys/retire", json::object(), relay_keys_text);
   }
+  if (audit.all->parsed()) return run_audit(o.client, o.audit, audit);
   if (backup->parsed()) return run_backup(o.client, o.file);
   if (restore->parsed()) return run_restore(o.client, o.restore);
   if (completion->parsed()) {

@@ -37,7 +37,8 @@ int run_backup(const Client& client, const std::string& file) {
 
 int run_restore(const Client& client, const RestoreOptions& o) {
   if (isatty(STDERR_FILENO)) fmt::print(stderr, "checking {} …\n", o.file);
-  const auto done = control::restore_store(o.file, o.state_dir, o.forget);
+  const auto done = control::restore_store(
+      o.file, o.state_dir, o.audit.empty() ? o.state_dir + "/audit" : o.audit, o.forget);
   if (!done) return client.report(done.error());
   if (client.as_json) {
     fmt::print("{}\n",
@@ -50,6 +51,7 @@ int run_restore(const Client& client, const RestoreOptions& o) {
                     {"damage", done->damage.empty() ? json() : json(done->damage)},
                     {"forgotten_keys", done->forgotten_keys},
                     {"missing_key", done->missing_key.empty() ? json() : json(done->missing_key)},
+                    {"audited_changes", done->audited},
                     {"forgotten_changes", done->forgotten_changes},
                     {"forgotten_revocations", done->forgotten_revocations}}
                    .dump());

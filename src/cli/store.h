@@ -13,6 +13,7 @@ int run_backup(const Client& client, const std::string& file);
 struct RestoreOptions {
   std::string file;
   std::string state_dir = "/var/lib/sluice";
+  std::string audit;    // its log's folder; empty: audit in state_dir
   bool forget = false;  // changes that were made after the backup
 };
 

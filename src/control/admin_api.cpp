@@ -216,7 +216,8 @@ AdminApi::AdminApi(Control& control)
       trust_(control),
       policy_(control),
       store_(control),
-      relay_(control) {
+      relay_(control),
+      audit_(control) {
   const auto read = [this](const char* path, auto&& answer) {
     routes_.push_back({"GET", path, Role::kAuditor, false,
                        [answer](const AdminCall& c, http::Respond r) { r(answer(c.caller)); }});
@@ -233,6 +234,7 @@ AdminApi::AdminApi(Control& control)
   policy_.add_routes(routes_);
   store_.add_routes(routes_);
   relay_.add_routes(routes_);
+  audit_.add_routes(routes_);
 }
 
 void AdminApi::handle(http::Request request, http::Respond respond) {

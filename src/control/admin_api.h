@@ -2,6 +2,7 @@
 // shapes are documented in docs/admin-api.md. Runs on the control thread.
 #pragma once
 
+#include "control/admin_audit.h"
 #include "control/admin_callers.h"
 #include "control/admin_enrolment.h"
 #include "control/admin_policy.h"
@@ -34,6 +35,7 @@ class AdminApi {
   AdminPolicy policy_;
   AdminStore store_;
   AdminRelay relay_;
+  AdminAudit audit_;
   AdminRoutes routes_;
 };
 

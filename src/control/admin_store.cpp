@@ -34,9 +34,10 @@ void AdminStore::backup(const AdminCall& call, http::Respond respond) {
     return respond(refused(ErrorCode::kUsage,
                            "\"file\" must be a path on the relay's host that begins with /"));
   }
-  control_.store().backup(*file, [file = *file, who = call.caller.name,
+  control_.store().backup(*file, [&control = control_, file = *file, who = call.caller.name,
                                   respond](const Result<Store::BackupDone>& done) {
     if (!done) return respond(http::error_response(done.error()));
+    control.audit().act(audit::Act::kBackup, who);
     spdlog::info("backup of the store to {} for {}: {} bytes, up to change {}", file, who,
                  done->bytes, done->last_change);
     respond(ok({{"file", file}, {"bytes", done->bytes}, {"last_change", done->last_change}}));

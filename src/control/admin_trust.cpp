@@ -210,7 +210,7 @@ void AdminTrust::changes(const AdminCall& call, http::Respond respond) {
           if (b.size() == 8) return load_le<uint64_t>(b.data());
           const bool digest = kind.starts_with("token") || kind.starts_with("request_") ||
                               kind == "request_consented" || kind == "pair_ended" ||
-                              kind == "pair_revoked";
+                              kind == "pair_revoked" || kind == "audit_log_forgotten";
           if (kind.starts_with("relay_key")) return crypto::to_base64url(b);
           return b.size() == 32 && !digest ? crypto::to_did(take<32>(b.data())) : crypto::to_hex(b);
         };
@@ -218,13 +218,15 @@ void AdminTrust::changes(const AdminCall& call, http::Respond respond) {
         for (const FeedEntry& e : *r) {
           json subject = text(e.subject, e.kind);
           if (e.kind.starts_with("token")) subject = subject.get<std::string>().substr(0, 12);
-          out.push_back(
-              {{"sequence", e.sequence},
-               {"at_ms", e.at_ms},
-               {"actor", e.actor},
-               {"kind", e.kind},
-               {"subject", subject},
-               {"object", text(e.object, e.kind.starts_with("relay_key") ? e.kind : "")}});
+          out.push_back({{"sequence", e.sequence},
+                         {"at_ms", e.at_ms},
+                         {"actor", e.actor},
+                         {"kind", e.kind},
+                         {"subject", subject},
+                         {"object", text(e.object, e.kind.starts_with("relay_key") ||
+                                                           e.kind.starts_with("audit")
+                                                       ? e.kind
+                                                       : "")}});
         }
         respond(ok({{"changes", out}}));
       });

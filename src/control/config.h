@@ -89,6 +89,12 @@ struct RateConfig {
   friend auto operator<=>(const RateConfig&, const RateConfig&) = default;
 };
 
+// The log of who did what, docs/audit.md.
+struct AuditConfig {
+  std::string folder;  // default: state_dir/audit
+  std::string origin;  // of a log that is new; empty: sluice/ and the relay's id
+};
+
 struct TrustTenant {
   int line = 0;
   uint16_t id = 0;
@@ -134,6 +140,7 @@ struct Config {
   HandshakeConfig handshake;
   LimitsConfig limits;
   AdminConfig admin;
+  AuditConfig audit;
   TrustConfig trust;
 };
 

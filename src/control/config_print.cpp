@@ -218,6 +218,9 @@ std::string print_config(const Config& c) {
       c.limits.agents, c.limits.edges, c.limits.sessions, c.limits.tenants,
       c.limits.prepared_keys_mb, c.limits.packet_buffers);
   out += print_admin(c.admin);
+  out += fmt::format(
+      "audit:\n  folder: {}\n{}", quoted(c.audit.folder),
+      c.audit.origin.empty() ? "" : fmt::format("  origin: {}\n", quoted(c.audit.origin)));
   return out + print_trust(c.trust);
 }
 

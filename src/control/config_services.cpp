@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/note.h"
 #include "control/config_parts.h"
 
 namespace sluice::control {
@@ -34,6 +35,22 @@ void read_relay(const Section& s, RelayConfig& out) {
   read_host(s, "public_host", out.public_host);
   s.flag("ipv4_udp_checksum", out.ipv4_udp_checksum);
   s.number("dscp", out.dscp, 0, 63);
+}
+
+void read_audit(const Section& s, const std::string& state_dir, AuditConfig& out) {
+  out.folder = state_dir + (state_dir == "/" ? "" : "/") + "audit";
+  s.path("folder", out.folder);
+  while (out.folder.size() > 1 && out.folder.ends_with('/')) out.folder.pop_back();
+  const auto origin = s.text("origin");
+  if (!origin) return;
+  if (!audit::is_origin(origin->text)) {
+    s.problem(origin->line, "origin",
+              fmt::format("{} cannot name a log: give something like relay.example/audit, without "
+                          "spaces and '+'",
+                          quote(origin->text)));
+    return;
+  }
+  out.origin = origin->text;
 }
 
 void read_limits(const Section& s, LimitsConfig& out) {
@@ -84,6 +101,8 @@ void read_services(const Section& root, Config& out) {
   read_relay(root.section("relay", {"state_dir", "key_file", "udp_port", "public_host",
                                     "ipv4_udp_checksum", "dscp"}),
              out.relay);
+
+  read_audit(root.section("audit", {"folder", "origin"}), out.relay.state_dir, out.audit);
 
   const Section hs = root.section("handshake", {"under_load_per_s", "under_load_burst",
                                                 "session_life_s", "unconfirmed_s", "agent_lanes"});

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "crypto/cookie.h"
+#include "crypto/text.h"
 
 namespace sluice::control {
 namespace {
@@ -107,6 +108,8 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
     }
   });
   ceremony_.on_rotation([this](uint32_t agent) { prepared_.forget(agent); });
+  revocations_.on_answer(
+      [this](const Cut& cut, const RevocationAnswer& a) { audit_->proof(cut, a); });
   channel_.serve({[this](uint32_t agent, uint64_t request, const pb::Signed& envelope) {
                     ceremony_.submit(agent, envelope, [this, agent, request](const Outcome& o) {
                       answer_submit(agent, request, o);
@@ -149,6 +152,16 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
   auto snapshot = control->store_->load();
   if (!snapshot) return tl::unexpected(snapshot.error());
   const uint64_t read = clock.ticks();
+  auto audit = AuditTrail::open(
+      clock, control->trust_, *control->store_, control->around_.post, *snapshot,
+      {.folder =
+           config.audit.folder.empty() ? config.relay.state_dir + "/audit" : config.audit.folder,
+       .origin = config.audit.origin.empty() ? "sluice/" + crypto::to_base64url(control->keys_.id)
+                                             : config.audit.origin,
+       .relay_id = control->keys_.id,
+       .epoch = control->epoch()});
+  if (!audit) return tl::unexpected(audit.error());
+  control->audit_ = std::move(*audit);
   // Beside the building of the tables: half a second each of a store with a million edges.
   auto sound = control->store_->check();
   if (auto r = control->keyring_.restore(*snapshot); !r) return tl::unexpected(r.error());
@@ -180,13 +193,14 @@ void Control::on_event(const fabric::Event& e) {
   if (!sessions_.confirm(e.subject, e.detail)) return;
   const SessionEntry& s = sessions_.entries().at(e.subject);
   const AgentEntry& agent = trust_.agent(s.agent);
+  wire::PathHeader path{};
+  (void)around_.arena.sessions()[e.subject].read_endpoint(path);
+  audit_->session({s.agent, path, s.is_rekey});
   if (agent.revoked) return;  // while it connected: there is nothing that it is to know
   if (s.is_rekey) {
     spdlog::debug("{} renewed its session", agent.name);
     return;
   }
-  wire::PathHeader path{};
-  (void)around_.arena.sessions()[e.subject].read_endpoint(path);
   spdlog::info("{} ({}) connected through port {}", agent.name, to_string(agent.address),
                config_.topology.ports.at(path.port).name);
   channel_.introduce(s.agent);
@@ -225,6 +239,7 @@ unsigned Control::poll() {
     busy = true;
   }
   busy = policies_.poll() || busy;
+  busy = audit_->poll(handshakes_.counts()) || busy;
   if (handshakes_.backlog()) return 0;
   const uint64_t now = around_.clock.ticks();
   if (busy) {
@@ -263,6 +278,7 @@ Result<TrustChange> Control::reload(const TrustConfig& trust) {
   auto change = trust_.apply(trust);
   if (!change) return change;
   enforce(*change);
+  audit_->act(audit::Act::kReload, "config");
   if (change->waiting != 0) {
     spdlog::warn(
         "{} pairs wait for edge slots that rest for 180 s, and open then; limits.edges is short",

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "control/audit_trail.h"
 #include "control/ceremony.h"
 #include "control/channel.h"
 #include "control/config.h"
@@ -30,6 +31,7 @@ struct Surroundings {
   fabric::Qsbr& qsbr;
   fabric::Mailboxes& mailboxes;
   fabric::PortStatusReader ports;
+  Store::Post post;  // to the control thread; outlives the control plane
 };
 
 class Control {
@@ -63,6 +65,7 @@ class Control {
   Policies& policies() { return policies_; }
   Store& store() { return *store_; }
   RelayKeyring& keyring() { return keyring_; }
+  AuditTrail& audit() { return *audit_; }
   uint64_t epoch() const { return around_.arena.relay().epoch; }
   uint64_t started() const { return started_; }
 
@@ -95,6 +98,7 @@ class Control {
   Directory directory_;
   Ceremony ceremony_;
   Policies policies_;
+  std::unique_ptr<AuditTrail> audit_;  // from create() on
 };
 
 // Puts the running relay's numbers and secrets where workers read them.

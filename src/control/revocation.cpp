@@ -156,6 +156,7 @@ void Revocations::answer(Job& job) {
     job.answer.forwarded += arena_.counters(w).forwarded.get();
   }
   job.answer.ack_us = clock_.us_from_ticks(clock_.ticks() - job.started);
+  if (heard_) heard_(job.what, job.answer);
   const Done done = std::move(job.done);
   done(job.answer);
 }

@@ -72,11 +72,16 @@ class Revocations {
               Channel& channel, Store& store, fabric::Arena& arena, fabric::PortStatusReader ports);
 
   void revoke(Cut cut, Done done);
+  // Hears of every answer before who asked does.
+  void on_answer(std::function<void(const Cut&, const RevocationAnswer&)> heard) {
+    heard_ = std::move(heard);
+  }
 
   // Advances what is under way. True while anything is: the caller then polls without pause.
   bool poll();
 
  private:
+  std::function<void(const Cut&, const RevocationAnswer&)> heard_;
   struct Job {
     uint64_t id;
     Cut what;

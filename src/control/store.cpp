@@ -134,6 +134,22 @@ void Store::read_feed(uint64_t after, uint32_t limit, FeedDone done) {
   });
 }
 
+void Store::read_audit_feed(uint64_t after, uint32_t limit, AuditFeedDone done) {
+  ask([=, done = std::move(done)](Database* database, const Error& unavailable) {
+    Result<std::vector<AuditFeedEntry>> entries = tl::unexpected(unavailable);
+    if (database != nullptr) entries = database->audit_feed(after, limit);
+    return [done, entries = std::move(entries)] { done(entries); };
+  });
+}
+
+Result<std::vector<AuditFeedEntry>> Store::audit_feed_now(uint64_t after, uint32_t limit) {
+  const std::lock_guard guard(database_mutex_);
+  if (!database_) {
+    if (auto ok = reopen(); !ok) return tl::unexpected<Error>(std::move(ok.error()));
+  }
+  return database_->audit_feed(after, limit);
+}
+
 void Store::read_statement(const Digest& digest, StatementDone done) {
   ask([=, done = std::move(done)](Database* database, const Error& unavailable) {
     Result<Buffer> statement = tl::unexpected(unavailable);

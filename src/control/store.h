@@ -67,6 +67,11 @@ class Store {
   using FeedDone = std::function<void(Result<std::vector<FeedEntry>>)>;
   void read_feed(uint64_t after, uint32_t limit, FeedDone done);
 
+  // The same with whom each entry concerns; for start-up it waits for the disk.
+  using AuditFeedDone = std::function<void(Result<std::vector<AuditFeedEntry>>)>;
+  void read_audit_feed(uint64_t after, uint32_t limit, AuditFeedDone done);
+  Result<std::vector<AuditFeedEntry>> audit_feed_now(uint64_t after, uint32_t limit);
+
   // A statement by its digest, as it was signed; empty: there is none.
   using StatementDone = std::function<void(Result<Buffer>)>;
   void read_statement(const Digest& digest, StatementDone done);

@@ -40,6 +40,10 @@ enum Sql : size_t {
   kLastOf,
   kIsRevoked,
   kAddRotation,
+  kAddCheckpoint,
+  kTrimCheckpoints,
+  kForgetCheckpoints,
+  kSkipNumbers,
   kAddFeed,
   kCount
 };
@@ -88,6 +92,11 @@ constexpr const char* kSql[] = {
     "SELECT identity FROM rotations WHERE agent = ? ORDER BY id DESC LIMIT 1",
     "SELECT revoked FROM agents WHERE identity = ?",
     "INSERT INTO rotations (agent, identity, statement, at_ms) VALUES (?, ?, ?, ?)",
+    "INSERT INTO audit_checkpoints (size, root, at_ms) VALUES (?, ?, ?)",
+    "DELETE FROM audit_checkpoints WHERE id <= last_insert_rowid() - 1000",
+    "DELETE FROM audit_checkpoints",
+    "INSERT OR REPLACE INTO sqlite_sequence (rowid, name, seq) VALUES"
+    " ((SELECT rowid FROM sqlite_sequence WHERE name = 'changes'), 'changes', ?)",
     "INSERT INTO changes (at_ms, actor, kind, subject, object) VALUES (?, ?, ?, ?, ?)",
 };
 static_assert(std::size(kSql) == kCount);
@@ -120,6 +129,7 @@ Result<void> Database::apply_all(const Changes& changes) {
   for (const Change& change : changes.list) {
     if (auto ok = std::visit([this](const auto& c) { return one(c); }, change); !ok) return ok;
     const FeedName name = feed_name(change);
+    if (name.kind.empty()) continue;
     Run r(statements_[kAddFeed]);
     r.bind(changes.at_ms).bind(std::string_view(changes.actor)).bind(name.kind);
     r.bind(Bytes(name.subject)).bind(Bytes(name.object));
@@ -330,6 +340,27 @@ Result<void> Database::one(const RelayKeyRetired& retired) {
   Run r(statements_[kRetireRelayKey]);
   r.bind(retired.number).bind(retired.at_ms);
   return finish(r, "retire a key of the relay");
+}
+
+Result<void> Database::one(const AuditCheckpointRow& row) {
+  {
+    Run r(statements_[kAddCheckpoint]);
+    r.bind(row.size).bind(Bytes(row.root)).bind(row.at_ms);
+    if (auto ok = finish(r, "keep a checkpoint of the audit log"); !ok) return ok;
+  }
+  Run trim(statements_[kTrimCheckpoints]);
+  return finish(trim, "keep a checkpoint of the audit log");
+}
+
+Result<void> Database::one(const AuditForgotten&) {
+  Run r(statements_[kForgetCheckpoints]);
+  return finish(r, "forget the audit log");
+}
+
+Result<void> Database::one(const ChangesForgotten& row) {
+  Run r(statements_[kSkipNumbers]);
+  r.bind(row.forgotten);
+  return finish(r, "number changes behind those that are forgotten");
 }
 
 Result<void> Database::one(const PairRow& row) {

@@ -34,6 +34,7 @@ class Database {
 
   Result<Snapshot> load();
   Result<std::vector<FeedEntry>> feed(uint64_t after, uint32_t limit);
+  Result<std::vector<AuditFeedEntry>> audit_feed(uint64_t after, uint32_t limit);
   Result<uint64_t> last_change();
 
   Result<Buffer> statement(const Digest& digest);
@@ -78,6 +79,9 @@ class Database {
   Result<void> one(const RelayKeyRow& row);
   Result<void> one(const RelayKeyRetired& retired);
   Result<void> one(const RotationRow& row);
+  Result<void> one(const AuditCheckpointRow& row);
+  Result<void> one(const AuditForgotten& row);
+  Result<void> one(const ChangesForgotten& row);
   // Rows refer to an agent by its first identity.
   Result<ByteArray<32>> first_of(const ByteArray<32>& identity);
   Result<void> keep_statement(const Digest& digest, Bytes statement);
@@ -86,7 +90,7 @@ class Database {
   Result<uint64_t> one_number(const char* sql);
   tl::unexpected<Error> failed(const char* what);
 
-  static constexpr size_t kSqlCount = 31;
+  static constexpr size_t kSqlCount = 35;
 
   std::string path_;
   bool broken_ = false;

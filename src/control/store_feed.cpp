@@ -60,6 +60,20 @@ FeedName named(const PairRow& r) {
 FeedName named(const PairEnd& e) {
   return {e.revoked ? "pair_revoked" : "pair_ended", to_buffer(e.request)};
 }
+FeedName named(const AuditCheckpointRow&) {
+  return {};
+}
+FeedName named(const AuditForgotten& f) {
+  ByteArray<8> size;
+  store_le(size.data(), f.size);
+  return {"audit_log_forgotten", to_buffer(size), to_buffer(f.root)};
+}
+FeedName named(const ChangesForgotten& f) {
+  ByteArray<8> kept, forgotten;
+  store_le(kept.data(), f.kept);
+  store_le(forgotten.data(), f.forgotten);
+  return {"changes_forgotten", to_buffer(kept), to_buffer(forgotten)};
+}
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 namespace sluice::control {
 
 struct FeedName {
+  // Empty: the feed does not hold it.
   std::string_view kind;
   Buffer subject;
   Buffer object = {};

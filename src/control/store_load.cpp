@@ -191,6 +191,14 @@ Result<Snapshot> Database::load() {
           return good;
         });
   }
+  if (ok) {
+    ok = each_row("SELECT size, root, at_ms FROM audit_checkpoints ORDER BY id DESC LIMIT 1",
+                  [&](const Run& r) {
+                    out.audit.size = r.number(0);
+                    out.audit.at_ms = r.number(2);
+                    return get(r, 1, out.audit.root);
+                  });
+  }
   if (!ok) return tl::unexpected<Error>(std::move(ok.error()));
   bring_up_to_date(out);
   return out;
@@ -208,6 +216,34 @@ Result<std::vector<FeedEntry>> Database::feed(uint64_t after, uint32_t limit) {
   while ((rc = r.step()) == SQLITE_ROW) {
     out.push_back({r.number(0), r.number(1), std::string(r.text(2)), std::string(r.text(3)),
                    to_buffer(r.blob(4)), to_buffer(r.blob(5))});
+  }
+  if (rc != SQLITE_DONE) return failed("read");
+  return out;
+}
+
+Result<std::vector<AuditFeedEntry>> Database::audit_feed(uint64_t after, uint32_t limit) {
+  const Statement s = prepare(
+      db_.get(),
+      "SELECT seq, c.at_ms, actor, kind, subject, object,"
+      " coalesce(p.requester, r.requester), coalesce(p.approver, r.receiver)"
+      " FROM changes c"
+      " LEFT JOIN pairs p ON kind IN ('pair_ended', 'pair_revoked') AND p.request = subject"
+      " LEFT JOIN requests r ON kind IN ('request_granted', 'request_rejected', 'request_expired',"
+      " 'request_consented') AND r.digest = subject"
+      " WHERE seq > ? ORDER BY seq LIMIT ?");
+  if (!s) return failed("read");
+  std::vector<AuditFeedEntry> out;
+  Run r(s);
+  r.bind(after).bind(uint64_t{limit});
+  int rc;
+  while ((rc = r.step()) == SQLITE_ROW) {
+    AuditFeedEntry& e = out.emplace_back();
+    e.entry = {
+        r.number(0),          r.number(1),         std::string(r.text(2)), std::string(r.text(3)),
+        to_buffer(r.blob(4)), to_buffer(r.blob(5))};
+    // Not there: zeros.
+    (void)get(r, 6, e.from);
+    (void)get(r, 7, e.to);
   }
   if (rc != SQLITE_DONE) return failed("read");
   return out;

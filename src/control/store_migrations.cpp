@@ -134,6 +134,14 @@ CREATE TABLE rotations (
 ) STRICT;
 CREATE INDEX rotations_of ON rotations (agent, id);
 )sql",
+    R"sql(
+CREATE TABLE audit_checkpoints (
+  id    INTEGER PRIMARY KEY AUTOINCREMENT,
+  size  INTEGER NOT NULL CHECK (size >= 0),
+  root  BLOB    NOT NULL CHECK (length(root) = 32),
+  at_ms INTEGER NOT NULL
+) STRICT;
+)sql",
 };
 
 }  // namespace

@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <ctime>
 
 #include <fmt/format.h>
 
+#include "audit/log.h"
 #include "control/store_database.h"
 #include "control/store_files.h"
 
@@ -91,7 +93,7 @@ Result<void> copy_file(const Fd& in, const std::string& from, const std::string&
   return {};
 }
 
-// Up to which entry two feeds are the same.
+// The last entry up to which two feeds are the same.
 Result<uint64_t> common_entries(Database& a, Database& b) {
   for (uint64_t after = 0;;) {
     const auto mine = a.feed(after, kFeedBatch);
@@ -100,10 +102,10 @@ Result<uint64_t> common_entries(Database& a, Database& b) {
     if (!its) return tl::unexpected(its.error());
     const size_t both = std::min(mine->size(), its->size());
     for (size_t i = 0; i < both; ++i) {
-      if (!((*mine)[i] == (*its)[i])) return after + i;
+      if (!((*mine)[i] == (*its)[i])) return after;
+      after = (*mine)[i].sequence;
     }
-    if (both < kFeedBatch) return after + both;
-    after += both;
+    if (both < kFeedBatch) return after;
   }
 }
 
@@ -116,6 +118,12 @@ Result<void> compare(Database& present, Database& backup, RestoreReport& report)
     auto entries = present.feed(after, kFeedBatch);
     if (!entries) return tl::unexpected(std::move(entries.error()));
     for (const FeedEntry& e : *entries) {
+      // That something was forgotten is no news to a backup that has it.
+      if (e.kind == "changes_forgotten" && e.object.size() == 8 &&
+          load_le<uint64_t>(e.object.data()) <= report.changes) {
+        continue;
+      }
+      report.present = e.sequence;
       ++report.forgotten_changes;
       if (e.kind == "agent_revoked" || e.kind == "pair_revoked") ++report.forgotten_revocations;
       if (e.kind == "identity_rotated" || e.kind.starts_with("relay_key")) ++report.forgotten_keys;
@@ -165,6 +173,35 @@ Result<void> look_at_present(const std::string& path, const std::string& directo
                     report.forgotten_changes, report.forgotten_revocations));
   }
   return {};
+}
+
+// What the audit log recorded and the backup does not know.
+Result<void> look_at_audit(const std::string& folder, RestoreReport& report, bool forget) {
+  const auto last = audit::last_change_of(folder);
+  if (!last) {
+    return forget ? Result<void>()
+                  : fail(ErrorCode::kRefused,
+                         fmt::format("{}; --forget-changes goes on", last.error().message));
+  }
+  if (!*last) return {};
+  report.audited = (*last)->sequence;
+  if (report.audited <= report.changes || forget) return {};
+  return fail(ErrorCode::kRefused,
+              fmt::format("the audit log in {} has recorded changes up to {}, and the backup knows "
+                          "those up to {}: later ones would be forgotten; --forget-changes goes on",
+                          folder, report.audited, report.changes));
+}
+
+uint64_t now_ms() {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                   std::chrono::system_clock::now().time_since_epoch())
+                                   .count());
+}
+
+Result<void> commit_alone(Database& database, const Changes& changes) {
+  if (auto ok = database.begin(); !ok) return ok;
+  if (auto ok = database.apply(changes); !ok) return ok;
+  return database.commit();
 }
 
 // The backup's own faults, by its own name.
@@ -252,8 +289,32 @@ Result<void> put_in_place(Draft& draft, const std::string& path, const std::stri
 
 }  // namespace
 
+Result<AuditGivenUp> give_up_audit_log(const std::string& directory, const std::string& folder) {
+  auto lock = lock_directory(directory);
+  if (!lock && lock.error().code == ErrorCode::kConflict) {
+    return fail(ErrorCode::kConflict,
+                fmt::format("the state directory {} is in use: stop the relay first", directory));
+  }
+  if (!lock) return tl::unexpected(std::move(lock.error()));
+  auto database = Database::open(store_path(directory));
+  if (!database) return tl::unexpected(std::move(database.error()));
+  const auto contents = (*database)->load();
+  if (!contents) return tl::unexpected(contents.error());
+  AuditGivenUp out{.kept = "", .size = contents->audit.size};
+  if (exists(folder)) {
+    out.kept = fmt::format("{}.given-up-{}", folder, std::time(nullptr));
+    if (rename(folder.c_str(), out.kept.c_str()) != 0) return system_error("move", folder);
+    if (auto ok = sync_folders_of(folder); !ok) return tl::unexpected(ok.error());
+  }
+  const AuditForgotten row{contents->audit.size, contents->audit.root};
+  if (auto ok = commit_alone(**database, {"restore", now_ms(), {row}}); !ok) {
+    return tl::unexpected(ok.error());
+  }
+  return out;
+}
+
 Result<RestoreReport> restore_store(const std::string& backup, const std::string& directory,
-                                    bool forget) {
+                                    const std::string& audit, bool forget) {
   if (auto ok = make_folder(directory, 0700); !ok) return tl::unexpected(ok.error());
   auto lock = lock_directory(directory);
   if (!lock && lock.error().code == ErrorCode::kConflict) {
@@ -277,6 +338,15 @@ Result<RestoreReport> restore_store(const std::string& backup, const std::string
     if (exists(path) || exists(path + "-wal") || exists(restore_marker(directory))) {
       auto ok = look_at_present(path, directory, **copy, report, forget);
       if (!ok) return tl::unexpected(ok.error());
+    }
+    if (auto ok = look_at_audit(audit, report, forget); !ok) return tl::unexpected(ok.error());
+    // Numbers that were given are not given again.
+    const uint64_t known = std::max(report.audited, report.present);
+    if (known > report.changes) {
+      const ChangesForgotten row{report.changes, known};
+      if (auto ok = commit_alone(**copy, {"restore", now_ms(), {row}}); !ok) {
+        return tl::unexpected(ok.error());
+      }
     }
   }
   if (auto ok = put_in_place(draft, path, restore_marker(directory), report); !ok) {

@@ -25,11 +25,22 @@ struct RestoreReport {
   bool forked = false;             // it was of another relay, or of another branch
   uint64_t forgotten_changes = 0;  // made after the backup
   uint64_t forgotten_revocations = 0;  // among those, of agents and pairs
+  uint64_t present = 0;  // the last change of the store that stood there that is forgotten
+  uint64_t audited = 0;  // the last change that the audit log in the directory recorded
 };
+
+struct AuditGivenUp {
+  std::string kept;   // where its folder is now; empty: there was none
+  uint64_t size = 0;  // records of it that the store knew of
+};
+// While no relay runs: the audit log in that folder is moved aside, and the store no longer asks
+// for it. The log that begins says so. kConflict: a relay uses the directory.
+Result<AuditGivenUp> give_up_audit_log(const std::string& directory, const std::string& folder);
 
 // kStore: the backup is damaged, or no store. kConflict: a relay uses the directory. kRefused: the
 // store that stands there knows what the backup does not, or cannot be read; `forget` allows it.
+// `audit`: the audit log's folder.
 Result<RestoreReport> restore_store(const std::string& backup, const std::string& directory,
-                                    bool forget);
+                                    const std::string& audit, bool forget);
 
 }  // namespace sluice::control

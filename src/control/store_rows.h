@@ -158,9 +158,28 @@ struct RelayKeyRetired {
   uint64_t at_ms = 0;
 };
 
+// The audit log's tree, as it was published then: a log that holds less, or another, was put back.
+// Not in the feed.
+struct AuditCheckpointRow {
+  uint64_t size = 0;
+  ByteArray<32> root{};
+  uint64_t at_ms = 0;
+};
+// The operator gave up the audit log that ended so, and another begins.
+struct AuditForgotten {
+  uint64_t size = 0;
+  ByteArray<32> root{};
+};
+// A backup was restored that does not know of the changes between: numbers go on behind them.
+struct ChangesForgotten {
+  uint64_t kept = 0;       // the last one that is known
+  uint64_t forgotten = 0;  // the last one that is not
+};
+
 using Change = std::variant<AgentRow, AgentUpdate, RevocationRow, TenantRow, TokenRow, TokenUse,
                             TokenEnd, RequestRow, RequestEnd, ConsentRow, PairRow, PairEnd,
-                            PolicyRow, RelayKeyRow, RelayKeyRetired, RotationRow>;
+                            PolicyRow, RelayKeyRow, RelayKeyRetired, RotationRow,
+                            AuditCheckpointRow, AuditForgotten, ChangesForgotten>;
 
 // One transaction's part: all of it or nothing.
 struct Changes {
@@ -169,7 +188,8 @@ struct Changes {
   std::vector<Change> list;
 };
 
-// The change feed: one entry for every change, numbered without gaps in the order of the commits.
+// The change feed: one entry for every change, numbered in the order of the commits, without gaps
+// but for those that a restore forgot.
 struct FeedEntry {
   uint64_t sequence = 0;
   uint64_t at_ms = 0;
@@ -181,6 +201,13 @@ struct FeedEntry {
   Buffer object;  // the other identity, where there is one
 
   bool operator==(const FeedEntry&) const = default;
+};
+
+// The same with whom it concerns, where subject and object are digests.
+struct AuditFeedEntry {
+  FeedEntry entry;
+  ByteArray<32> from{};
+  ByteArray<32> to{};
 };
 
 // The last revocation of a pair, by identities in ascending order.
@@ -203,6 +230,7 @@ struct Snapshot {
   PolicyRow policy;                     // number 0: there is none
   std::vector<RotationRow> rotations;   // in the order in which they were made
   std::vector<RelayKeyRow> relay_keys;  // in the order in which they were made
+  AuditCheckpointRow audit;             // the last one; at 0 ms: there is none
 };
 
 }  // namespace sluice::control

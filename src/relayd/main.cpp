@@ -91,9 +91,11 @@ Result<void> serve(const control::Config& config, const std::string& path) {
   times.done("ports");
   for (const auto& sentence : (*plane)->advice()) spdlog::warn("{}", sentence);
 
-  auto control = control::Control::create(config, std::move(*keys), std::move(*store),
-                                          {clock, **arena, (*plane)->qsbr(), (*plane)->mailboxes(),
-                                           [&] { return (*plane)->port_status(); }});
+  auto control =
+      control::Control::create(config, std::move(*keys), std::move(*store),
+                               {clock, **arena, (*plane)->qsbr(), (*plane)->mailboxes(),
+                                [&] { return (*plane)->port_status(); },
+                                [&loop](std::function<void()> f) { loop.post(std::move(f)); }});
   if (!control) return tl::unexpected(control.error());
   running = control->get();
   times.done("trust");

@@ -226,7 +226,11 @@ void Rig::start() {
   copy.operator_key = crypto::Identity::from_seed(keys.operator_key.seed());
   auto made = control::Control::create(
       config, std::move(copy), std::move(*store),
-      {clock, *arena, plane->qsbr(), plane->mailboxes(), [this] { return plane->port_status(); }});
+      {clock, *arena, plane->qsbr(), plane->mailboxes(), [this] { return plane->port_status(); },
+       [this](std::function<void()> f) {
+         const std::lock_guard lock(posted_mutex);
+         posted.push_back(std::move(f));
+       }});
   if (!made) throw std::runtime_error(made.error().message);
   control = std::move(*made);
 }

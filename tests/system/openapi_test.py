@@ -50,6 +50,17 @@ class Api:
             self.called.add((method.lower(), path))
         return answer
 
+    def file(self, path):
+        """A published file of the audit log, which is no JSON."""
+        connection = UnixConnection(self.lab.socket)
+        connection.request("GET", f"/v1/audit/file?path={path}")
+        answer = connection.getresponse()
+        kind = answer.getheader("Content-Type").split(";")[0]
+        promised = self.document["paths"]["/v1/audit/file"]["get"]["responses"]["200"]["content"]
+        check(answer.status == 200 and kind in promised, f"{path} is served as {kind}")
+        self.called.add(("get", "/v1/audit/file"))
+        return answer.read()
+
 
 def test(lab):
     lab.make_relay()
@@ -99,6 +110,16 @@ def test(lab):
     api.call("POST", "/v1/relay/keys/retire", {})
     api.call("POST", "/v1/backup", {"file": str(lab.dir / "copy.db")})
     api.call("POST", "/v1/backup", {"file": "copy.db"}, refused=True)
+    wait_until("records in the audit log", lambda: api.call("GET", "/v1/audit")["size"] > 10, 10, 0.1)
+    page = api.call("GET", "/v1/audit/records?from=1&limit=5&tenant=acme")
+    check(page["records"] and all("1:" in (r["subject"] or "") + (r["object"] or "") for r in page["records"]), "of one tenant alone")
+    api.call("GET", "/v1/audit/records?limit=0", refused=True)
+    api.call("GET", "/v1/audit/records?tenant=nobody", refused=True)
+    check(api.file("checkpoint").decode().count("\n") >= 5, "the log's checkpoint is served")
+    check(len(api.file(f"tile/entries/000.p/{int(api.file('checkpoint').split()[1])}")) % 130 == 0, "and its entries")
+    api.call("GET", "/v1/audit/file?path=audit.key", refused=True)
+    api.call("GET", "/v1/audit/file?path=tile/0/../../audit.key", refused=True)
+    api.call("GET", "/v1/audit/file?path=tile/9/000", refused=True)
     status, _, body = api.raw("GET", "/v1/nothing")
     check(status == 404 and body["error"]["code"] == "not_found", "what is not in the document is not there")
     named = {(m, p) for p, methods in api.document["paths"].items() for m in methods}

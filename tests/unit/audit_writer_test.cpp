@@ -71,16 +71,18 @@ TEST_F(AuditWriter, WritesInOrderPublishesAndCloses) {
     }
     return next == 5000;
   }));
-  ASSERT_TRUE(until([&] { return writer->status().published.size == 5000; }));
+  ASSERT_TRUE(until([&] { return !published_.empty() && published_.back().size == 5000; }));
+  EXPECT_EQ(writer->status().published.size, 5000u);
   EXPECT_EQ(writer->status().lost, 0u);
   EXPECT_EQ(writer->status().verifier, verifier().text());
   ASSERT_TRUE(writer->control().put(numbered(5000)));
+  EXPECT_EQ(writer->stop().size, 5002u);
+  EXPECT_EQ(writer->stop().size, 5002u);
   writer.reset();
   const auto records = all();
   ASSERT_EQ(records.size(), 5002u);
   for (uint64_t i = 0; i <= 5000; ++i) ASSERT_EQ(records[i], numbered(i)) << i;
   EXPECT_EQ(header_of(records.back()).kind, Kind::kClosed);
-  EXPECT_EQ(published_.back().size, 5002u);
   EXPECT_FALSE(open()->opened().crashed);
 }
 

@@ -150,6 +150,7 @@ TEST_F(ConfigTest, TheManualIsAGoodConfiguration) {
   expected.topology.ports = loaded.config.topology.ports;
   expected.topology.workers = loaded.config.topology.workers;
   expected.relay.key_file = "/var/lib/sluice/relay.key";
+  expected.audit.folder = "/var/lib/sluice/audit";
   EXPECT_EQ(print_config(loaded.config), print_config(expected));
   const std::string printed = print_config(loaded.config);
   for (size_t at = 0, end; at < printed.size(); at = end + 1) {

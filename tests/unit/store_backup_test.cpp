@@ -7,6 +7,11 @@
 namespace sluice::control {
 namespace {
 
+Result<RestoreReport> restore(const std::string& backup, const std::string& directory,
+                              bool forget) {
+  return restore_store(backup, directory, directory + "/audit", forget);
+}
+
 class StoreBackup : public StoreTest {
  protected:
   Result<Store::BackupDone> backup() {
@@ -49,7 +54,7 @@ TEST_F(StoreBackup, HoldsWhatWasThereAndOverwritesNothing) {
 
   store_.reset();
   const std::string other = root_ + "/other";
-  const auto restored = restore_store(copy_, other, false);
+  const auto restored = restore(copy_, other, false);
   ASSERT_TRUE(restored) << restored.error().message;
   EXPECT_EQ(restored->changes, 3u);
   EXPECT_EQ(restored->agents, 2u);
@@ -79,7 +84,7 @@ TEST_F(StoreBackup, WhatIsCommittedMeanwhileIsInIt) {
   EXPECT_GT(during, 3u) << "revocations did not come between the steps";
   EXPECT_GE((*done)->last_change, 40'000u + during);
   store_.reset();
-  const auto restored = restore_store(copy_, root_ + "/other", false);
+  const auto restored = restore(copy_, root_ + "/other", false);
   ASSERT_TRUE(restored) << restored.error().message;
   EXPECT_EQ(restored->changes, (*done)->last_change);
   EXPECT_EQ(restored->agents, 40'000u);
@@ -118,12 +123,12 @@ TEST_F(StoreBackup, ARestoreForgetsNothingSilently) {
   open_store();
   ASSERT_TRUE(enrol({agent(1), agent(2)}));
   ASSERT_TRUE(backup());
-  EXPECT_EQ(restore_store(copy_, dir_, true).error().code, ErrorCode::kConflict)
+  EXPECT_EQ(restore(copy_, dir_, true).error().code, ErrorCode::kConflict)
       << "a relay uses the directory";
   ASSERT_TRUE(revoke({revocation(2)}));
   ASSERT_TRUE(enrol({agent(3)}));
   store_.reset();
-  const auto refused = restore_store(copy_, dir_, false);
+  const auto refused = restore(copy_, dir_, false);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kRefused);
   EXPECT_TRUE(says(refused.error(), "2 changes")) << refused.error().message;
@@ -132,7 +137,7 @@ TEST_F(StoreBackup, ARestoreForgetsNothingSilently) {
   EXPECT_EQ(contents().revocations.size(), 1u) << "what was refused changed nothing";
   store_.reset();
 
-  const auto forced = restore_store(copy_, dir_, true);
+  const auto forced = restore(copy_, dir_, true);
   ASSERT_TRUE(forced) << forced.error().message;
   EXPECT_EQ(forced->forgotten_changes, 2u);
   EXPECT_EQ(forced->forgotten_revocations, 1u);
@@ -142,7 +147,7 @@ TEST_F(StoreBackup, ARestoreForgetsNothingSilently) {
   EXPECT_TRUE(contents().revocations.empty());
   store_.reset();
   // The one that was replaced is whole, and can be put back without a word.
-  const auto back = restore_store(forced->replaced, dir_, false);
+  const auto back = restore(forced->replaced, dir_, false);
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(back->revoked, 1u);
 }
@@ -154,18 +159,18 @@ TEST_F(StoreBackup, AnotherStoreOrAnotherBranchOfItIsNotReplacedSilently) {
   // A branch: three changes restored over, then another fourth and fifth.
   ASSERT_TRUE(enrol({agent(4), agent(5)}));
   store_.reset();
-  const auto forced = restore_store(copy_, dir_, true);
+  const auto forced = restore(copy_, dir_, true);
   ASSERT_TRUE(forced);
   open_store();
   ASSERT_TRUE(revoke({revocation(1)}));
   store_.reset();
-  const auto back = restore_store(forced->replaced, dir_, false);
+  const auto back = restore(forced->replaced, dir_, false);
   ASSERT_FALSE(back) << "the revocation would be gone";
   EXPECT_EQ(back.error().code, ErrorCode::kRefused);
   EXPECT_TRUE(says(back.error(), "another branch")) << back.error().message;
   EXPECT_TRUE(says(back.error(), "1 of its changes, 1 of them revocations"))
       << back.error().message;
-  const auto knowingly = restore_store(forced->replaced, dir_, true);
+  const auto knowingly = restore(forced->replaced, dir_, true);
   ASSERT_TRUE(knowingly) << knowingly.error().message;
   EXPECT_TRUE(knowingly->forked);
   EXPECT_EQ(knowingly->forgotten_revocations, 1u);
@@ -175,7 +180,7 @@ TEST_F(StoreBackup, AnotherStoreOrAnotherBranchOfItIsNotReplacedSilently) {
     open_store();
     for (uint64_t n = 0; n < agents; ++n) ASSERT_TRUE(enrol({agent(80 + n)}));
     store_.reset();
-    const auto refused = restore_store(copy_, dir_, false);
+    const auto refused = restore(copy_, dir_, false);
     ASSERT_FALSE(refused) << agents;
     EXPECT_TRUE(says(refused.error(), "another store")) << refused.error().message;
     open_store();
@@ -184,8 +189,8 @@ TEST_F(StoreBackup, AnotherStoreOrAnotherBranchOfItIsNotReplacedSilently) {
   }
   // A newer backup over an older store forgets nothing.
   dir_ = root_ + "/older";
-  ASSERT_TRUE(restore_store(copy_, dir_, false));
-  const auto newer = restore_store(forced->replaced, dir_, false);
+  ASSERT_TRUE(restore(copy_, dir_, false));
+  const auto newer = restore(forced->replaced, dir_, false);
   ASSERT_TRUE(newer) << newer.error().message;
   EXPECT_EQ(newer->forgotten_changes, 0u);
 }
@@ -200,21 +205,21 @@ TEST_F(StoreBackup, OnlyAWholeBackupIsRestored) {
   fs::copy_file(db_ + "-wal", root_ + "/live.db-wal");
   store_.reset();
   const std::string other = root_ + "/other";
-  EXPECT_TRUE(says(restore_store(root_ + "/live.db", other, true).error(), "live.db-wal"));
-  EXPECT_EQ(restore_store(db_, dir_, true).error().code, ErrorCode::kUsage) << "the store itself";
+  EXPECT_TRUE(says(restore(root_ + "/live.db", other, true).error(), "live.db-wal"));
+  EXPECT_EQ(restore(db_, dir_, true).error().code, ErrorCode::kUsage) << "the store itself";
   // Damaged, cut off, empty, not a store, not there: nothing moves.
   const auto size = fs::file_size(copy_);
   fs::resize_file(copy_, size / 2);
-  const auto half = restore_store(copy_, dir_, true);
+  const auto half = restore(copy_, dir_, true);
   EXPECT_EQ(half.error().code, ErrorCode::kStore);
   EXPECT_TRUE(says(half.error(), copy_)) << half.error().message;
   EXPECT_FALSE(says(half.error(), ".restored")) << half.error().message;
   fs::resize_file(copy_, 0);
-  EXPECT_TRUE(says(restore_store(copy_, dir_, true).error(), copy_));
+  EXPECT_TRUE(says(restore(copy_, dir_, true).error(), copy_));
   std::ofstream(copy_) << "not a store, but long enough to be read as one"
                        << std::string(5000, 'x');
-  EXPECT_EQ(restore_store(copy_, dir_, true).error().code, ErrorCode::kStore);
-  EXPECT_EQ(restore_store(root_ + "/nothing", dir_, true).error().code, ErrorCode::kStore);
+  EXPECT_EQ(restore(copy_, dir_, true).error().code, ErrorCode::kStore);
+  EXPECT_EQ(restore(root_ + "/nothing", dir_, true).error().code, ErrorCode::kStore);
   open_store();
   EXPECT_EQ(contents().revocations.size(), 1u);
 }
@@ -227,10 +232,10 @@ TEST_F(StoreBackup, ADamagedStoreIsReplacedWhenToldAndKept) {
   fs::resize_file(db_, fs::file_size(db_) / 2);
   std::ofstream(db_ + "-wal") << "what is left of a log";
   ASSERT_FALSE(Store::open(dir_, executor_.post()));
-  const auto refused = restore_store(copy_, dir_, false);
+  const auto refused = restore(copy_, dir_, false);
   ASSERT_FALSE(refused) << "it may have known of a revocation";
   EXPECT_TRUE(says(refused.error(), "cannot be read")) << refused.error().message;
-  const auto restored = restore_store(copy_, dir_, true);
+  const auto restored = restore(copy_, dir_, true);
   ASSERT_TRUE(restored) << restored.error().message;
   EXPECT_FALSE(restored->damage.empty());
   EXPECT_TRUE(fs::exists(restored->replaced));
@@ -253,10 +258,10 @@ TEST_F(StoreBackup, NoRelayStartsOnARestoreThatWasInterrupted) {
     std::ofstream(kept + "-wal") << "a log";
     std::ofstream(db_ + ".restored") << "half a copy";
     EXPECT_TRUE(says(open_error(), "was interrupted: repeat it"));
-    const auto refused = restore_store(copy_, dir_, false);
+    const auto refused = restore(copy_, dir_, false);
     ASSERT_FALSE(refused) << "what the log knew would be forgotten";
     EXPECT_EQ(refused.error().code, ErrorCode::kRefused);
-    const auto again = restore_store(copy_, dir_, true);
+    const auto again = restore(copy_, dir_, true);
     ASSERT_TRUE(again) << again.error().message;
     EXPECT_EQ(again->replaced, kept) << "parted from its log";
     open_store();
@@ -276,11 +281,11 @@ TEST_F(StoreBackup, ALogWithoutItsStoreIsNotForgottenSilently) {
   store_.reset();
   fs::remove(db_);
   std::ofstream(db_ + "-wal") << "the latest revocations, perhaps";
-  const auto refused = restore_store(copy_, dir_, false);
+  const auto refused = restore(copy_, dir_, false);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::kRefused);
   EXPECT_TRUE(fs::exists(db_ + "-wal"));
-  const auto forced = restore_store(copy_, dir_, true);
+  const auto forced = restore(copy_, dir_, true);
   ASSERT_TRUE(forced) << forced.error().message;
   EXPECT_TRUE(fs::exists(forced->replaced + "-wal"));
   EXPECT_FALSE(fs::exists(db_ + "-wal")) << "an old log under a new store";
@@ -306,7 +311,7 @@ TEST_F(StoreBackup, OneAtATimeAndFromAnotherFileSystem) {
   Result<RestoreReport> restored = fail(ErrorCode::kInternal, "not tried");
   const bool mounted = with_tmpfs(root_ + "/usb", "size=64m", [&] {
     fs::copy_file(copy_, root_ + "/usb/copy.db");
-    restored = restore_store(root_ + "/usb/copy.db", root_ + "/other", false);
+    restored = restore(root_ + "/usb/copy.db", root_ + "/other", false);
   });
   if (!mounted) GTEST_SKIP() << "needs CAP_SYS_ADMIN";
   ASSERT_TRUE(restored) << restored.error().message;

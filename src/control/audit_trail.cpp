@@ -1,0 +1,228 @@
+#include "control/audit_trail.h"
+
+#include <fmt/format.h>
+
+#include "audit/tile_source.h"
+#include "base/log.h"
+
+namespace sluice::control {
+namespace {
+
+constexpr uint32_t kFeedAtOnce = 128;  // hashing them takes the control thread some 100 us
+constexpr uint64_t kHandshakesMs = 60'000;
+constexpr uint64_t kCheckpointMs = 60'000;
+constexpr uint64_t kRetryMs = 1000;
+
+audit::Change change_of(const FeedEntry& e) {
+  return {.sequence = e.sequence,
+          .at_ms = e.at_ms,
+          .actor = e.actor,
+          .kind = e.kind,
+          .subject = e.subject,
+          .object = e.object};
+}
+
+// An entry that says that a restore forgot those up to `sequence`, knowingly.
+Result<bool> was_forgotten(Store& store, uint64_t sequence) {
+  const auto later = store.audit_feed_now(sequence - 1, 1);
+  if (!later) return tl::unexpected(later.error());
+  if (later->empty()) return false;
+  const FeedEntry& e = later->front().entry;
+  if (e.kind != "changes_forgotten" || e.subject.size() != 8 || e.object.size() != 8) return false;
+  return load_le<uint64_t>(e.subject.data()) < sequence &&
+         load_le<uint64_t>(e.object.data()) >= sequence;
+}
+
+Result<void> check_store(Store& store, const std::string& folder, const audit::LastChange& last) {
+  if (last.sequence == 0) return {};
+  const auto entries = store.audit_feed_now(last.sequence - 1, 1);
+  if (!entries) return tl::unexpected(entries.error());
+  const bool there = !entries->empty() && entries->front().entry.sequence == last.sequence;
+  if (there && audit::digest_of(change_of(entries->front().entry)) == last.digest) return {};
+  const auto forgotten = was_forgotten(store, last.sequence);
+  if (!forgotten) return tl::unexpected(forgotten.error());
+  if (*forgotten) return {};
+  if (there) {
+    return fail(ErrorCode::kStore,
+                fmt::format("change {} of the store is not the one that the audit log in {} "
+                            "recorded: the two are not of one history; put back the store that "
+                            "belongs to the log (sluicectl restore)",
+                            last.sequence, folder));
+  }
+  return fail(
+      ErrorCode::kStore,
+      fmt::format("the store was put back to an earlier state: the audit log in {} has recorded "
+                  "changes up to {}, which the store does not know, perhaps revocations; restore "
+                  "a later backup, or say with sluicectl restore --forget-changes that they are "
+                  "to be forgotten",
+                  folder, last.sequence));
+}
+
+Result<void> check_log(const AuditCheckpointRow& kept, const std::string& folder,
+                       const audit::Log& log) {
+  if (kept.at_ms == 0) return {};
+  const auto remedy = fmt::format(
+      "put back the folder {} as it was, or give it up with sluicectl audit begin-anew", folder);
+  if (log.published().size < kept.size) {
+    return fail(ErrorCode::kStore,
+                fmt::format("the audit log has {} signed records, but had {} when the store last "
+                            "looked: {}",
+                            log.published().size, kept.size, remedy));
+  }
+  audit::FolderSource source(folder);
+  const auto root = audit::root_of(kept.size, audit::subtrees_of(source, log.published().size));
+  if (root && *root == kept.root) return {};
+  return fail(ErrorCode::kStore,
+              fmt::format("the audit log's first {} records are not those that the store knows "
+                          "of{}: {}",
+                          kept.size, root ? "" : " (" + root.error().message + ")", remedy));
+}
+
+}  // namespace
+
+Result<void> check_history(Store& store, const Snapshot& snapshot, const std::string& folder,
+                           const audit::Log& log) {
+  if (auto ok = check_log(snapshot.audit, folder, log); !ok) return ok;
+  return check_store(store, folder, log.last_change());
+}
+
+AuditTrail::AuditTrail(const Clock& clock, TrustTable& trust, Store& store, Options options)
+    : clock_(clock), trust_(trust), store_(store), options_(std::move(options)) {}
+
+Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Clock& clock, TrustTable& trust,
+                                                     Store& store, Store::Post post,
+                                                     const Snapshot& snapshot, Options options) {
+  auto log = audit::Log::open(options.folder, options.origin);
+  if (!log) return tl::unexpected(log.error());
+  if (auto ok = check_history(store, snapshot, options.folder, **log); !ok) {
+    return tl::unexpected(ok.error());
+  }
+  std::unique_ptr<AuditTrail> out(new AuditTrail(clock, trust, store, std::move(options)));
+  out->after_ = (*log)->last_change().sequence;
+  out->kept_at_ = out->counted_at_ = clock.ticks();
+  out->counted_ms_ = clock.unix_ms();
+  out->commits_seen_ = UINT64_MAX;
+  out->writer_ = std::make_unique<audit::Writer>(
+      clock, std::move(*log),
+      audit::WriterOptions{.folder = out->options_.folder,
+                           .workers = out->options_.workers,
+                           .post = std::move(post),
+                           .published = [trail = out.get(), alive = std::weak_ptr(out->alive_)](
+                                            const audit::Checkpoint& c) {
+                             if (!alive.expired()) trail->published(c);
+                           }});
+  out->put(audit::opened_record(clock.unix_ms(), out->options_.relay_id, out->options_.epoch));
+  return out;
+}
+
+AuditTrail::~AuditTrail() {
+  if (!writer_) return;
+  const auto last = writer_->stop();
+  if (last.size == 0) return;
+  const auto kept = store_.apply_now(
+      {"relay", clock_.unix_ms(), {AuditCheckpointRow{last.size, last.root, clock_.unix_ms()}}});
+  if (!kept) spdlog::warn("the audit log's end is not in the store: {}", kept.error().message);
+}
+
+void AuditTrail::put(const audit::Record& record) {
+  (void)writer_->control().put(record);  // what does not fit is counted, and said in the log
+}
+
+bool AuditTrail::poll(const OutcomeCounts& handshakes) {
+  count_handshakes(handshakes);
+  if (const uint64_t now = writer_->reopened(); now != reopened_) {
+    reopened_ = now;
+    after_ = std::min(after_, writer_->last_change());
+    commits_seen_ = UINT64_MAX;
+  }
+  if (reading_) return false;
+  const uint64_t commits = store_.commits();
+  if (commits == commits_seen_ || clock_.ticks() < try_again_at_) return false;
+  if (!writer_->control().has_room(2 * kFeedAtOnce)) return false;
+  reading_ = true;
+  store_.read_audit_feed(
+      after_, kFeedAtOnce,
+      [this, commits, alive = std::weak_ptr(alive_)](const Result<std::vector<AuditFeedEntry>>& r) {
+        if (alive.expired()) return;
+        reading_ = false;
+        if (!r) {
+          try_again_at_ = clock_.ticks() + clock_.ticks_from_ms(kRetryMs);
+          return;
+        }
+        if (r->size() < kFeedAtOnce) commits_seen_ = commits;
+        take(*r);
+      });
+  return true;
+}
+
+void AuditTrail::take(const std::vector<AuditFeedEntry>& entries) {
+  for (const AuditFeedEntry& e : entries) {
+    audit::Change change = change_of(e.entry);
+    const bool named = !all_zero(e.from) || !all_zero(e.to);
+    change.subject_address = address_of(named ? Bytes(e.from) : Bytes(e.entry.subject));
+    change.object_address = address_of(named ? Bytes(e.to) : Bytes(e.entry.object));
+    put(audit::record_of(change));
+    after_ = e.entry.sequence;
+  }
+}
+
+VirtualAddress AuditTrail::address_of(Bytes identity) const {
+  if (identity.size() != 32) return {};
+  const auto key = sluice::take<32>(identity.data());
+  const AgentEntry* agent = trust_.by_identity(key);
+  if (agent == nullptr) agent = trust_.successor_of(key);
+  return agent == nullptr ? VirtualAddress{} : agent->address;
+}
+
+void AuditTrail::count_handshakes(const OutcomeCounts& counts) {
+  const uint64_t now = clock_.ticks();
+  if (now - counted_at_ < clock_.ticks_from_ms(kHandshakesMs)) return;
+  counted_at_ = now;
+  const uint64_t now_ms = clock_.unix_ms();
+  for (size_t i = 0; i < counts.size(); ++i) {
+    const uint8_t number = audit::handshake_number(kOutcomeTable[i].name);
+    if (number == 0 || counts[i] == counted_[i]) continue;
+    put(audit::handshakes_record(number, now_ms, counts[i] - counted_[i], counted_ms_));
+  }
+  counted_ = counts;
+  counted_ms_ = now_ms;
+}
+
+void AuditTrail::session(const SessionSeen& seen) {
+  const AgentEntry& agent = trust_.agent(seen.agent);
+  put(audit::record_of(audit::Session{.time_ms = clock_.unix_ms(),
+                                      .agent = agent.address,
+                                      .identity = agent.identity,
+                                      .remote_ip = seen.path.remote_ip(),
+                                      .remote_port = seen.path.remote_port(),
+                                      .nic_port = static_cast<uint8_t>(seen.path.port),
+                                      .renewed = seen.renewed}));
+}
+
+void AuditTrail::act(audit::Act act, std::string_view actor) {
+  put(audit::act_record(act, clock_.unix_ms(), actor));
+}
+
+void AuditTrail::proof(const Cut& cut, const RevocationAnswer& answer) {
+  put(audit::record_of(audit::Proof{
+      .time_ms = clock_.unix_ms(),
+      .state = static_cast<uint8_t>(answer.state),
+      .actor = cut.actor,
+      .agents = answer.agents,
+      .pairs = answer.pairs,
+      .cut_us = static_cast<uint64_t>(answer.cut_us),
+      .sync_us = static_cast<uint64_t>(answer.sync_us),
+      .ack_us = static_cast<uint64_t>(answer.ack_us),
+      .agent = cut.agents.size() == 1 ? trust_.agent(cut.agents[0]).address : VirtualAddress{}}));
+}
+
+// Not each: it is a transaction.
+void AuditTrail::published(const audit::Checkpoint& c) {
+  const uint64_t now = clock_.ticks();
+  if (now - kept_at_ < clock_.ticks_from_ms(kCheckpointMs)) return;
+  kept_at_ = now;
+  store_.apply({"relay", clock_.unix_ms(), {AuditCheckpointRow{c.size, c.root, clock_.unix_ms()}}},
+               [](Result<WriteTimes>) {});
+}
+
+}  // namespace sluice::control

@@ -1,0 +1,85 @@
+// What the control plane puts into the audit log, and what ties the log to the store: every entry
+// of the store's feed becomes one record, none twice; the log's checkpoints are kept in the store.
+// So a store or a log that was put back to an earlier state is found at the next start.
+// Control thread.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "audit/log.h"
+#include "audit/writer.h"
+#include "control/handshake_outcome.h"
+#include "control/revocation.h"
+#include "control/store.h"
+#include "control/trust_table.h"
+#include "wire/ip.h"
+
+namespace sluice::control {
+
+struct SessionSeen {
+  uint32_t agent = 0;
+  wire::PathHeader path{};
+  bool renewed = false;
+};
+
+class AuditTrail {
+ public:
+  // Opens the log in that folder and starts its thread. `origin`: of a log that is new. kStore:
+  // damaged.
+  struct Options {
+    std::string folder;
+    std::string origin;
+    ByteArray<32> relay_id{};
+    uint64_t epoch = 0;
+    unsigned workers = 0;
+  };
+  static Result<std::unique_ptr<AuditTrail>> open(const Clock& clock, TrustTable& trust,
+                                                  Store& store, Store::Post post,
+                                                  const Snapshot& snapshot, Options options);
+  // Says in the log that the relay stopped, and in the store how the log ends.
+  ~AuditTrail();
+
+  // Reads what is new in the feed. True while there is more.
+  bool poll(const OutcomeCounts& handshakes);
+
+  void session(const SessionSeen& seen);
+  void act(audit::Act act, std::string_view actor);
+  void proof(const Cut& cut, const RevocationAnswer& answer);
+
+  audit::Writer& writer() { return *writer_; }
+  const std::string& folder() const { return options_.folder; }
+
+ private:
+  AuditTrail(const Clock& clock, TrustTable& trust, Store& store, Options options);
+  void take(const std::vector<AuditFeedEntry>& entries);
+  void count_handshakes(const OutcomeCounts& counts);
+  void published(const audit::Checkpoint& checkpoint);
+  void put(const audit::Record& record);
+  VirtualAddress address_of(Bytes identity) const;
+
+  const Clock& clock_;
+  TrustTable& trust_;
+  Store& store_;
+  const Options options_;
+  std::unique_ptr<audit::Writer> writer_;
+  uint64_t after_ = 0;         // the feed's last entry that is in the ring or in the log
+  uint64_t commits_seen_ = 0;  // of the store, when it was last read to its end
+  uint64_t reopened_ = 0;
+  bool reading_ = false;
+  // What was posted may come after this is gone.
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  uint64_t try_again_at_ = 0;  // ticks
+  OutcomeCounts counted_{};
+  uint64_t counted_at_ = 0;  // ticks
+  uint64_t counted_ms_ = 0;
+  uint64_t kept_at_ = 0;  // ticks: when a checkpoint was last put into the store
+};
+
+// Whether store and log are of one history: kStore, with the remedy. Before either is used; waits
+// for the disk.
+Result<void> check_history(Store& store, const Snapshot& snapshot, const std::string& folder,
+                           const audit::Log& log);
+
+}  // namespace sluice::control

@@ -1,0 +1,255 @@
+#!/usr/bin/python3
+"""The audit log as those see it who do not trust the relay: read from its files by an implementation of its own of RFC 6962 and
+C2SP's tlog-tiles, tlog-checkpoint and tlog-proof; every change of the store is in it once, through crashes; nothing that was
+said or called by a name is; a log or a store that was put back to an earlier state is found at the start."""
+import base64
+import hashlib
+import json
+import shutil
+import signal
+import struct
+import subprocess
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from common import BUILD, check, main, ping_ok, wait_until
+
+CANARY = "canary-7f3a"
+
+
+# ---- an oracle of its own
+
+def leaf(entry):
+    return hashlib.sha256(b"\0" + entry).digest()
+
+
+def node(left, right):
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def tree(hashes):
+    if not hashes:
+        return hashlib.sha256(b"").digest()
+    if len(hashes) == 1:
+        return hashes[0]
+    k = 1
+    while 2 * k < len(hashes):
+        k *= 2
+    return node(tree(hashes[:k]), tree(hashes[k:]))
+
+
+def index_path(n):
+    parts = [f"{n % 1000:03}"]
+    while n >= 1000:
+        n //= 1000
+        parts.insert(0, f"x{n % 1000:03}")
+    return "/".join(parts)
+
+
+def open_note(note, vkey):
+    text, _, signatures = note.rpartition("\n\n")
+    text += "\n"
+    name, key_id, key = vkey.split("+", 2)
+    public = base64.b64decode(key)
+    check(public[0] == 1 and hashlib.sha256(name.encode() + b"\n" + public).digest()[:4].hex() == key_id, "the verifier's id is its own")
+    lines = [line for line in signatures.splitlines() if line.startswith(f"— {name} ")]
+    raw = base64.b64decode(lines[0].split(" ")[2])
+    check(raw[:4].hex() == key_id, "the signature names the key")
+    Ed25519PublicKey.from_public_bytes(public[1:]).verify(raw[4:], text.encode())
+    origin, size, root = text.splitlines()
+    check(origin == name, "the origin is the key's name")
+    return int(size), base64.b64decode(root)
+
+
+class Log:
+    """All of a published log, checked."""
+
+    def __init__(self, folder):
+        self.vkey = (folder / "audit.vkey").read_text().strip()
+        self.note = (folder / "checkpoint").read_text()
+        self.size, self.root = open_note(self.note, self.vkey)
+        self.entries = []
+        for bundle in range((self.size + 255) // 256):
+            width = min(256, self.size - 256 * bundle)
+            suffix = "" if width == 256 else f".p/{width}"
+            data = (folder / f"tile/entries/{index_path(bundle)}{suffix}").read_bytes()
+            hashes = (folder / f"tile/0/{index_path(bundle)}{suffix}").read_bytes()
+            for i in range(width):
+                length, = struct.unpack(">H", data[:2])
+                entry, data = data[2:2 + length], data[2 + length:]
+                assert length == 128 and leaf(entry) == hashes[32 * i:32 * i + 32], (bundle, i)
+                self.entries.append(entry)
+            assert not data
+        assert tree([leaf(e) for e in self.entries]) == self.root
+
+
+def read_log(folder):
+    """The relay publishes meanwhile: what is read may be of two checkpoints."""
+    for _ in range(20):
+        try:
+            return Log(folder)
+        except FileNotFoundError:
+            pass
+    return Log(folder)
+
+
+def proof_holds(proof, record, vkey):
+    head, _, note = proof.partition("\n\n")
+    lines = head.splitlines()
+    check(lines[0] == "c2sp.org/tlog-proof@v1" and lines[1].startswith("index "), "the proof is of C2SP's form")
+    index, hashes = int(lines[1][6:]), [base64.b64decode(line) for line in lines[2:]]
+    size, root = open_note(note, vkey)
+
+    def climb(index, size, hashes):
+        if size == 1:
+            assert not hashes
+            return leaf(record)
+        k = 1
+        while 2 * k < size:
+            k *= 2
+        if index < k:
+            return node(climb(index, k, hashes[:-1]), hashes[-1])
+        return node(hashes[-1], climb(index - k, size - k, hashes[:-1]))
+    return climb(index, size, hashes) == root
+
+
+# ---- the relay
+
+def audit(lab, *args, relay=True):
+    argv = [BUILD / "sluicectl", "--json", *(["--socket", lab.socket] if relay else []), "audit", *args]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr.strip()
+
+
+def records(lab):
+    code, out, err = audit(lab, "export", "--jsonl")
+    check(code == 0, f"the log is exported {err}")
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def every_change_once(lab):
+    changes = lab.ctl("changes", "--limit", "1000")["changes"]
+    wanted = [c["sequence"] for c in changes]
+    recorded = []
+
+    def there():
+        recorded[:] = [r for r in records(lab) if r["kind"] == "change"]
+        return recorded and recorded[-1]["sequence"] >= wanted[-1]
+    wait_until("all changes in the audit log", there, 15, 0.1)
+    check([r["sequence"] for r in recorded] == wanted, f"each of {len(wanted)} changes is recorded once, in order")
+    check([r["change"] for r in recorded] == [c["kind"] for c in changes], "as what it was")
+    check([r["time_ms"] for r in recorded] == [c["at_ms"] for c in changes], "when it was")
+
+
+def refuses_to_start(lab, sentence):
+    relay = subprocess.run(["ip", "netns", "exec", lab.ns("relay"), BUILD / "sluiced", "--config", lab.config], capture_output=True, text=True, timeout=60)
+    check(relay.returncode == 14 and sentence in relay.stderr, f"the relay does not start: {relay.stderr.strip().splitlines()[-1]}")
+
+
+def test(lab):
+    lab.make_relay()
+    lab.start_relay()
+    folder = lab.state / "audit"
+    lab.ctl("tenant", "add", "acme")
+    for name in lab.names:
+        lab.join(name, lab.ctl("token", "create", "--tenant", "acme", "--host", lab.address(name, 1))["join"])
+        lab.start_agent(name)
+        wait_until(f"{name} to connect", lambda: lab.info(name).get("session", {}).get("up"), 15)
+    wait_until("their names", lambda: {a["name"] for a in lab.ctl("agents")["agents"]} == set(lab.names), 10, 0.1)
+    early = lab.dir / "early.db"
+    lab.ctl("backup", early)
+    lab.agent("alice", "handshake", lab.dids["bob"], f"{CANARY} why")
+    wait_until("the request", lambda: json.loads(lab.agent("bob", "pending", "--json").stdout)["incoming"], 10, 0.1)
+    lab.agent("bob", "approve", "alice")
+    wait_until("alice and bob", lambda: ping_ok(lab, "alice", "bob", 3), 20, 0.2)
+    lab.agent("alice", "send", "bob", f"{CANARY} payload", check=False)
+    lab.ctl("revoke", "carol", "--reason", f"{CANARY} reason")
+    every_change_once(lab)
+
+    # As others read it.
+    log = read_log(folder)
+    check(log.size > 10, f"{log.size} records verify with an implementation of its own")
+    check(not any(CANARY.encode() in e or b"alice" in e for e in log.entries), "nothing that was said or named is in it")
+    all_records = records(lab)
+    kinds = {}
+    for r in all_records:
+        kinds.setdefault(r["kind"], []).append(r)
+    addresses = {a["name"]: a["address"] for a in lab.ctl("agents")["agents"]}
+    sessions = {r["subject"]: r for r in kinds["session"]}
+    check(set(addresses.values()) <= set(sessions), "who connected is in it")
+    check(sessions[addresses["alice"]]["did"] == lab.dids["alice"] and sessions[addresses["alice"]]["endpoint"].startswith(lab.address("alice", 2) + ":"),
+          f"with the identity and from where: {sessions[addresses['alice']]['endpoint']}")
+    pair = next(r for r in kinds["change"] if r["change"] == "pair_made")
+    check({pair["subject"], pair["object"]} == {addresses["alice"], addresses["bob"]}, "who came to trust whom")
+    revoked = next(r for r in kinds["change"] if r["change"] == "agent_revoked")
+    proof = next(r for r in kinds["proof"])
+    check(revoked["subject"] == proof["subject"] == addresses["carol"] and proof["state"] == "cut" and revoked["actor"] == "uid 0",
+          f"who was revoked by whom, and that it was proven in {proof['cut_us']} us")
+
+    # A proof for who has nothing else.
+    out = lab.dir / "carol.tlog-proof"
+    code, _, err = audit(lab, "prove", str(revoked["index"]), "--out", str(out))
+    check(code == 0, f"a record is proven {err}")
+    record = out.with_name(out.name + ".record").read_bytes()
+    check(proof_holds(out.read_text(), record, log.vkey), "and the proof holds")
+    check(audit(lab, "check-proof", str(out), "--verifier", log.vkey, relay=False)[0] == 0, "by sluicectl too, without a relay")
+    out.with_name(out.name + ".record").write_bytes(record[:50] + b"x" + record[51:])
+    check(audit(lab, "check-proof", str(out), "--verifier", log.vkey, relay=False)[0] == 14, "and of another record it does not")
+
+    # Through a crash.
+    kept = lab.dir / "checkpoint.kept"
+    kept.write_text(log.note)
+    lab.end(lab.relay, signal.SIGKILL)
+    lab.start_relay()
+    every_change_once(lab)
+    wait_until("the log to say that there was a crash", lambda: any(r["kind"] == "gap" and r["reason"] == "crash" for r in records(lab)), 10, 0.1)
+    code, text, err = audit(lab, "verify", "--verifier", log.vkey, "--since", str(kept))
+    check(code == 0 and json.loads(text)["continues"] == log.size, f"which continues the one before {err}")
+    code, text, _ = audit(lab, "tail", "--count", "3", "--tenant", "acme")
+    check(code == 0, "its end is shown")
+
+    # Whoever changes a record is found.
+    lab.end(lab.relay)
+    copy = lab.dir / "copy"
+    shutil.copytree(folder, copy)
+    check(audit(lab, "verify", "--folder", str(copy), "--verifier", log.vkey, relay=False)[0] == 0, "a copy verifies without a relay")
+    bundle = next(copy.glob("tile/entries/000.p/" + str(Log(copy).size)))
+    good = bundle.read_bytes()
+    at = 130 * 7 + 2 + 40
+    bundle.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1:])
+    code, _, err = audit(lab, "verify", "--folder", str(copy), "--verifier", log.vkey, relay=False)
+    check(code == 14 and "record 7 " in err, f"a changed record is found: {err}")
+
+    # A store that was put back.
+    late = lab.dir / "late.db"
+    shutil.copy(lab.state / "sluice.db", late)
+    shutil.copy(early, lab.state / "sluice.db")
+    refuses_to_start(lab, "put back to an earlier state")
+    def restore(*args):
+        return subprocess.run([BUILD / "sluicectl", "restore", early, "--state-dir", lab.state, *args], capture_output=True, text=True, timeout=60)
+    refused = restore()
+    check(refused.returncode == 13 and "audit log" in refused.stderr, f"a restore tells of it: {refused.stderr.strip()}")
+    check(restore("--forget-changes").returncode == 0, "and goes on when told to")
+    lab.start_relay()
+    wait_until("the log to say so", lambda: any(r.get("change") == "changes_forgotten" for r in records(lab)), 10, 0.1)
+    forgotten = next(r for r in records(lab) if r.get("change") == "changes_forgotten")
+    check(forgotten["names"] < forgotten["and"] < forgotten["sequence"], f"changes {forgotten['names'] + 1} to {forgotten['and']} are said to be forgotten")
+    lab.end(lab.relay)
+
+    # A log that was put back.
+    shutil.move(folder, lab.dir / "audit.late")
+    shutil.copytree(copy, folder)
+    (folder / "tile/entries/000.p" / bundle.name).write_bytes(good)
+    refuses_to_start(lab, "when the store last looked")
+    shutil.rmtree(folder)
+    refuses_to_start(lab, "when the store last looked")
+    code, _, err = audit(lab, "begin-anew", "--state-dir", str(lab.state), relay=False)
+    check(code == 0, f"it is given up when told to {err}")
+    lab.start_relay()
+    every_change_once(lab)
+    check(records(lab)[-1]["index"] > 0 and any(r.get("change") == "audit_log_forgotten" for r in records(lab)), "and the new one says so")
+    check(read_log(folder).vkey != log.vkey, "under a key of its own")
+    lab.end(lab.relay)
+
+
+main(test, enrol=False, agents=("alice", "bob", "carol"))
