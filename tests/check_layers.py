@@ -20,7 +20,7 @@ MAY_INCLUDE = {
     # The replay window is a header of fabric without DPDK: the agent keeps the same one.
     "agent": {"agent", "http", "base", "wire", "crypto", "fabric/replay_window.h"},
     # Of control, what works on a store where no relay runs.
-    "cli": {"cli", "audit", "http", "base", "control/store_restore.h"},
+    "cli": {"cli", "audit", "http", "base", "crypto/text.h", "control/store_restore.h"},
     # Of the agent, what makes a session; of fabric, headers of plain values.
     "pktgen": {"pktgen", "base", "wire", "crypto", "agent/handshake.h", "agent/session.h", "agent/edges.h",
                "fabric/replay_window.h", "fabric/topology.h"},

@@ -209,6 +209,7 @@ Result<void> Log::recover() {
   journal_ = std::move(*journal);
   // What is on disk of partial tiles is not known.
   written_ = {};
+  has_partial_.fill(true);
   writes_tiles_ = true;
   if (opened_.crashed) {
     if (auto ok = sync_tiles(); !ok) return ok;
@@ -295,7 +296,8 @@ Result<void> Log::finish_tile(unsigned level, uint64_t size) {
     if (ok) ok = write_tile(done[1], bundle_);
     bundle_.clear();
   }
-  if (!ok || !writes_tiles_) return ok;
+  if (!ok || !writes_tiles_ || !has_partial_[level]) return ok;
+  has_partial_[level] = false;
   for (const Tile& t : done) {
     std::error_code ec;
     std::filesystem::remove_all(fmt::format("{}/{}.p", folder_, path_of(t)), ec);
@@ -327,6 +329,7 @@ Result<void> Log::write_partial_tiles() {
       if (auto ok = write_tile({std::nullopt, index, width}, bundle_); !ok) return ok;
     }
     written_[level] = width;
+    has_partial_[level] = true;
   }
   return {};
 }

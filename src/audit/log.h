@@ -87,6 +87,7 @@ class Log {
   std::array<std::vector<Hash>, 8> tiles_;
   Buffer bundle_;
   std::array<unsigned, 8> written_{};  // widths already on disk, by level
+  std::array<bool, 8> has_partial_{};  // may be on disk, of the tile that is not whole
   std::string last_folder_;            // exists
   bool writes_tiles_ = true;
   bool broken_ = false;

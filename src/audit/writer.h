@@ -66,6 +66,9 @@ class Writer {
 
   WriterStatus status() const;
 
+  // Whose time is measured.
+  pthread_t thread() { return thread_.native_handle(); }
+
   // Runs on the writer's thread, which waits for the disk anyway; `done` through `post`.
   void beside(std::function<std::function<void()>()> work);
 

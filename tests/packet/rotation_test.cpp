@@ -65,6 +65,16 @@ class Rotation : public Ceremony {
     EXPECT_EQ(submit(beta, granted), "ok");
     return {asked, granted};
   }
+  // Puts a rule in force that denies that agent everything.
+  void deny(const std::string& who) {
+    const std::string yaml = "rules: [{ from: \"" + who + "\", to: \"*\", action: deny }]";
+    auto loaded = r.control->policies().parse(yaml);
+    ASSERT_TRUE(loaded.problems.empty()) << loaded.problems.at(0).text;
+    bool applied = false;
+    r.control->policies().apply(std::move(loaded.policy), yaml, 0, "test",
+                                [&](const auto& a) { applied = a.has_value(); });
+    ASSERT_TRUE(r.poll_until([&] { return applied; }));
+  }
   // By its present identity.
   const sluice::control::AgentEntry* known(const Agent& a) {
     return r.control->trust().by_identity(a.peer.identity());
@@ -328,14 +338,7 @@ TEST_F(Rotation, RevokedMeanwhileItStaysRevoked) {
 // Whom the operator has named by its DID does not get away from the rule by another one.
 TEST_F(Rotation, APolicyForTheFormerIsForItsSuccessor) {
   (void)agree_with_beta();
-  const std::string yaml = "rules: [{ from: \"" + sluice::crypto::to_did(echo->peer.identity()) +
-                           "\", to: \"*\", action: deny }]";
-  auto loaded = r.control->policies().parse(yaml);
-  ASSERT_TRUE(loaded.problems.empty()) << loaded.problems.at(0).text;
-  bool applied = false;
-  r.control->policies().apply(std::move(loaded.policy), yaml, 0, "test",
-                              [&](const auto& a) { applied = a.has_value(); });
-  ASSERT_TRUE(r.poll_until([&] { return applied; }));
+  deny(sluice::crypto::to_did(echo->peer.identity()));
   ASSERT_FALSE(reaches(*echo, beta));
   auto next = successor(22);
   ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
@@ -346,6 +349,29 @@ TEST_F(Rotation, APolicyForTheFormerIsForItsSuccessor) {
   r.start();
   EXPECT_EQ(pairs(), 1u);
   EXPECT_EQ(r.control->trust().edges().size(), 0u) << "nor by a restart";
+}
+
+// Written before there was one.
+TEST_F(Rotation, ARuleForTheSuccessorHoldsFromTheRotationOn) {
+  (void)agree_with_beta();
+  auto next = successor(22);
+  deny(sluice::crypto::to_did(next->peer.identity()));
+  ASSERT_TRUE(reaches(*echo, beta));
+  ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  EXPECT_EQ(r.control->trust().edges().size(), 0u);
+  ASSERT_TRUE(r.connect(*next));
+  EXPECT_EQ(submit(*next, sign(*next, own(*next))), "ok");
+  EXPECT_FALSE(reaches(*next, beta));
+}
+
+TEST_F(Rotation, ARuleForANameHoldsForWhoTakesIt) {
+  (void)agree_with_beta();
+  deny("foxtrot");
+  ASSERT_TRUE(reaches(*echo, beta));
+  pb::Statement other = own(*echo);
+  other.mutable_enrol()->set_name("foxtrot");
+  ASSERT_EQ(submit(*echo, sign(*echo, other)), "ok");
+  EXPECT_FALSE(reaches(*echo, beta));
 }
 
 // A host whose clock was ahead once must not keep its successor silent.
@@ -371,7 +397,10 @@ TEST_F(Rotation, ThePreparedKeyIsTheSuccessors) {
   if (sluice::crypto::batch_engine() == nullptr) GTEST_SKIP() << "no lanes: no prepared keys";
   ASSERT_TRUE(r.poll_until(prepared));
   auto next = successor(22);
+  const uint32_t agent = known(*echo)->index;
   ASSERT_EQ(submit(*echo, sign(*echo, rotate(*echo, *next))), "ok");
+  EXPECT_EQ(r.control->prepared_keys().find(agent), nullptr)
+      << "the former's key is not kept for it";
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(r.connect(*next)) << i;
   EXPECT_EQ(count(HandshakeOutcome::kBadSignature), 0u);
 }
