@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -20,6 +21,7 @@ constexpr size_t kFixed = 32 + 8 + 8 + 16 + 8;
 constexpr size_t kSubtree = 8 + 32;
 constexpr size_t kMostSubtrees = 64 * 256;
 constexpr size_t kBatchHeader = 32;
+constexpr uint64_t kMostKept = 16u << 20;
 
 tl::unexpected<Error> io_error(const char* what, const std::string& path) {
   return fail(ErrorCode::kStore,
@@ -29,6 +31,21 @@ tl::unexpected<Error> io_error(const char* what, const std::string& path) {
 ByteArray<16> check_of(std::span<const Hash> hashes) {
   const Bytes all(reinterpret_cast<const uint8_t*>(hashes.data()), hashes.size() * sizeof(Hash));
   return take<16>(crypto::sha256({all}).data());
+}
+
+// What is cut off is of no batch, but it is evidence.
+Result<void> keep_tail(int fd, const std::string& path, uint64_t end) {
+  struct stat st {};
+  if (fstat(fd, &st) != 0) return io_error("look at", path);
+  const auto size = static_cast<uint64_t>(st.st_size);
+  if (size <= end) return {};
+  Buffer tail(std::min<uint64_t>(size - end, kMostKept));
+  const ssize_t n = pread(fd, tail.data(), tail.size(), static_cast<off_t>(end));
+  if (n < 0) return io_error("read", path);
+  tail.resize(static_cast<size_t>(n));
+  auto ok = write_file(path + ".cut", tail, 0600);
+  if (!ok) return fail(ErrorCode::kStore, "the audit log's journal: " + ok.error().message);
+  return {};
 }
 
 // False at the end of the file, or on an error (errno; 0 at the end).
@@ -121,6 +138,9 @@ Result<Journal> Journal::open(const std::string& path, bool repair,
     end += kBatchHeader + n * kRecordSize;
   }
   if (errno != 0 && errno != EINTR) return io_error("read", path);
+  if (repair) {
+    if (auto ok = keep_tail(fd.get(), path, end); !ok) return tl::unexpected(ok.error());
+  }
   if (repair && (ftruncate(fd.get(), static_cast<off_t>(end)) != 0 || fsync(fd.get()) != 0)) {
     return io_error("repair", path);
   }
@@ -149,6 +169,13 @@ Result<void> Journal::append(uint64_t index, std::span<const Record> records,
   auto why = io_error("write", path_);
   if (ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0) broken_ = true;
   return why;
+}
+
+bool Journal::in_place() const {
+  struct stat mine {
+  }, named{};
+  return fstat(fd_.get(), &mine) == 0 && lstat(path_.c_str(), &named) == 0 &&
+         mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
 }
 
 Result<void> Journal::sync() {

@@ -59,6 +59,8 @@ class Journal {
   Result<void> append(uint64_t index, std::span<const Record> records,
                       std::span<const Hash> hashes);
   Result<void> sync();
+  // Whether its name still leads to it: a folder that was moved away takes the journal with it.
+  bool in_place() const;
   bool broken() const { return broken_; }
   const std::string& path() const { return path_; }
 

@@ -8,10 +8,11 @@
 //
 // append() is durable after sync(), and published after publish(). An I/O error leaves the log
 // `broken`: it has to be opened again, which reads what is there. Owned by one thread, which waits
-// for the disk; nobody else may have the folder open (the store's lock sees to that).
+// for the disk; a lock in the folder keeps others out.
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -37,6 +38,21 @@ struct Opened {
   uint64_t last_ms = 0;  // the time of its last record
 };
 
+// What whoever opens a log knows of it. Looked at before anything in the folder is touched.
+struct Expected {
+  // It was there before: none is made in its place, and this key signs it.
+  std::optional<Verifier> verifier;
+  // It had so many records with that root at least.
+  struct Kept {
+    uint64_t size = 0;
+    Hash root{};
+  };
+  std::optional<Kept> kept;
+  std::function<Result<void>(const LastChange&)> judge;
+  // After a failed sync: what the kernel still shows of the journal need not be on disk.
+  bool rewrite_journal = false;
+};
+
 class Log {
  public:
   // After so many records the journal begins anew; a multiple of a tile of tiles.
@@ -44,14 +60,17 @@ class Log {
 
   // Makes a new one with that origin where there is none. kStore: damaged, or not what its
   // checkpoint says; the sentence names the remedy.
+  // kConflict: another process has it.
   static Result<std::unique_ptr<Log>> open(const std::string& folder, const std::string& origin,
+                                           const Expected& expected = {},
                                            uint64_t journal_records = kJournalRecords);
 
-  Result<void> append(std::span<const Record> records);
+  // `taken`: how many of them are in the log, also where there is an error.
+  Result<void> append(std::span<const Record> records, size_t& taken);
   Result<void> sync();
   // Syncs, writes the tiles of the tree as it is, signs it. Nothing where nothing has been added.
   Result<void> publish();
-  // Publishes, and makes the tiles durable: what a stop ends with.
+  // What a stop ends with, after the record that says so: tiles first, then the signature.
   Result<void> close();
 
   uint64_t size() const { return edge_.size(); }
@@ -63,18 +82,24 @@ class Log {
   bool broken() const { return broken_; }
 
  private:
-  Log(std::string folder, Signer signer, uint64_t journal_records);
-  Result<void> recover();
+  struct Survey;
+  Log(std::string folder, Fd lock, Signer signer, uint64_t journal_records);
+  Result<Survey> survey(const Expected& expected) const;
+  Result<void> check_kept(const Survey& found, const Expected& expected) const;
+  Result<void> recover(const Expected& expected);
+  Result<void> rebuild(const std::string& journal, bool repair_tiles);
   Result<void> begin_journal();
   void start_at(const JournalStart& start);
   Result<void> take_in(std::span<const Record> records, std::span<const Hash> hashes);
   Result<void> write_tile(const Tile& tile, Bytes content);
   Result<void> finish_tile(unsigned level, uint64_t size);
   Result<void> write_partial_tiles();
+  Result<void> sign_now();
   Result<void> sync_tiles();
   Result<void> broken_on_failure(Result<void> r);
 
   const std::string folder_;
+  const Fd lock_;
   Signer signer_;
   const uint64_t journal_records_;
   std::optional<Journal> journal_;
@@ -89,9 +114,14 @@ class Log {
   std::array<unsigned, 8> written_{};  // widths already on disk, by level
   std::array<bool, 8> has_partial_{};  // may be on disk, of the tile that is not whole
   std::string last_folder_;            // exists
-  bool writes_tiles_ = true;
+  enum class Tiles : uint8_t { kWrite, kRepair, kLeave } mode_ = Tiles::kWrite;
   bool broken_ = false;
 };
+
+// The folder's lock; kConflict: a process writes the log.
+Result<Fd> lock_log(const std::string& folder);
+// Whether there is a log, sound or not.
+bool has_log(const std::string& folder);
 
 // What the store's start and a restore ask a log that nobody writes: its last change, without
 // opening it for writing. None: there is no log.

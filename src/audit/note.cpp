@@ -16,6 +16,8 @@ constexpr uint8_t kEd25519 = 1;
 constexpr std::string_view kPrivate = "PRIVATE+KEY+";
 constexpr std::string_view kDash = "— ";  // an em dash and a space
 constexpr size_t kLongestOrigin = 200;
+// Eight levels of tiles.
+constexpr uint64_t kMostRecords = uint64_t{1} << 56;
 constexpr size_t kLongestNote = 64u << 10;
 
 tl::unexpected<Error> no_note(const std::string& why) {
@@ -175,7 +177,8 @@ Result<Checkpoint> open_note(std::string_view note, const Verifier& log) {
   const std::string_view size = next_line(rest);
   const auto [end, ec] = std::from_chars(size.data(), size.data() + size.size(), out.size);
   const auto root = crypto::from_base64(next_line(rest));
-  if (ec != std::errc() || fmt::format("{}", out.size) != size || !root || root->size() != 32) {
+  if (ec != std::errc() || fmt::format("{}", out.size) != size || out.size > kMostRecords ||
+      !root || root->size() != 32) {
     return no_note("its size or root is none");
   }
   out.root = take<32>(root->data());

@@ -95,7 +95,8 @@ json subject(uint8_t change, const uint8_t* at, bool object) {
   if (all_zero(raw)) return nullptr;
   const std::string_view kind = change_name(change);
   if (kind == "tenant_added") return load_le<uint16_t>(at);
-  if (kind == "policy_applied" || kind.ends_with("_forgotten")) return load_le<uint64_t>(at);
+  if (kind == "policy_applied" || kind == "changes_forgotten") return load_le<uint64_t>(at);
+  if (kind == "audit_log_forgotten" && !object) return load_le<uint64_t>(at);
   if (kind == "request_consented" && object) return load_le<uint16_t>(at);
   if (kind.starts_with("relay_key")) return crypto::to_base64url(raw);
   const bool identity = kind.starts_with("agent_") || kind == "trust_requested" ||

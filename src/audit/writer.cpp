@@ -1,6 +1,7 @@
 #include "audit/writer.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/statvfs.h>
 
@@ -14,9 +15,12 @@ namespace {
 
 constexpr size_t kBatch = Journal::kMostInBatch;
 constexpr auto kPause = std::chrono::milliseconds(5);
+constexpr auto kIdlePause = std::chrono::milliseconds(20);  // a ring holds what comes in that time
 constexpr uint64_t kSyncMs = 100;
 constexpr uint64_t kPublishMs = 1000;
 constexpr uint64_t kRetryMs = 1000;
+constexpr uint64_t kLongestRetryMs = 30'000;
+constexpr auto kResumption = static_cast<Kind>(0);  // never in a log
 // A bundle's entry, a leaf's hash, and the levels above.
 constexpr uint64_t kBytesOnDisk = 2 + kRecordSize + 32 + 1;
 
@@ -39,8 +43,9 @@ Writer::Writer(const Clock& clock, std::unique_ptr<Log> log, WriterOptions optio
     rings_.push_back(std::make_unique<RecordRing>(options_.worker_slots));
   }
   rings_.push_back(std::make_unique<RecordRing>(options_.control_slots));
-  origin_ = log_->verifier().origin;
-  start_size_ = log_->size();
+  verifier_ = log_->verifier();
+  published_ = log_->published();
+  appended_ = start_size_ = log_->size();
   last_change_ = log_->last_change().sequence;
   if (log_->opened().crashed) {
     batch_.push_back(gap_record(Gap::kCrash, clock_.unix_ms(), log_->opened().last_ms, 0));
@@ -48,6 +53,11 @@ Writer::Writer(const Clock& clock, std::unique_ptr<Log> log, WriterOptions optio
   set_status();
   synced_at_ = published_at_ = clock_.ticks();
   thread_ = start_thread([this] { run(); });
+  if (options_.cores.empty()) return;
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  for (const unsigned c : options_.cores) CPU_SET(c, &cores);
+  pthread_setaffinity_np(thread_.native_handle(), sizeof cores, &cores);
 }
 
 Writer::~Writer() {
@@ -70,6 +80,12 @@ WriterStatus Writer::status() const {
   return status_;
 }
 
+Record Writer::resumption(uint64_t reopened) {
+  Record r = make_record({.kind = kResumption});
+  store_le(r.data() + 32, reopened);
+  return r;
+}
+
 void Writer::beside(std::function<std::function<void()>()> work) {
   {
     const std::lock_guard guard(mutex_);
@@ -79,37 +95,69 @@ void Writer::beside(std::function<std::function<void()>()> work) {
 }
 
 void Writer::run() {
-  for (;;) {
-    std::vector<std::function<std::function<void()>()>> asked;
-    bool stop = false;
+  for (bool busy = false;;) {
+    std::function<std::function<void()>()> work;
     {
       std::unique_lock guard(mutex_);
-      stop = stopping_;
-      asked.swap(asked_);
+      if (!busy && asked_.empty() && !stopping_) {
+        wake_.wait_for(guard, recent_ ? kPause : kIdlePause,
+                       [this] { return stopping_ || !asked_.empty(); });
+      }
+      if (stopping_) break;
+      // One at a time: who reads does not keep others' records from the disk.
+      if (!asked_.empty()) {
+        work = std::move(asked_.front());
+        asked_.pop_front();
+      }
     }
-    for (const auto& work : asked) options_.post(work());
-    const bool busy = round();
-    keep_time(false);
-    if (stop && !busy) break;
-    if (busy) continue;
-    std::unique_lock guard(mutex_);
-    wake_.wait_for(guard, kPause, [this] { return stopping_ || !asked_.empty(); });
+    if (work) options_.post(work());
+    recent_ = busy;
+    busy = round();
+    keep_time();
   }
-  keep_time(true);
+  finish();
 }
 
 // True where there may be more.
 bool Writer::round() {
   if (!log_) {
-    if (clock_.ticks() - tried_at_ < clock_.ticks_from_ms(kRetryMs)) return false;
+    if (clock_.ticks() - tried_at_ < clock_.ticks_from_ms(retry_ms_)) return false;
     reopen();
     if (!log_) return false;
   }
   // A disk that was full is asked again now and then, not in a loop.
   if (!available() && clock_.ticks() - tried_at_ < clock_.ticks_from_ms(kSyncMs)) return false;
-  say_what_was_lost();
+  const uint64_t lost_by_now = lost();
   const size_t taken = collect();
+  if (batch_.size() < kBatch) say_what_was_lost(lost_by_now);
   return write() && taken != 0;
+}
+
+// All that can still be written is; only then does the log say that it is complete.
+void Writer::finish() {
+  if (!log_) reopen();
+  while (log_) {
+    const uint64_t lost_by_now = lost();
+    const size_t taken = collect();
+    if (batch_.size() < kBatch) say_what_was_lost(lost_by_now);
+    if (!write() || (taken == 0 && batch_.empty())) break;
+  }
+  Result<void> ok = log_ ? Result<void>() : fail(ErrorCode::kStore, status().problem);
+  if (ok && !batch_.empty()) ok = fail(ErrorCode::kStore, status().problem);
+  if (ok) {
+    const Record closed = make_record({.kind = Kind::kClosed, .time_ms = clock_.unix_ms()});
+    size_t taken = 0;
+    ok = log_->append(std::span(&closed, 1), taken);
+  }
+  if (ok) ok = log_->close();
+  if (!ok) spdlog::error("the audit log ends without its last records: {}", ok.error().message);
+  set_status();
+}
+
+uint64_t Writer::lost() const {
+  uint64_t out = 0;
+  for (const auto& ring : rings_) out += ring->lost();
+  return out;
 }
 
 size_t Writer::collect() {
@@ -125,53 +173,64 @@ size_t Writer::collect() {
   return all;
 }
 
-bool Writer::write() {
-  // Control hands over the feed again from where the log ends, which it may not know yet.
+// Behind what was in the rings when these were lost.
+void Writer::say_what_was_lost(uint64_t lost) {
+  if (lost == lost_told_) return;
+  const uint64_t now = clock_.unix_ms();
+  const bool outage = outage_since_ms_ != 0;
+  batch_.push_back(gap_record(outage ? Gap::kUnwritable : Gap::kRingFull, now,
+                              outage ? outage_since_ms_ : now, lost - lost_told_));
+  lost_told_ = lost;
+}
+
+// Control hands over the feed again from where the log ends, which it may not know yet.
+void Writer::drop_known_changes() {
   uint64_t last = log_->last_change().sequence;
   std::erase_if(batch_, [&](const Record& r) {
-    if (header_of(r).kind != Kind::kChange) return false;
-    const uint64_t sequence = sequence_of(r);
-    if (sequence <= last) return true;
-    last = sequence;
+    const Kind kind = header_of(r).kind;
+    if (kind == kResumption) {
+      changes_resumed_ = load_le<uint64_t>(r.data() + 32) == reopened();
+      return true;
+    }
+    if (kind != Kind::kChange) return false;
+    if (!changes_resumed_ || sequence_of(r) <= last) return true;
+    last = sequence_of(r);
     return false;
   });
-  if (batch_.empty()) return true;
-  if (auto ok = log_->append(batch_); !ok) {
+}
+
+bool Writer::write() {
+  drop_known_changes();
+  if (batch_.empty()) {
+    written_again();
+    return true;
+  }
+  size_t taken = 0;
+  const auto ok = log_->append(batch_, taken);
+  batch_.erase(batch_.begin(), batch_.begin() + static_cast<ptrdiff_t>(taken));
+  appended_ += taken;
+  unsynced_ = unsynced_ || taken != 0;
+  last_change_.store(log_->last_change().sequence, std::memory_order_release);
+  if (!ok) {
     failed(ok.error());
     return false;
   }
-  if (!available()) spdlog::info("the audit log is written again");
-  available_.store(true, std::memory_order_relaxed);
-  unsynced_ = true;
-  batch_.clear();
-  last_change_.store(log_->last_change().sequence, std::memory_order_release);
+  written_again();
   return true;
 }
 
-void Writer::say_what_was_lost() {
-  uint64_t lost = 0;
-  for (const auto& ring : rings_) lost += ring->lost();
-  if (lost == lost_told_ || batch_.size() >= kBatch) return;
-  batch_.push_back(gap_record(gap_reason_, clock_.unix_ms(),
-                              gap_since_ms_ != 0 ? gap_since_ms_ : clock_.unix_ms(),
-                              lost - lost_told_));
-  lost_told_ = lost;
-  gap_reason_ = Gap::kRingFull;
-  gap_since_ms_ = 0;
+void Writer::written_again() {
+  if (available()) return;
+  spdlog::info("the audit log is written again");
+  outage_since_ms_ = 0;
+  retry_ms_ = 0;
+  available_.store(true, std::memory_order_relaxed);
+  set_status();
 }
 
-void Writer::keep_time(bool last) {
+void Writer::keep_time() {
   const uint64_t now = clock_.ticks();
   if (!log_) return;
-  if (last) {
-    const Record closed = make_record({.kind = Kind::kClosed, .time_ms = clock_.unix_ms()});
-    auto ok = batch_.empty() ? Result<void>() : log_->append(batch_);
-    if (ok) ok = log_->append(std::span(&closed, 1));
-    if (ok) ok = log_->close();
-    if (!ok) spdlog::error("the audit log could not be closed: {}", ok.error().message);
-    set_status();
-    return;
-  }
   if (unsynced_ && now - synced_at_ >= clock_.ticks_from_ms(kSyncMs)) {
     synced_at_ = now;
     unsynced_ = false;
@@ -179,22 +238,26 @@ void Writer::keep_time(bool last) {
   }
   if (now - published_at_ < clock_.ticks_from_ms(kPublishMs)) return;
   published_at_ = now;
-  const uint64_t before = log_->published().size;
   if (auto ok = log_->publish(); !ok) return failed(ok.error());
+  const bool news = log_->published() != published_;
+  published_ = log_->published();
   set_status();
-  if (log_->published().size == before || !options_.published) return;
-  options_.post([f = options_.published, c = log_->published()] { f(c); });
+  if (!news || !options_.published) return;
+  options_.post([f = options_.published, c = published_] { f(c); });
 }
 
 void Writer::failed(const Error& why) {
   tried_at_ = clock_.ticks();
-  if (available()) {
+  if (outage_since_ms_ == 0) {
     spdlog::error("the audit log cannot be written: {}", why.message);
-    gap_since_ms_ = clock_.unix_ms();
+    outage_since_ms_ = clock_.unix_ms();
   }
-  gap_reason_ = Gap::kUnwritable;
   available_.store(false, std::memory_order_relaxed);
-  if (log_->broken()) log_.reset();
+  if (log_->broken()) {
+    published_ = log_->published();
+    retry_ms_ = std::clamp<uint64_t>(2 * retry_ms_, kRetryMs, kLongestRetryMs);
+    log_.reset();
+  }
   set_status();
   const std::lock_guard guard(mutex_);
   status_.problem = why.message;
@@ -202,15 +265,28 @@ void Writer::failed(const Error& why) {
 
 void Writer::reopen() {
   tried_at_ = clock_.ticks();
-  auto log = Log::open(options_.folder, origin_);
-  if (!log) {
+  const Expected same{.verifier = verifier_,
+                      .kept = Expected::Kept{published_.size, published_.root},
+                      .judge = {},
+                      .rewrite_journal = true};
+  auto log = Log::open(options_.folder, verifier_.origin, same);
+  // It can be written when it can be published.
+  auto ok = log ? (*log)->publish() : Result<void>(tl::unexpected(log.error()));
+  if (!ok) {
+    retry_ms_ = std::clamp<uint64_t>(2 * retry_ms_, kRetryMs, kLongestRetryMs);
     const std::lock_guard guard(mutex_);
-    status_.problem = log.error().message;
+    status_.problem = ok.error().message;
     return;
   }
   log_ = std::move(*log);
-  // What was appended and not yet synced may be missing now, and nobody counted it.
-  batch_.insert(batch_.begin(), gap_record(Gap::kUnwritable, clock_.unix_ms(), gap_since_ms_, 0));
+  published_ = log_->published();
+  // What was appended and not yet synced may have gone.
+  if (log_->size() < appended_) {
+    batch_.insert(batch_.begin(), gap_record(Gap::kUnwritable, clock_.unix_ms(), outage_since_ms_,
+                                             appended_ - log_->size()));
+  }
+  appended_ = log_->size();
+  changes_resumed_ = false;
   last_change_.store(log_->last_change().sequence, std::memory_order_release);
   reopened_.fetch_add(1, std::memory_order_release);
 }
@@ -221,15 +297,14 @@ void Writer::set_status() {
   const std::lock_guard guard(mutex_);
   status_.available = available();
   if (status_.available) status_.problem.clear();
-  status_.lost = 0;
-  for (const auto& ring : rings_) status_.lost += ring->lost();
+  status_.lost = lost();
   if (known) status_.free_bytes = uint64_t{disk.f_bavail} * disk.f_frsize;
+  status_.verifier = verifier_.text();
   if (!log_) return;
   status_.published = log_->published();
   status_.size = log_->size();
   status_.written = log_->size() - std::min(log_->size(), start_size_);
   status_.written_bytes = status_.written * kBytesOnDisk;
-  status_.verifier = log_->verifier().text();
 }
 
 }  // namespace sluice::audit

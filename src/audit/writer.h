@@ -1,11 +1,13 @@
 // The log's own thread: takes records out of rings, appends them, syncs ten times a second and
 // publishes once a second. What it cannot write waits in the rings; what does not fit there is
-// counted, and the log says so (a gap record) as soon as it can be written again. It never ends by
-// itself: a log that breaks is opened again, each second, until that succeeds.
+// counted, and the log says so (a gap record, after what came before the loss) as soon as it can be
+// written again. It never ends by itself: a log that breaks is opened again, ever less often, until
+// that succeeds; and only the very log that it was.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -26,6 +28,7 @@ struct WriterOptions {
   size_t control_slots = 8192;
   size_t worker_slots = 16384;
   unsigned workers = 0;
+  std::vector<unsigned> cores;  // where the thread may run; empty: as its maker
   // Hands a closure to the control thread and never runs it in place; outlives the writer.
   std::function<void(std::function<void()>)> post;
   std::function<void(const Checkpoint&)> published;  // through `post`
@@ -59,10 +62,13 @@ class Writer {
 
   // Whether records can be written. Any thread.
   bool available() const noexcept { return available_.load(std::memory_order_relaxed); }
-  // The feed's last entry that is appended; goes back where a broken log has lost some, and then
-  // `reopened` is another. Any thread.
+  // The feed's last entry that is appended. Any thread.
   uint64_t last_change() const noexcept { return last_change_.load(std::memory_order_acquire); }
+  // How often a broken log was opened again. It may have lost entries of the feed: from then on
+  // changes are dropped until a `resumption` of that number comes by the control ring, with those
+  // after last_change() behind it. Any thread.
   uint64_t reopened() const noexcept { return reopened_.load(std::memory_order_acquire); }
+  static Record resumption(uint64_t reopened);
 
   WriterStatus status() const;
 
@@ -76,10 +82,14 @@ class Writer {
   using Ticks = uint64_t;
   void run();
   bool round();
+  void finish();
   size_t collect();
+  void say_what_was_lost(uint64_t lost);
+  void drop_known_changes();
   bool write();
-  void say_what_was_lost();
-  void keep_time(bool last);
+  void written_again();
+  void keep_time();
+  uint64_t lost() const;
   void reopen();
   void failed(const Error& why);
   void set_status();
@@ -90,12 +100,15 @@ class Writer {
   std::vector<std::unique_ptr<RecordRing>> rings_;  // workers', then control's
   std::vector<Record> batch_;                       // taken out, not yet appended
   uint64_t lost_told_ = 0;
-  bool gap_due_ = false;
-  Gap gap_reason_ = Gap::kRingFull;
-  uint64_t gap_since_ms_ = 0;
+  uint64_t appended_ = 0;         // the log's size, as far as this thread knows
+  uint64_t outage_since_ms_ = 0;  // 0: there is none
+  bool changes_resumed_ = true;
   bool unsynced_ = false;
+  bool recent_ = false;  // something came in the last round
   Ticks synced_at_ = 0, published_at_ = 0, tried_at_ = 0;
-  std::string origin_;
+  uint64_t retry_ms_ = 0;
+  Verifier verifier_;
+  Checkpoint published_;
   uint64_t start_size_ = 0;
 
   std::atomic<bool> available_{true};
@@ -104,7 +117,7 @@ class Writer {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   WriterStatus status_;
-  std::vector<std::function<std::function<void()>()>> asked_;
+  std::deque<std::function<std::function<void()>()>> asked_;
   bool stopping_ = false;
   std::thread thread_;
 };

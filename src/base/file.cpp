@@ -94,7 +94,8 @@ Result<void> write_file(const std::string& path, Bytes content, mode_t mode) {
   }
   const std::string folder = std::filesystem::path(path).parent_path().string();
   const Fd dir(open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (dir) fsync(dir.get());
+  // Without it the name may lead to what was there before; some file systems have no such call.
+  if (dir && fsync(dir.get()) != 0 && errno != EINVAL) return io_error("cannot sync", folder);
   return {};
 }
 

@@ -163,11 +163,13 @@ int audit_export(const Client& client, const AuditOptions& o) {
     if (!log) return client.report(log.error());
     const auto source = source_of(client, o);
     Progress progress;
-    const auto head = audit::check_log(
-        *source, *log,
-        {.progress = std::ref(progress), .record = [&](uint64_t index, const audit::Record& r) {
-           if (index >= o.from) print_record(lines, audit::to_json(index, r));
-         }});
+    auto head = audit::check_log(*source, *log, {.progress = std::ref(progress)});
+    if (head) {
+      head =
+          audit::check_log(*source, *log, {.record = [&](uint64_t index, const audit::Record& r) {
+            if (index >= o.from) print_record(lines, audit::to_json(index, r));
+          }});
+    }
     return head ? 0 : client.report(head.error());
   }
   Progress progress;
@@ -285,7 +287,7 @@ int audit_check_proof(const Client& client, const AuditOptions& o) {
 
 int audit_begin_anew(const Client& client, const AuditOptions& o) {
   const std::string folder = o.folder.empty() ? o.state_dir + "/audit" : o.folder;
-  const auto done = control::give_up_audit_log(o.state_dir, folder);
+  const auto done = control::give_up_audit_log(o.state_dir, folder, o.lost);
   if (!done) return client.report(done.error());
   if (client.as_json) {
     fmt::print("{}\n", json{{"state_dir", o.state_dir},

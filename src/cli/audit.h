@@ -20,6 +20,7 @@ struct AuditOptions {
   uint64_t count = 20;
   uint64_t index = 0;
   bool follow = false;
+  bool lost = false;  // begin-anew: there is no log any more
   bool jsonl = true;
 };
 

@@ -214,6 +214,7 @@ AuditCommands add_audit(CLI::App& app, AuditOptions& o) {
   c.begin_anew->add_option("--state-dir", o.state_dir, "relay.state_dir of the configuration")
       ->capture_default_str();
   c.begin_anew->add_option("--folder", o.folder, "audit.folder (default: audit in the state dir)");
+  c.begin_anew->add_flag("--lost", o.lost, "There is no log any more");
   return c;
 }
 

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "audit/tile_source.h"
 #include "base/log.h"
 
 namespace sluice::control {
@@ -43,48 +42,23 @@ Result<void> check_store(Store& store, const std::string& folder, const audit::L
   if (!forgotten) return tl::unexpected(forgotten.error());
   if (*forgotten) return {};
   if (there) {
-    return fail(ErrorCode::kStore,
-                fmt::format("change {} of the store is not the one that the audit log in {} "
-                            "recorded: the two are not of one history; put back the store that "
-                            "belongs to the log (sluicectl restore)",
-                            last.sequence, folder));
+    return fail(
+        ErrorCode::kStore,
+        fmt::format("change {} of the store is not the one that the audit log in {} "
+                    "recorded: the two are not of one history; put back the store that "
+                    "belongs to the log, or give the log up with sluicectl audit begin-anew",
+                    last.sequence, folder));
   }
   return fail(
       ErrorCode::kStore,
       fmt::format("the store was put back to an earlier state: the audit log in {} has recorded "
                   "changes up to {}, which the store does not know, perhaps revocations; restore "
-                  "a later backup, or say with sluicectl restore --forget-changes that they are "
-                  "to be forgotten",
+                  "a later backup, or say with sluicectl restore --forget-changes (and --audit, "
+                  "if it is not audit in the state directory) that they are to be forgotten",
                   folder, last.sequence));
 }
 
-Result<void> check_log(const AuditCheckpointRow& kept, const std::string& folder,
-                       const audit::Log& log) {
-  if (kept.at_ms == 0) return {};
-  const auto remedy = fmt::format(
-      "put back the folder {} as it was, or give it up with sluicectl audit begin-anew", folder);
-  if (log.published().size < kept.size) {
-    return fail(ErrorCode::kStore,
-                fmt::format("the audit log has {} signed records, but had {} when the store last "
-                            "looked: {}",
-                            log.published().size, kept.size, remedy));
-  }
-  audit::FolderSource source(folder);
-  const auto root = audit::root_of(kept.size, audit::subtrees_of(source, log.published().size));
-  if (root && *root == kept.root) return {};
-  return fail(ErrorCode::kStore,
-              fmt::format("the audit log's first {} records are not those that the store knows "
-                          "of{}: {}",
-                          kept.size, root ? "" : " (" + root.error().message + ")", remedy));
-}
-
 }  // namespace
-
-Result<void> check_history(Store& store, const Snapshot& snapshot, const std::string& folder,
-                           const audit::Log& log) {
-  if (auto ok = check_log(snapshot.audit, folder, log); !ok) return ok;
-  return check_store(store, folder, log.last_change());
-}
 
 AuditTrail::AuditTrail(const Clock& clock, TrustTable& trust, Store& store, Options options)
     : clock_(clock), trust_(trust), store_(store), options_(std::move(options)) {}
@@ -92,20 +66,25 @@ AuditTrail::AuditTrail(const Clock& clock, TrustTable& trust, Store& store, Opti
 Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Clock& clock, TrustTable& trust,
                                                      Store& store, Store::Post post,
                                                      const Snapshot& snapshot, Options options) {
-  auto log = audit::Log::open(options.folder, options.origin);
-  if (!log) return tl::unexpected(log.error());
-  if (auto ok = check_history(store, snapshot, options.folder, **log); !ok) {
-    return tl::unexpected(ok.error());
+  audit::Expected expected;
+  if (snapshot.audit.at_ms != 0) {
+    expected.kept = audit::Expected::Kept{snapshot.audit.size, snapshot.audit.root};
   }
+  expected.judge = [&](const audit::LastChange& last) {
+    return check_store(store, options.folder, last);
+  };
+  auto log = audit::Log::open(options.folder, options.origin, expected);
+  if (!log) return tl::unexpected(log.error());
   std::unique_ptr<AuditTrail> out(new AuditTrail(clock, trust, store, std::move(options)));
   out->after_ = (*log)->last_change().sequence;
-  out->kept_at_ = out->counted_at_ = clock.ticks();
+  out->counted_at_ = clock.ticks();
   out->counted_ms_ = clock.unix_ms();
   out->commits_seen_ = UINT64_MAX;
   out->writer_ = std::make_unique<audit::Writer>(
       clock, std::move(*log),
       audit::WriterOptions{.folder = out->options_.folder,
                            .workers = out->options_.workers,
+                           .cores = out->options_.cores,
                            .post = std::move(post),
                            .published = [trail = out.get(), alive = std::weak_ptr(out->alive_)](
                                             const audit::Checkpoint& c) {
@@ -117,6 +96,8 @@ Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Clock& clock, TrustTa
 
 AuditTrail::~AuditTrail() {
   if (!writer_) return;
+  counted_at_ = 0;
+  count_handshakes(latest_);
   const auto last = writer_->stop();
   if (last.size == 0) return;
   const auto kept = store_.apply_now(
@@ -129,34 +110,42 @@ void AuditTrail::put(const audit::Record& record) {
 }
 
 bool AuditTrail::poll(const OutcomeCounts& handshakes) {
+  latest_ = handshakes;
   count_handshakes(handshakes);
+  audit::RecordRing& ring = writer_->control();
   if (const uint64_t now = writer_->reopened(); now != reopened_) {
+    if (!ring.has_room(1)) return false;
     reopened_ = now;
-    after_ = std::min(after_, writer_->last_change());
+    put(audit::Writer::resumption(now));
+    after_ = writer_->last_change();
     commits_seen_ = UINT64_MAX;
+    reading_ = false;
   }
   if (reading_) return false;
   const uint64_t commits = store_.commits();
   if (commits == commits_seen_ || clock_.ticks() < try_again_at_) return false;
-  if (!writer_->control().has_room(2 * kFeedAtOnce)) return false;
+  if (!ring.has_room(2 * kFeedAtOnce)) return false;
   reading_ = true;
-  store_.read_audit_feed(
-      after_, kFeedAtOnce,
-      [this, commits, alive = std::weak_ptr(alive_)](const Result<std::vector<AuditFeedEntry>>& r) {
-        if (alive.expired()) return;
-        reading_ = false;
-        if (!r) {
-          try_again_at_ = clock_.ticks() + clock_.ticks_from_ms(kRetryMs);
-          return;
-        }
-        if (r->size() < kFeedAtOnce) commits_seen_ = commits;
-        take(*r);
-      });
+  store_.read_audit_feed(after_, kFeedAtOnce,
+                         [this, commits, asked = reopened_, alive = std::weak_ptr(alive_)](
+                             const Result<std::vector<AuditFeedEntry>>& r) {
+                           // An answer from before the log was opened again is of another place in
+                           // the feed.
+                           if (alive.expired() || asked != reopened_) return;
+                           reading_ = false;
+                           if (!r) {
+                             try_again_at_ = clock_.ticks() + clock_.ticks_from_ms(kRetryMs);
+                             return;
+                           }
+                           if (take(*r) && r->size() < kFeedAtOnce) commits_seen_ = commits;
+                         });
   return true;
 }
 
-void AuditTrail::take(const std::vector<AuditFeedEntry>& entries) {
+// False: the ring is full, and the rest has to be read again.
+bool AuditTrail::take(const std::vector<AuditFeedEntry>& entries) {
   for (const AuditFeedEntry& e : entries) {
+    if (!writer_->control().has_room(1)) return false;
     audit::Change change = change_of(e.entry);
     const bool named = !all_zero(e.from) || !all_zero(e.to);
     change.subject_address = address_of(named ? Bytes(e.from) : Bytes(e.entry.subject));
@@ -164,6 +153,7 @@ void AuditTrail::take(const std::vector<AuditFeedEntry>& entries) {
     put(audit::record_of(change));
     after_ = e.entry.sequence;
   }
+  return true;
 }
 
 VirtualAddress AuditTrail::address_of(Bytes identity) const {
@@ -176,7 +166,7 @@ VirtualAddress AuditTrail::address_of(Bytes identity) const {
 
 void AuditTrail::count_handshakes(const OutcomeCounts& counts) {
   const uint64_t now = clock_.ticks();
-  if (now - counted_at_ < clock_.ticks_from_ms(kHandshakesMs)) return;
+  if (counted_at_ != 0 && now - counted_at_ < clock_.ticks_from_ms(kHandshakesMs)) return;
   counted_at_ = now;
   const uint64_t now_ms = clock_.unix_ms();
   for (size_t i = 0; i < counts.size(); ++i) {
@@ -219,7 +209,7 @@ void AuditTrail::proof(const Cut& cut, const RevocationAnswer& answer) {
 // Not each: it is a transaction.
 void AuditTrail::published(const audit::Checkpoint& c) {
   const uint64_t now = clock_.ticks();
-  if (now - kept_at_ < clock_.ticks_from_ms(kCheckpointMs)) return;
+  if (kept_at_ != 0 && now - kept_at_ < clock_.ticks_from_ms(kCheckpointMs)) return;
   kept_at_ = now;
   store_.apply({"relay", clock_.unix_ms(), {AuditCheckpointRow{c.size, c.root, clock_.unix_ms()}}},
                [](Result<WriteTimes>) {});

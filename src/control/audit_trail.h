@@ -34,6 +34,7 @@ class AuditTrail {
     ByteArray<32> relay_id{};
     uint64_t epoch = 0;
     unsigned workers = 0;
+    std::vector<unsigned> cores;  // where its thread may run; empty: as its maker
   };
   static Result<std::unique_ptr<AuditTrail>> open(const Clock& clock, TrustTable& trust,
                                                   Store& store, Store::Post post,
@@ -44,6 +45,8 @@ class AuditTrail {
   // Reads what is new in the feed. True while there is more.
   bool poll(const OutcomeCounts& handshakes);
 
+  // The store was read again, and may hold what nobody was told of.
+  void look_again() { commits_seen_ = UINT64_MAX; }
   void session(const SessionSeen& seen);
   void act(audit::Act act, std::string_view actor);
   void proof(const Cut& cut, const RevocationAnswer& answer);
@@ -53,7 +56,7 @@ class AuditTrail {
 
  private:
   AuditTrail(const Clock& clock, TrustTable& trust, Store& store, Options options);
-  void take(const std::vector<AuditFeedEntry>& entries);
+  bool take(const std::vector<AuditFeedEntry>& entries);
   void count_handshakes(const OutcomeCounts& counts);
   void published(const audit::Checkpoint& checkpoint);
   void put(const audit::Record& record);
@@ -71,15 +74,10 @@ class AuditTrail {
   // What was posted may come after this is gone.
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   uint64_t try_again_at_ = 0;  // ticks
-  OutcomeCounts counted_{};
+  OutcomeCounts counted_{}, latest_{};
   uint64_t counted_at_ = 0;  // ticks
   uint64_t counted_ms_ = 0;
-  uint64_t kept_at_ = 0;  // ticks: when a checkpoint was last put into the store
+  uint64_t kept_at_ = 0;  // ticks: when a checkpoint was last put into the store; 0: not yet
 };
-
-// Whether store and log are of one history: kStore, with the remedy. Before either is used; waits
-// for the disk.
-Result<void> check_history(Store& store, const Snapshot& snapshot, const std::string& folder,
-                           const audit::Log& log);
 
 }  // namespace sluice::control

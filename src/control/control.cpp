@@ -159,7 +159,9 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
        .origin = config.audit.origin.empty() ? "sluice/" + crypto::to_base64url(control->keys_.id)
                                              : config.audit.origin,
        .relay_id = control->keys_.id,
-       .epoch = control->epoch()});
+       .epoch = control->epoch(),
+       .workers = 0,
+       .cores = control->around_.spare_cores});
   if (!audit) return tl::unexpected(audit.error());
   control->audit_ = std::move(*audit);
   // Beside the building of the tables: half a second each of a store with a million edges.
@@ -258,6 +260,7 @@ void Control::enforce(const TrustChange& change) {
 }
 
 void Control::reconcile(const Snapshot& snapshot) {
+  audit_->look_again();
   const auto rotated = trust_.catch_up(snapshot);
   for (const uint32_t agent : rotated) prepared_.forget(agent);
   if (!rotated.empty()) ceremony_.reconcile(snapshot);

@@ -32,6 +32,8 @@ struct Surroundings {
   fabric::Mailboxes& mailboxes;
   fabric::PortStatusReader ports;
   Store::Post post;  // to the control thread; outlives the control plane
+  // Cores for threads that are neither worker nor control; empty: as the control thread's.
+  std::vector<unsigned> spare_cores = {};
 };
 
 class Control {

@@ -357,6 +357,11 @@ Result<void> Database::one(const AuditForgotten&) {
   return finish(r, "forget the audit log");
 }
 
+Result<void> Database::one(const AuditKnown& row) {
+  if (auto ok = one(AuditForgotten{}); !ok || row.at_ms == 0) return ok;
+  return one(AuditCheckpointRow{row.size, row.root, row.at_ms});
+}
+
 Result<void> Database::one(const ChangesForgotten& row) {
   Run r(statements_[kSkipNumbers]);
   r.bind(row.forgotten);

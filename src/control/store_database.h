@@ -81,6 +81,7 @@ class Database {
   Result<void> one(const RotationRow& row);
   Result<void> one(const AuditCheckpointRow& row);
   Result<void> one(const AuditForgotten& row);
+  Result<void> one(const AuditKnown& row);
   Result<void> one(const ChangesForgotten& row);
   // Rows refer to an agent by its first identity.
   Result<ByteArray<32>> first_of(const ByteArray<32>& identity);

@@ -63,6 +63,9 @@ FeedName named(const PairEnd& e) {
 FeedName named(const AuditCheckpointRow&) {
   return {};
 }
+FeedName named(const AuditKnown&) {
+  return {};
+}
 FeedName named(const AuditForgotten& f) {
   ByteArray<8> size;
   store_le(size.data(), f.size);

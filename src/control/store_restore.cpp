@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "audit/log.h"
+#include "audit/record.h"
 #include "control/store_database.h"
 #include "control/store_files.h"
 
@@ -93,6 +94,15 @@ Result<void> copy_file(const Fd& in, const std::string& from, const std::string&
   return {};
 }
 
+audit::Change change_of(const FeedEntry& e) {
+  return {.sequence = e.sequence,
+          .at_ms = e.at_ms,
+          .actor = e.actor,
+          .kind = e.kind,
+          .subject = e.subject,
+          .object = e.object};
+}
+
 // The last entry up to which two feeds are the same.
 Result<uint64_t> common_entries(Database& a, Database& b) {
   for (uint64_t after = 0;;) {
@@ -145,6 +155,11 @@ Result<void> look_at_present(const std::string& path, const std::string& directo
     }
     auto present = Database::open(path);
     if (!present) return tl::unexpected(present.error());
+    const auto contents = (*present)->load();
+    if (!contents) return tl::unexpected(contents.error());
+    report.audit_size = contents->audit.size;
+    report.audit_root = contents->audit.root;
+    report.audit_ms = contents->audit.at_ms;
     return compare(**present, backup, report);
   };
   const auto ok = read_it();
@@ -175,17 +190,32 @@ Result<void> look_at_present(const std::string& path, const std::string& directo
   return {};
 }
 
-// What the audit log recorded and the backup does not know.
-Result<void> look_at_audit(const std::string& folder, RestoreReport& report, bool forget) {
+// What the audit log recorded and the backup does not know. A log goes on with the history that it
+// recorded, or with less of it knowingly; not with another.
+Result<void> look_at_audit(const std::string& folder, Database& backup, RestoreReport& report,
+                           bool forget) {
+  if (!audit::has_log(folder)) return {};
+  auto lock = audit::lock_log(folder);
+  if (!lock) return tl::unexpected(lock.error());
   const auto last = audit::last_change_of(folder);
-  if (!last) {
-    return forget ? Result<void>()
-                  : fail(ErrorCode::kRefused,
-                         fmt::format("{}; --forget-changes goes on", last.error().message));
-  }
-  if (!*last) return {};
+  if (!last) return tl::unexpected(last.error());
+  if (!*last || (*last)->sequence == 0) return {};
   report.audited = (*last)->sequence;
-  if (report.audited <= report.changes || forget) return {};
+  const auto another = [&] {
+    return fail(ErrorCode::kRefused,
+                fmt::format("the backup is of another history than the one that the audit log in "
+                            "{} recorded: first give that log up (sluicectl audit begin-anew)",
+                            folder));
+  };
+  if (report.audited <= report.changes) {
+    const auto entry = backup.feed(report.audited - 1, 1);
+    if (!entry) return tl::unexpected(entry.error());
+    const bool same = !entry->empty() && entry->front().sequence == report.audited &&
+                      audit::digest_of(change_of(entry->front())) == (*last)->digest;
+    return same ? Result<void>() : another();
+  }
+  if (report.forked) return another();
+  if (forget) return {};
   return fail(ErrorCode::kRefused,
               fmt::format("the audit log in {} has recorded changes up to {}, and the backup knows "
                           "those up to {}: later ones would be forgotten; --forget-changes goes on",
@@ -289,23 +319,40 @@ Result<void> put_in_place(Draft& draft, const std::string& path, const std::stri
 
 }  // namespace
 
-Result<AuditGivenUp> give_up_audit_log(const std::string& directory, const std::string& folder) {
+Result<AuditGivenUp> give_up_audit_log(const std::string& directory, const std::string& folder,
+                                       bool lost) {
   auto lock = lock_directory(directory);
   if (!lock && lock.error().code == ErrorCode::kConflict) {
     return fail(ErrorCode::kConflict,
                 fmt::format("the state directory {} is in use: stop the relay first", directory));
   }
   if (!lock) return tl::unexpected(std::move(lock.error()));
+  AuditGivenUp out;
+  if (audit::has_log(folder)) {
+    auto log_lock = audit::lock_log(folder);
+    if (!log_lock) return tl::unexpected(log_lock.error());
+    // Within the folder, which may be where a disk is mounted. What is left of it after an
+    // interruption is no log that a relay starts on.
+    out.kept = fmt::format("{}/given-up-{}", folder, std::time(nullptr));
+    if (mkdir(out.kept.c_str(), 0700) != 0) return system_error("create", out.kept);
+    for (const char* part : {"audit.key", "checkpoint", "journal", "tile", "audit.vkey"}) {
+      const std::string from = fmt::format("{}/{}", folder, part);
+      if (exists(from) && rename(from.c_str(), fmt::format("{}/{}", out.kept, part).c_str()) != 0) {
+        return system_error("move", from);
+      }
+    }
+    if (auto ok = sync_folders_of(out.kept); !ok) return tl::unexpected(ok.error());
+  } else if (!lost) {
+    return fail(ErrorCode::kNotFound,
+                fmt::format("there is no audit log in {}: name audit.folder of the configuration "
+                            "(--folder), or say --lost where the log is gone",
+                            folder));
+  }
   auto database = Database::open(store_path(directory));
   if (!database) return tl::unexpected(std::move(database.error()));
   const auto contents = (*database)->load();
   if (!contents) return tl::unexpected(contents.error());
-  AuditGivenUp out{.kept = "", .size = contents->audit.size};
-  if (exists(folder)) {
-    out.kept = fmt::format("{}.given-up-{}", folder, std::time(nullptr));
-    if (rename(folder.c_str(), out.kept.c_str()) != 0) return system_error("move", folder);
-    if (auto ok = sync_folders_of(folder); !ok) return tl::unexpected(ok.error());
-  }
+  out.size = contents->audit.size;
   const AuditForgotten row{contents->audit.size, contents->audit.root};
   if (auto ok = commit_alone(**database, {"restore", now_ms(), {row}}); !ok) {
     return tl::unexpected(ok.error());
@@ -339,15 +386,21 @@ Result<RestoreReport> restore_store(const std::string& backup, const std::string
       auto ok = look_at_present(path, directory, **copy, report, forget);
       if (!ok) return tl::unexpected(ok.error());
     }
-    if (auto ok = look_at_audit(audit, report, forget); !ok) return tl::unexpected(ok.error());
+    if (auto ok = look_at_audit(audit, **copy, report, forget); !ok)
+      return tl::unexpected(ok.error());
+    // How far the audit log had come is what the store that stands there knows last.
+    std::vector<Change> last;
+    last.push_back(AuditKnown{report.audit_size, report.audit_root, report.audit_ms});
     // Numbers that were given are not given again.
     const uint64_t known = std::max(report.audited, report.present);
-    if (known > report.changes) {
-      const ChangesForgotten row{report.changes, known};
-      if (auto ok = commit_alone(**copy, {"restore", now_ms(), {row}}); !ok) {
-        return tl::unexpected(ok.error());
-      }
+    if (known > report.changes) last.push_back(ChangesForgotten{report.changes, known});
+    if (auto ok = commit_alone(**copy, {"restore", now_ms(), std::move(last)}); !ok) {
+      return tl::unexpected(ok.error());
     }
+  }
+  if (exists(draft.path + "-wal")) {
+    return fail(ErrorCode::kStore,
+                fmt::format("the copy of {} could not be completed: is the disk full?", backup));
   }
   if (auto ok = put_in_place(draft, path, restore_marker(directory), report); !ok) {
     return tl::unexpected(ok.error());

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/bytes.h"
 #include "base/error.h"
 
 namespace sluice::control {
@@ -26,6 +27,10 @@ struct RestoreReport {
   uint64_t forgotten_changes = 0;  // made after the backup
   uint64_t forgotten_revocations = 0;  // among those, of agents and pairs
   uint64_t present = 0;  // the last change of the store that stood there that is forgotten
+  // The audit log's last checkpoint that the store that stood there knew; at 0 ms: none.
+  uint64_t audit_size = 0;
+  ByteArray<32> audit_root{};
+  uint64_t audit_ms = 0;
   uint64_t audited = 0;  // the last change that the audit log in the directory recorded
 };
 
@@ -33,9 +38,11 @@ struct AuditGivenUp {
   std::string kept;   // where its folder is now; empty: there was none
   uint64_t size = 0;  // records of it that the store knew of
 };
-// While no relay runs: the audit log in that folder is moved aside, and the store no longer asks
-// for it. The log that begins says so. kConflict: a relay uses the directory.
-Result<AuditGivenUp> give_up_audit_log(const std::string& directory, const std::string& folder);
+// While no relay runs: the audit log in that folder is moved into a folder within it, and the store
+// no longer asks for it. The log that begins says so. kConflict: a relay uses one of them.
+// kNotFound: there is no log, which has to be said (`lost`).
+Result<AuditGivenUp> give_up_audit_log(const std::string& directory, const std::string& folder,
+                                       bool lost);
 
 // kStore: the backup is damaged, or no store. kConflict: a relay uses the directory. kRefused: the
 // store that stands there knows what the backup does not, or cannot be read; `forget` allows it.

@@ -170,6 +170,13 @@ struct AuditForgotten {
   uint64_t size = 0;
   ByteArray<32> root{};
 };
+// What a restored store knows of the audit log, whatever the backup knew. At 0 ms: nothing. Not in
+// the feed.
+struct AuditKnown {
+  uint64_t size = 0;
+  ByteArray<32> root{};
+  uint64_t at_ms = 0;
+};
 // A backup was restored that does not know of the changes between: numbers go on behind them.
 struct ChangesForgotten {
   uint64_t kept = 0;       // the last one that is known
@@ -179,7 +186,7 @@ struct ChangesForgotten {
 using Change = std::variant<AgentRow, AgentUpdate, RevocationRow, TenantRow, TokenRow, TokenUse,
                             TokenEnd, RequestRow, RequestEnd, ConsentRow, PairRow, PairEnd,
                             PolicyRow, RelayKeyRow, RelayKeyRetired, RotationRow,
-                            AuditCheckpointRow, AuditForgotten, ChangesForgotten>;
+                            AuditCheckpointRow, AuditForgotten, AuditKnown, ChangesForgotten>;
 
 // One transaction's part: all of it or nothing.
 struct Changes {

@@ -76,7 +76,7 @@ std::set<std::string> certificates(const control::AdminConfig& admin) {
 }
 
 // Where neither workers nor control run; if there is none, beside control.
-std::vector<unsigned> spare_cores(const cpu_set_t& allowed, const fabric::Topology& t) {
+std::vector<unsigned> cores_besides(const cpu_set_t& allowed, const fabric::Topology& t) {
   std::vector<unsigned> spare;
   for (unsigned core = 0; core < CPU_SETSIZE; ++core) {
     if (!CPU_ISSET(core, &allowed)) continue;
@@ -119,7 +119,7 @@ Result<void> EventLoop::serve_admin(control::Control& control) {
        .port = admin.tls.port,
        .files = {admin.tls.certificate, admin.tls.key, admin.tls.client_ca},
        .names = certificates(admin),
-       .cores = spare_cores(impl_->cores, control.config().topology)},
+       .cores = cores_besides(impl_->cores, control.config().topology)},
       [loop = impl_.get()](Fd socket, http::PeerCredentials peer) {
         asio::post(loop->io, [loop, held = std::make_shared<Fd>(std::move(socket)), peer] {
           if (loop->server) loop->server->adopt(*held, peer);
@@ -130,6 +130,10 @@ Result<void> EventLoop::serve_admin(control::Control& control) {
   spdlog::info("admin API on {}:{} for certificates of {}", admin.tls.address, admin.tls.port,
                admin.tls.client_ca);
   return {};
+}
+
+std::vector<unsigned> EventLoop::spare_cores(const fabric::Topology& topology) const {
+  return cores_besides(impl_->cores, topology);
 }
 
 void EventLoop::run(control::Control& control, const std::function<void()>& reload) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "control/control.h"
@@ -25,6 +26,9 @@ class EventLoop {
 
   // The admin socket. kConflict: another relay listens there.
   Result<void> serve_admin(control::Control& control);
+
+  // Where neither workers nor control run; if there is none, beside control.
+  std::vector<unsigned> spare_cores(const fabric::Topology& topology) const;
 
   // Until SIGTERM or SIGINT; SIGHUP calls `reload`.
   void run(control::Control& control, const std::function<void()>& reload);

@@ -95,7 +95,8 @@ Result<void> serve(const control::Config& config, const std::string& path) {
       control::Control::create(config, std::move(*keys), std::move(*store),
                                {clock, **arena, (*plane)->qsbr(), (*plane)->mailboxes(),
                                 [&] { return (*plane)->port_status(); },
-                                [&loop](std::function<void()> f) { loop.post(std::move(f)); }});
+                                [&loop](std::function<void()> f) { loop.post(std::move(f)); },
+                                loop.spare_cores(config.topology)});
   if (!control) return tl::unexpected(control.error());
   running = control->get();
   times.done("trust");

@@ -364,16 +364,6 @@ TEST_F(Rotation, ARuleForTheSuccessorHoldsFromTheRotationOn) {
   EXPECT_FALSE(reaches(*next, beta));
 }
 
-TEST_F(Rotation, ARuleForANameHoldsForWhoTakesIt) {
-  (void)agree_with_beta();
-  deny("foxtrot");
-  ASSERT_TRUE(reaches(*echo, beta));
-  pb::Statement other = own(*echo);
-  other.mutable_enrol()->set_name("foxtrot");
-  ASSERT_EQ(submit(*echo, sign(*echo, other)), "ok");
-  EXPECT_FALSE(reaches(*echo, beta));
-}
-
 // A host whose clock was ahead once must not keep its successor silent.
 TEST_F(Rotation, AnEnrolOfTheFormerDoesNotStandInTheWay) {
   pb::Statement ahead = own(*echo);

@@ -236,19 +236,29 @@ def test(lab):
     check(forgotten["names"] < forgotten["and"] < forgotten["sequence"], f"changes {forgotten['names'] + 1} to {forgotten['and']} are said to be forgotten")
     lab.end(lab.relay)
 
-    # A log that was put back.
+    # A log that was put back, is gone, and is given up.
     shutil.move(folder, lab.dir / "audit.late")
     shutil.copytree(copy, folder)
     (folder / "tile/entries/000.p" / bundle.name).write_bytes(good)
-    refuses_to_start(lab, "when the store last looked")
+    refuses_to_start(lab, "was known to have")
     shutil.rmtree(folder)
-    refuses_to_start(lab, "when the store last looked")
+    refuses_to_start(lab, "there was one of")
+    check(not folder.exists(), "and makes none in its place")
     code, _, err = audit(lab, "begin-anew", "--state-dir", str(lab.state), relay=False)
+    check(code == 5 and "--lost" in err, f"one that is gone is not given up by mistake: {err}")
+    code, _, err = audit(lab, "begin-anew", "--lost", "--state-dir", str(lab.state), relay=False)
     check(code == 0, f"it is given up when told to {err}")
     lab.start_relay()
     every_change_once(lab)
-    check(records(lab)[-1]["index"] > 0 and any(r.get("change") == "audit_log_forgotten" for r in records(lab)), "and the new one says so")
-    check(read_log(folder).vkey != log.vkey, "under a key of its own")
+    wait_until("the new one to say so", lambda: any(r.get("change") == "audit_log_forgotten" for r in records(lab)), 10, 0.1)
+    second = read_log(folder).vkey
+    check(second != log.vkey, "under a key of its own")
+    lab.end(lab.relay)
+    code, out, err = audit(lab, "begin-anew", "--state-dir", str(lab.state), relay=False)
+    kept_as = json.loads(out)["kept_as"]
+    check(code == 0 and (folder / kept_as / "checkpoint").exists() and not (folder / "checkpoint").exists(), f"one that is there is kept aside {err}")
+    lab.start_relay()
+    every_change_once(lab)
     lab.end(lab.relay)
 
 

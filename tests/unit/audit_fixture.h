@@ -27,6 +27,13 @@ inline std::vector<Record> some(uint64_t from, size_t n) {
   return out;
 }
 
+inline Result<void> append(Log& log, std::span<const Record> records) {
+  size_t taken = 0;
+  auto ok = log.append(records, taken);
+  EXPECT_EQ(taken == records.size(), ok.has_value());
+  return ok;
+}
+
 inline std::string contents(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
@@ -44,8 +51,9 @@ class AuditFolder : public testing::Test {
   }
   ~AuditFolder() override { std::filesystem::remove_all(top_); }
 
-  std::unique_ptr<Log> open(uint64_t journal = Log::kJournalRecords) {
-    auto log = Log::open(folder_, "relay.example/audit", journal);
+  std::unique_ptr<Log> open(uint64_t journal = Log::kJournalRecords,
+                            const Expected& expected = {}) {
+    auto log = Log::open(folder_, "relay.example/audit", expected, journal);
     if (!log) {
       error_ = log.error().message;
       return nullptr;

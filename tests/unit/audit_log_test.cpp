@@ -2,6 +2,8 @@
 // back, and that whatever is changed in it is found.
 #include "audit_fixture.h"
 
+#include <sys/stat.h>
+
 #include <random>
 
 namespace sluice::audit {
@@ -26,7 +28,7 @@ TEST_F(AuditLog, IsWhatTheSpecificationSaysOfATreeOf70000) {
   EXPECT_TRUE(log->opened().fresh);
   for (size_t at = 0; at < all.size();) {
     const size_t n = std::min<size_t>(all.size() - at, 1 + random() % 3000);
-    ASSERT_TRUE(log->append(std::span(all).subspan(at, n)));
+    ASSERT_TRUE(append(*log, std::span(all).subspan(at, n)));
     at += n;
     if (random() % 4 == 0) {
       ASSERT_TRUE(log->publish());
@@ -65,7 +67,7 @@ TEST_F(AuditLog, GoesOnAfterAStop) {
     EXPECT_FALSE(log->opened().crashed) << round;
     auto more = some(size, 150);
     more.back() = make_record({.kind = Kind::kClosed, .time_ms = 77 + round});
-    ASSERT_TRUE(log->append(more));
+    ASSERT_TRUE(append(*log, more));
     size += more.size();
     ASSERT_TRUE(log->close());
     ASSERT_TRUE(check()) << check().error().message;
@@ -77,9 +79,9 @@ TEST_F(AuditLog, ACrashTakesBackNothingThatWasSynced) {
   const auto all = some(0, 3000);
   {
     auto log = open();
-    ASSERT_TRUE(log->append(std::span(all).first(1000)));
+    ASSERT_TRUE(append(*log, std::span(all).first(1000)));
     ASSERT_TRUE(log->publish());
-    ASSERT_TRUE(log->append(std::span(all).subspan(1000)));
+    ASSERT_TRUE(append(*log, std::span(all).subspan(1000)));
     ASSERT_TRUE(log->sync());
   }
   // Tiles are not synced: a crash may take any of them.
@@ -94,16 +96,129 @@ TEST_F(AuditLog, ACrashTakesBackNothingThatWasSynced) {
   ASSERT_TRUE(check()) << check().error().message;
 }
 
+// The record of a stop is on disk before the tiles are.
+TEST_F(AuditLog, AStopThatWasCutShortIsACrash) {
+  {
+    auto log = open();
+    ASSERT_TRUE(append(*log, some(0, 511)));
+    ASSERT_TRUE(log->publish());
+    const Record closed = make_record({.kind = Kind::kClosed});
+    ASSERT_TRUE(append(*log, std::span(&closed, 1)));
+    ASSERT_TRUE(log->sync());
+  }
+  std::filesystem::remove_all(folder_ + "/tile");
+  auto log = open();
+  ASSERT_TRUE(log) << error_;
+  EXPECT_TRUE(log->opened().crashed);
+  ASSERT_TRUE(log->publish());
+  ASSERT_TRUE(check()) << check().error().message;
+}
+
+// Of partial tiles, which nobody syncs, a crash may leave empty files: what was known of the log
+// is looked for in its journal.
+TEST_F(AuditLog, IsRecognisedWithoutItsTiles) {
+  Hash root{};
+  for (const uint64_t records : {300u, 65536u + 300u}) {
+    {
+      auto log = open(65536);
+      while (log->size() < records)
+        ASSERT_TRUE(
+            append(*log, some(log->size(), std::min<uint64_t>(1000, records - log->size()))));
+      ASSERT_TRUE(log->publish());
+      root = log->root();
+      ASSERT_TRUE(append(*log, some(log->size(), 50)));
+      ASSERT_TRUE(log->publish());
+    }
+    for (const auto& f : std::filesystem::recursive_directory_iterator(folder_ + "/tile")) {
+      if (f.path().string().find(".p/") != std::string::npos) overwrite(f.path().string(), "");
+    }
+    Expected known;
+    known.kept = Expected::Kept{records, root};
+    EXPECT_TRUE(open(65536, known)) << error_;
+    known.kept->root[0] ^= 1;
+    EXPECT_FALSE(open(65536, known));
+    EXPECT_NE(error_.find("not those that were known"), std::string::npos) << error_;
+    known.kept->size = 1'000'000;
+    EXPECT_FALSE(open(65536, known));
+    EXPECT_NE(error_.find("was known to have 1000000"), std::string::npos) << error_;
+    if (records != 300) {
+      // Before the journal's first record.
+      known.kept = Expected::Kept{1000, mth(some(0, 1000))};
+      EXPECT_TRUE(open(65536, known)) << error_;
+      known.kept->root[0] ^= 1;
+      EXPECT_FALSE(open(65536, known));
+    }
+    auto log = open(65536);
+    ASSERT_TRUE(log->publish());
+    ASSERT_TRUE(append(*log, some(log->size(), 1)));
+    ASSERT_TRUE(log->publish());
+    ASSERT_TRUE(check()) << check().error().message;
+  }
+}
+
+// A refusal leaves everything as it is: it is evidence, and what is put back must fit.
+TEST_F(AuditLog, ARefusalTouchesNothing) {
+  std::string journal = folder_ + "/journal/00000000000000000000";
+  {
+    auto log = open();
+    for (int i = 0; i < 10; ++i) ASSERT_TRUE(append(*log, some(i * 10, 10)));
+    ASSERT_TRUE(log->publish());
+  }
+  std::string bad = contents(journal);
+  bad[bad.size() / 2] ^= 1;
+  overwrite(journal, bad);
+  EXPECT_FALSE(open());
+  EXPECT_EQ(contents(journal), bad);
+  Expected known;
+  known.judge = [](const LastChange&) { return Result<void>(fail(ErrorCode::kStore, "no")); };
+  bad[bad.size() / 2] ^= 1;
+  bad += "torn";
+  overwrite(journal, bad);
+  EXPECT_FALSE(open(Log::kJournalRecords, known));
+  EXPECT_EQ(contents(journal), bad);
+  EXPECT_TRUE(open()) << error_;
+  EXPECT_EQ(contents(journal + ".cut"), "torn");
+}
+
+TEST_F(AuditLog, IsOpenOnce) {
+  const auto log = open();
+  EXPECT_FALSE(open());
+  EXPECT_NE(error_.find("in use by another relay"), std::string::npos) << error_;
+}
+
+// After a failed sync the kernel shows what need not be on disk: it is written anew.
+TEST_F(AuditLog, AJournalIsWrittenAnew) {
+  const std::string journal = folder_ + "/journal/00000000000000000000";
+  {
+    auto log = open();
+    ASSERT_TRUE(append(*log, some(0, 10)));
+    ASSERT_TRUE(log->sync());
+  }
+  struct stat before {
+  }, after{};
+  ASSERT_EQ(stat(journal.c_str(), &before), 0);
+  Expected known;
+  known.rewrite_journal = true;
+  auto log = open(Log::kJournalRecords, known);
+  ASSERT_TRUE(log) << error_;
+  EXPECT_EQ(log->size(), 10u);
+  ASSERT_EQ(stat(journal.c_str(), &after), 0);
+  EXPECT_NE(before.st_ino, after.st_ino);
+  ASSERT_TRUE(append(*log, some(10, 1)));
+  ASSERT_TRUE(log->publish());
+  ASSERT_TRUE(check());
+}
+
 // Whatever a crash leaves of the last batch: the log goes on before it.
 TEST_F(AuditLog, ATornBatchIsCutOff) {
   std::string journal;
   {
     auto log = open();
-    ASSERT_TRUE(log->append(some(0, 40)));
+    ASSERT_TRUE(append(*log, some(0, 40)));
     ASSERT_TRUE(log->publish());
     journal = folder_ + "/journal/00000000000000000000";
     const auto whole = std::filesystem::file_size(journal);
-    ASSERT_TRUE(log->append(some(40, 3)));
+    ASSERT_TRUE(append(*log, some(40, 3)));
     ASSERT_EQ(std::filesystem::file_size(journal), whole + 32 + 3 * 128);
   }
   const std::string good = contents(journal);
@@ -123,7 +238,7 @@ TEST_F(AuditLog, ATornBatchIsCutOff) {
     ASSERT_TRUE(log) << error_;
     EXPECT_EQ(log->size(), 40u) << at;
     // And what comes after it is not appended behind what is torn.
-    ASSERT_TRUE(log->append(some(100, 2)));
+    ASSERT_TRUE(append(*log, some(100, 2)));
     log.reset();
     EXPECT_EQ(open()->size(), 42u);
   }
@@ -133,8 +248,8 @@ TEST_F(AuditLog, WhatWasSignedCannotBeTakenOutOfTheJournal) {
   std::string journal;
   {
     auto log = open();
-    ASSERT_TRUE(log->append(some(0, 10)));
-    ASSERT_TRUE(log->append(some(10, 10)));
+    ASSERT_TRUE(append(*log, some(0, 10)));
+    ASSERT_TRUE(append(*log, some(10, 10)));
     ASSERT_TRUE(log->publish());
     journal = folder_ + "/journal/00000000000000000000";
   }
@@ -151,7 +266,7 @@ TEST_F(AuditLog, WhatWasSignedCannotBeTakenOutOfTheJournal) {
 TEST_F(AuditLog, AnotherHistoryIsNotSigned) {
   {
     auto log = open();
-    ASSERT_TRUE(log->append(some(0, 10)));
+    ASSERT_TRUE(append(*log, some(0, 10)));
     ASSERT_TRUE(log->publish());
   }
   const std::string note = contents(checkpoint_path(folder_));
@@ -160,7 +275,7 @@ TEST_F(AuditLog, AnotherHistoryIsNotSigned) {
   std::filesystem::remove(checkpoint_path(folder_));
   {
     auto log = open();
-    ASSERT_TRUE(log->append(some(5, 20)));
+    ASSERT_TRUE(append(*log, some(5, 20)));
   }
   overwrite(checkpoint_path(folder_), note);
   EXPECT_FALSE(open());
@@ -170,7 +285,7 @@ TEST_F(AuditLog, AnotherHistoryIsNotSigned) {
 TEST_F(AuditLog, AKeyThatIsMissingIsNotMadeAnew) {
   {
     auto log = open();
-    ASSERT_TRUE(log->append(some(0, 1)));
+    ASSERT_TRUE(append(*log, some(0, 1)));
     ASSERT_TRUE(log->close());
   }
   std::filesystem::remove(key_path(folder_));
@@ -183,7 +298,7 @@ TEST_F(AuditLog, JournalsBeginAnewAndOldOnesGo) {
   for (int round = 0; round < 3; ++round) {
     auto log = open(65536);
     ASSERT_TRUE(log) << error_;
-    for (int i = 0; i < 100; ++i, size += 1000) ASSERT_TRUE(log->append(some(size, 1000)));
+    for (int i = 0; i < 100; ++i, size += 1000) ASSERT_TRUE(append(*log, some(size, 1000)));
     unsigned journals = 0;
     for ([[maybe_unused]] const auto& f : std::filesystem::directory_iterator(folder_ + "/journal"))
       ++journals;
@@ -203,11 +318,11 @@ TEST_F(AuditLog, TheLastChangeIsKnownWithoutOpeningIt) {
   const Change change{.sequence = 7, .at_ms = 1, .actor = "uid 0", .kind = "tenant_added"};
   {
     auto log = open(65536);
-    ASSERT_TRUE(log->append(some(0, 10)));
+    ASSERT_TRUE(append(*log, some(0, 10)));
     const Record r = record_of(change);
-    ASSERT_TRUE(log->append(std::span(&r, 1)));
+    ASSERT_TRUE(append(*log, std::span(&r, 1)));
     EXPECT_EQ(log->last_change().sequence, 7u);
-    for (int i = 0; i < 70; ++i) ASSERT_TRUE(log->append(some(0, 1000)));  // into another journal
+    for (int i = 0; i < 70; ++i) ASSERT_TRUE(append(*log, some(0, 1000)));  // into another journal
   }
   const auto last = last_change_of(folder_);
   ASSERT_TRUE(last && *last);
@@ -219,7 +334,7 @@ class Damaged : public AuditFolder {
  protected:
   void SetUp() override {
     auto log = open();
-    for (int i = 0; i < 66; ++i) ASSERT_TRUE(log->append(some(1000 * i, 1000)));
+    for (int i = 0; i < 66; ++i) ASSERT_TRUE(append(*log, some(1000 * i, 1000)));
     ASSERT_TRUE(log->publish());
     ASSERT_TRUE(check());
   }
@@ -286,7 +401,7 @@ TEST_F(Damaged, AnEarlierCheckpointIsContinued) {
   const Checkpoint then = *check();
   {
     auto log = open();
-    ASSERT_TRUE(log->append(some(0, 777)));
+    ASSERT_TRUE(append(*log, some(0, 777)));
     ASSERT_TRUE(log->publish());
   }
   EXPECT_TRUE(check({.earlier = then}));

@@ -104,6 +104,9 @@ TEST_F(AuditWriter, SaysWhatDidNotFit) {
   EXPECT_EQ(writer->status().lost, 24u);
   writer.reset();
   const auto records = all();
+  // Behind what had come before.
+  for (uint64_t i = 0; i < 16; ++i) EXPECT_EQ(records[i], numbered(i));
+  EXPECT_EQ(header_of(records[16]).kind, Kind::kGap);
   unsigned gaps = 0;
   for (const Record& r : records) {
     if (header_of(r).kind != Kind::kGap) continue;
@@ -152,7 +155,7 @@ TEST_F(AuditWriter, AFullDiskIsWaitedOut) {
 TEST_F(AuditWriter, ACrashIsSaid) {
   {
     auto log = open();
-    ASSERT_TRUE(log->append(some(0, 3)));
+    ASSERT_TRUE(append(*log, some(0, 3)));
     ASSERT_TRUE(log->sync());
   }
   auto writer = start();
@@ -182,7 +185,7 @@ TEST_F(AuditWriter, AChangeIsWrittenOnce) {
   for (uint64_t n = 1; n <= 4; ++n) EXPECT_EQ(records[n - 1], change(n));
 }
 
-TEST_F(AuditWriter, ItsJournalGoneItSaysSoAndGoesOnOnceItIsBack) {
+TEST_F(AuditWriter, ACheckpointThatCannotBeWrittenIsWrittenLater) {
   auto writer = start();
   ASSERT_TRUE(writer->control().put(numbered(0)));
   ASSERT_TRUE(until([&] { return writer->status().published.size == 1; }));
@@ -193,13 +196,72 @@ TEST_F(AuditWriter, ItsJournalGoneItSaysSoAndGoesOnOnceItIsBack) {
   ASSERT_TRUE(until([&] { return !writer->available(); }));
   EXPECT_NE(writer->status().problem, "");
   std::filesystem::remove_all(checkpoint_path(folder_));
-  ASSERT_TRUE(until([&] { return writer->available() && writer->status().published.size == 3; }));
+  ASSERT_TRUE(until([&] { return writer->available() && writer->status().published.size == 2; }));
   EXPECT_EQ(writer->reopened(), 1u);
+  EXPECT_EQ(writer->status().problem, "");
+  // From here on changes wait for control to begin again where the log ends.
+  const auto change = [](uint64_t n) {
+    return record_of(Change{.sequence = n, .at_ms = n, .actor = "config", .kind = "tenant_added"});
+  };
+  ASSERT_TRUE(writer->control().put(change(7)));
+  ASSERT_TRUE(writer->control().put(Writer::resumption(0)));
+  ASSERT_TRUE(writer->control().put(change(8)));
+  ASSERT_TRUE(writer->control().put(Writer::resumption(1)));
+  ASSERT_TRUE(writer->control().put(change(1)));
+  ASSERT_TRUE(writer->control().put(change(2)));
+  ASSERT_TRUE(until([&] { return writer->last_change() == 2; }));
   writer.reset();
   const auto records = all();
-  ASSERT_EQ(records.size(), 4u);
+  ASSERT_EQ(records.size(), 5u);
   EXPECT_EQ(records[1], numbered(1));
-  EXPECT_EQ(header_of(records[2]).detail, uint8_t(Gap::kUnwritable));
+  EXPECT_EQ(records[2], change(1));
+  EXPECT_EQ(records[3], change(2));
+  EXPECT_EQ(header_of(records[4]).kind, Kind::kClosed);
+}
+
+// In the place of the log that it was, no other is taken up while it runs.
+TEST_F(AuditWriter, AnotherLogIsNotTakenUp) {
+  auto writer = start();
+  ASSERT_TRUE(writer->control().put(numbered(0)));
+  ASSERT_TRUE(until([&] { return writer->status().published.size == 1; }));
+  std::filesystem::rename(folder_, folder_ + ".away");
+  ASSERT_TRUE(writer->control().put(numbered(1)));
+  ASSERT_TRUE(until([&] {
+    return !writer->available() &&
+           writer->status().problem.find("there was one") != std::string::npos;
+  }));
+  EXPECT_FALSE(std::filesystem::exists(folder_)) << "none is made";
+  std::filesystem::rename(folder_ + ".away", folder_);
+  ASSERT_TRUE(until([&] { return writer->available() && writer->status().published.size == 2; }));
+  writer.reset();
+  EXPECT_EQ(all().size(), 3u);
+}
+
+TEST_F(AuditWriter, StoppedOnAFullDiskItDoesNotSayThatAllIsThere) {
+  auto writer = start(64);
+  ASSERT_TRUE(writer->control().put(numbered(0)));
+  ASSERT_TRUE(until([&] { return writer->status().published.size == 1; }));
+  {
+    const rig::FullDisk full;
+    for (uint64_t i = 1; i < 30; ++i) ASSERT_TRUE(writer->control().put(numbered(i)));
+    ASSERT_TRUE(until([&] { return !writer->available(); }));
+    writer.reset();
+  }
+  EXPECT_TRUE(open()->opened().crashed);
+  // With room again in the last moment everything is written.
+  writer = start(64);
+  {
+    const rig::FullDisk full;
+    for (uint64_t i = 1; i < 30; ++i) ASSERT_TRUE(writer->control().put(numbered(i)));
+    ASSERT_TRUE(until([&] { return !writer->available(); }));
+    for (uint64_t i = 30; i < 60; ++i) ASSERT_TRUE(writer->control().put(numbered(i)));
+  }
+  writer.reset();
+  const auto records = all();
+  ASSERT_EQ(records.size(), 1u + 1 + 59 + 1);
+  EXPECT_EQ(header_of(records[1]).detail, uint8_t(Gap::kCrash));
+  EXPECT_EQ(records[60], numbered(59));
+  EXPECT_FALSE(open()->opened().crashed);
 }
 
 }  // namespace

@@ -1,0 +1,272 @@
+// Opening a log: looked at as a whole first, and touched only when it is what it should be.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "audit/log.h"
+#include "audit/log_files.h"
+#include "audit/tile_source.h"
+#include "base/file.h"
+
+namespace sluice::audit {
+namespace {
+
+constexpr size_t kLargestJournal = 256u << 20;
+
+Result<std::optional<Checkpoint>> signed_before(const std::string& folder, const Verifier& log) {
+  const std::string path = checkpoint_path(folder);
+  if (!exists(path)) return std::nullopt;
+  const auto text = read_file(path, 64u << 10);
+  if (!text) return tl::unexpected(text.error());
+  auto opened = open_note(*text, log);
+  if (!opened) {
+    return fail(ErrorCode::kStore, fmt::format("{}: {}", path, opened.error().message));
+  }
+  return *opened;
+}
+
+}  // namespace
+
+std::string key_path(const std::string& folder) {
+  return folder + "/audit.key";
+}
+std::string verifier_path(const std::string& folder) {
+  return folder + "/audit.vkey";
+}
+std::string checkpoint_path(const std::string& folder) {
+  return folder + "/checkpoint";
+}
+
+bool has_log(const std::string& folder) {
+  return exists(key_path(folder)) || exists(checkpoint_path(folder)) || exists(folder + "/tile") ||
+         !journals_in(folder).empty();
+}
+
+Result<Fd> lock_log(const std::string& folder) {
+  const std::string path = folder + "/lock";
+  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return io_error("create", path);
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (errno != EWOULDBLOCK) return io_error("lock", path);
+  return fail(ErrorCode::kConflict,
+              fmt::format("the audit log in {} is in use by another relay", folder));
+}
+
+// What the folder holds, read and left as it is.
+struct Log::Survey {
+  std::optional<Checkpoint> checkpoint;
+  std::string journal;  // empty: there is none
+  uint64_t base = 0;
+  uint64_t size = 0;
+  LastChange last_change;
+  Record last{};
+  std::optional<Hash> root_at_checkpoint, root_at_kept;
+};
+
+Result<std::unique_ptr<Log>> Log::open(const std::string& folder, const std::string& origin,
+                                       const Expected& expected, uint64_t journal_records) {
+  const bool known = expected.verifier || expected.kept;
+  if (known && !has_log(folder)) {
+    return fail(
+        ErrorCode::kStore,
+        fmt::format("there is no audit log in {}, but there was one{}: put it back, or "
+                    "give it up with sluicectl audit begin-anew",
+                    folder,
+                    expected.kept ? fmt::format(" of {} records", expected.kept->size) : ""));
+  }
+  for (const auto& f : {folder, journal_folder(folder)}) {
+    if (auto ok = make_folder(f, 0700); !ok) {
+      return fail(ErrorCode::kStore, "the audit log: " + ok.error().message);
+    }
+  }
+  auto lock = lock_log(folder);
+  if (!lock) return tl::unexpected(std::move(lock.error()));
+  if (!exists(key_path(folder))) {
+    if (has_log(folder)) {
+      return fail(ErrorCode::kStore,
+                  fmt::format("{} is missing, without which the log beside it cannot go on: put it "
+                              "back, or give the log up with sluicectl audit begin-anew",
+                              key_path(folder)));
+    }
+    auto fresh = Signer::generate(origin);
+    if (!fresh) return tl::unexpected(std::move(fresh.error()));
+    if (auto ok = fresh->save(key_path(folder)); !ok) return tl::unexpected(std::move(ok.error()));
+  }
+  auto signer = Signer::load(key_path(folder));
+  if (!signer) return tl::unexpected(std::move(signer.error()));
+  if (expected.verifier && signer->verifier().text() != expected.verifier->text()) {
+    return fail(ErrorCode::kStore,
+                fmt::format("the audit log in {} is another one than it was: put it back", folder));
+  }
+  std::unique_ptr<Log> log(new Log(folder, std::move(*lock), std::move(*signer), journal_records));
+  if (auto ok = log->recover(expected); !ok) return tl::unexpected(std::move(ok.error()));
+  const std::string verifier = log->verifier().text() + "\n";
+  const auto present = read_file(verifier_path(folder), 1024);
+  if (!present || *present != verifier) {
+    if (auto ok = write_file(verifier_path(folder), as_bytes(verifier), 0644); !ok) {
+      return tl::unexpected(std::move(ok.error()));
+    }
+  }
+  return log;
+}
+
+void Log::start_at(const JournalStart& start) {
+  edge_ = Edge();
+  for (auto& t : tiles_) t.clear();
+  bundle_.clear();
+  written_ = {};
+  journal_base_ = start.base;
+  last_change_ = start.last_change;
+  // A hash in a tile stands for a subtree whose height is a multiple of a tile's.
+  for (const Subtree& s : start.subtrees) {
+    const unsigned level = s.height / kTileHeight;
+    if (level < tiles_.size()) tiles_[level].push_back(s.hash);
+    edge_.append(s.hash, s.height, [](unsigned, const Hash&) {});
+  }
+}
+
+Result<Log::Survey> Log::survey(const Expected& expected) const {
+  Survey out;
+  auto checkpoint = signed_before(folder_, verifier());
+  if (!checkpoint) return tl::unexpected(checkpoint.error());
+  out.checkpoint = std::move(*checkpoint);
+  const auto journals = journals_in(folder_);
+  if (journals.empty()) return out;
+  out.journal = journals[0];
+  Edge edge;
+  const auto look = [&] {
+    if (out.checkpoint && edge.size() == out.checkpoint->size) out.root_at_checkpoint = edge.root();
+    if (expected.kept && edge.size() == expected.kept->size) out.root_at_kept = edge.root();
+  };
+  auto journal = Journal::open(
+      out.journal, false,
+      [&](const JournalStart& s) {
+        out.base = s.base;
+        out.last_change = s.last_change;
+        for (const Subtree& t : s.subtrees)
+          edge.append(t.hash, t.height, [](unsigned, const Hash&) {});
+        look();
+      },
+      [&](std::span<const Record> records, std::span<const Hash> hashes) {
+        for (size_t i = 0; i < records.size(); ++i) {
+          edge.append(hashes[i], 0, [](unsigned, const Hash&) {});
+          look();
+          if (records[i][1] != static_cast<uint8_t>(Kind::kChange)) continue;
+          out.last_change = {sequence_of(records[i]), digest_of(records[i])};
+        }
+        out.last = records.back();
+      });
+  if (!journal) return tl::unexpected(journal.error());
+  out.size = edge.size();
+  return out;
+}
+
+Result<void> Log::check_kept(const Survey& found, const Expected& expected) const {
+  if (!expected.kept || expected.kept->size == 0) return {};
+  const auto& kept = *expected.kept;
+  const auto remedy =
+      "put the folder back as it was, or give the log up with sluicectl audit begin-anew";
+  if (found.size < kept.size) {
+    return fail(ErrorCode::kStore,
+                fmt::format("the audit log in {} holds {} records, but was known to have {}: {}",
+                            folder_, found.size, kept.size, remedy));
+  }
+  std::optional<Hash> root = found.root_at_kept;
+  std::string why;
+  if (!root) {
+    // Before the journal's first record all tiles are whole.
+    FolderSource source(folder_);
+    auto old = root_of(kept.size, subtrees_of(source, found.base));
+    if (old) root = *old;
+    if (!old) why = " (" + old.error().message + ")";
+  }
+  if (root == kept.root) return {};
+  return fail(ErrorCode::kStore,
+              fmt::format("the first {} records of the audit log in {} are not those that were "
+                          "known{}: {}",
+                          kept.size, folder_, why, remedy));
+}
+
+Result<void> Log::recover(const Expected& expected) {
+  auto found = survey(expected);
+  if (!found) return tl::unexpected(std::move(found.error()));
+  const auto& checkpoint = found->checkpoint;
+  if (found->journal.empty() && checkpoint) {
+    return fail(ErrorCode::kStore,
+                fmt::format("the audit log in {} was signed with {} records, but its journal is "
+                            "missing: put the folder back as it was",
+                            folder_, checkpoint->size));
+  }
+  if (checkpoint && found->size < checkpoint->size) {
+    return fail(ErrorCode::kStore,
+                fmt::format("the audit log in {} was signed with {} records and holds {} that are "
+                            "sound: put back what was taken away or changed",
+                            folder_, checkpoint->size, found->size));
+  }
+  if (checkpoint && found->root_at_checkpoint != checkpoint->root) {
+    return fail(ErrorCode::kStore,
+                fmt::format("the audit log in {} is not the one whose {} records were signed: "
+                            "records were changed",
+                            folder_, checkpoint->size));
+  }
+  if (!checkpoint && found->base != 0) {
+    return fail(ErrorCode::kStore,
+                fmt::format("{} is missing: put it back", checkpoint_path(folder_)));
+  }
+  if (auto ok = check_kept(*found, expected); !ok) return ok;
+  if (expected.judge) {
+    if (auto ok = expected.judge(found->last_change); !ok) return ok;
+  }
+  published_ = checkpoint.value_or(Checkpoint{verifier().origin, 0, Edge().root()});
+  if (found->journal.empty()) {
+    opened_.fresh = true;
+    return begin_journal();
+  }
+  opened_.crashed = header_of(found->last).kind != Kind::kClosed || published_.size != found->size;
+  opened_.last_ms = header_of(found->last).time_ms;
+  if (expected.rewrite_journal) {
+    const auto content = read_file(found->journal, kLargestJournal);
+    if (!content) return tl::unexpected(content.error());
+    if (auto ok = write_file(found->journal, as_bytes(*content), 0600); !ok) return ok;
+  }
+  if (auto ok = rebuild(found->journal, opened_.crashed); !ok) return ok;
+  const auto journals = journals_in(folder_);
+  for (size_t i = 1; i < journals.size(); ++i) unlink(journals[i].c_str());
+  return {};
+}
+
+// Tiles are as the checkpoint has them after a stop; after a crash some may not be on disk.
+Result<void> Log::rebuild(const std::string& path, bool repair_tiles) {
+  mode_ = repair_tiles ? Tiles::kRepair : Tiles::kLeave;
+  Result<void> taken;
+  auto journal = Journal::open(
+      path, true, [&](const JournalStart& s) { start_at(s); },
+      [&](std::span<const Record> records, std::span<const Hash> hashes) {
+        if (taken) taken = take_in(records, hashes);
+      });
+  if (!journal) return tl::unexpected(journal.error());
+  if (!taken) return taken;
+  journal_ = std::move(*journal);
+  // What is on disk of partial tiles is not known.
+  written_ = {};
+  has_partial_.fill(true);
+  mode_ = Tiles::kWrite;
+  return repair_tiles ? sync_tiles() : Result<void>();
+}
+
+Result<std::optional<LastChange>> last_change_of(const std::string& folder) {
+  const auto journals = journals_in(folder);
+  if (journals.empty()) return std::nullopt;
+  LastChange last;
+  auto journal = Journal::open(
+      journals[0], false, [&](const JournalStart& s) { last = s.last_change; },
+      [&](std::span<const Record> records, std::span<const Hash>) {
+        for (const Record& r : records) {
+          if (r[1] == static_cast<uint8_t>(Kind::kChange)) last = {sequence_of(r), digest_of(r)};
+        }
+      });
+  if (!journal) return tl::unexpected(journal.error());
+  return last;
+}
+
+}  // namespace sluice::audit
