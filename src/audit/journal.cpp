@@ -17,7 +17,7 @@ namespace sluice::audit {
 namespace {
 
 constexpr auto kMagic = padded_label<32>("sluice-journal/1");
-constexpr size_t kFixed = 32 + 8 + 8 + 16 + 8;
+constexpr size_t kFixed = 32 + 8 + 8 + 16 + 8 + 8;
 constexpr size_t kSubtree = 8 + 32;
 constexpr size_t kMostSubtrees = 64 * 256;
 constexpr size_t kBatchHeader = 32;
@@ -71,6 +71,8 @@ Result<Journal> Journal::create(const std::string& path, const JournalStart& sta
   store_le(out.data() + 40, start.last_change.sequence);
   std::memcpy(out.data() + 48, start.last_change.digest.data(), 16);
   store_le(out.data() + 64, static_cast<uint32_t>(start.subtrees.size()));
+  out[68] = start.last_kind;
+  store_le(out.data() + 72, start.last_ms);
   for (size_t i = 0; i < start.subtrees.size(); ++i) {
     uint8_t* at = out.data() + kFixed + i * kSubtree;
     store_le(at, uint64_t{start.subtrees[i].height});
@@ -108,6 +110,8 @@ Result<Journal> Journal::open(const std::string& path, bool repair,
   JournalStart start;
   start.base = load_le<uint64_t>(head.data() + 32);
   start.last_change = {load_le<uint64_t>(head.data() + 40), take<16>(head.data() + 48)};
+  start.last_kind = head[68];
+  start.last_ms = load_le<uint64_t>(head.data() + 72);
   uint64_t sum = 0;
   for (size_t i = 0; i < count; ++i) {
     const uint8_t* at = head.data() + kFixed + i * kSubtree;

@@ -3,8 +3,8 @@
 // the tree at its first record, so that nothing before it has to be read again.
 //
 //   header: "sluice-journal/1" zero-padded to 32 | base (8) | last change (8) | its digest (16) |
-//           count (4) | zero (4) | count of (height (8) | hash (32)), from the left | SHA-256 of
-//           all that (32)
+//           count (4) | kind of the last record before (1) | zero (3) | its time (8) | count of
+//           (height (8) | hash (32)), from the left | SHA-256 of all that (32)
 //   then batches: count (4) | zero (4) | index of the first record (8) | check (16) | records
 //
 // A batch's check is the start of the SHA-256 of its records' leaf hashes: a batch that a crash
@@ -38,6 +38,8 @@ struct Subtree {
 struct JournalStart {
   uint64_t base = 0;  // entries before it
   LastChange last_change;
+  uint8_t last_kind = 0;  // of the record before; 0: there is none
+  uint64_t last_ms = 0;
   std::vector<Subtree> subtrees;  // that make up the tree of size `base`
 };
 

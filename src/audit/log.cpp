@@ -41,7 +41,7 @@ Log::Log(std::string folder, Fd lock, Signer signer, uint64_t journal_records)
       journal_records_(journal_records) {}
 
 Result<void> Log::begin_journal() {
-  JournalStart start{edge_.size(), last_change_, {}};
+  JournalStart start{edge_.size(), last_change_, last_kind_, last_ms_, {}};
   for (unsigned level = static_cast<unsigned>(tiles_.size()); level-- > 0;) {
     for (const Hash& h : tiles_[level]) start.subtrees.push_back({level * kTileHeight, h});
   }
@@ -89,6 +89,8 @@ Result<void> Log::append(std::span<const Record> records, size_t& taken) {
 // Of records that are in the journal.
 Result<void> Log::take_in(std::span<const Record> records, std::span<const Hash> hashes) {
   Result<void> ok;
+  last_kind_ = records.back()[1];
+  last_ms_ = header_of(records.back()).time_ms;
   for (size_t i = 0; i < records.size() && ok; ++i) {
     if (records[i][1] == static_cast<uint8_t>(Kind::kChange)) {
       last_change_ = {sequence_of(records[i]), digest_of(records[i])};

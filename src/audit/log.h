@@ -106,6 +106,8 @@ class Log {
   uint64_t journal_base_ = 0;
   Edge edge_;
   LastChange last_change_;
+  uint8_t last_kind_ = 0;  // of the last record
+  uint64_t last_ms_ = 0;
   Opened opened_;
   Checkpoint published_;
   // Of the tiles that are not whole yet: their hashes, by level, and the entries.

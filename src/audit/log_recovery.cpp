@@ -59,7 +59,8 @@ struct Log::Survey {
   uint64_t base = 0;
   uint64_t size = 0;
   LastChange last_change;
-  Record last{};
+  uint8_t last_kind = 0;
+  uint64_t last_ms = 0;
   std::optional<Hash> root_at_checkpoint, root_at_kept;
 };
 
@@ -117,6 +118,8 @@ void Log::start_at(const JournalStart& start) {
   written_ = {};
   journal_base_ = start.base;
   last_change_ = start.last_change;
+  last_kind_ = start.last_kind;
+  last_ms_ = start.last_ms;
   // A hash in a tile stands for a subtree whose height is a multiple of a tile's.
   for (const Subtree& s : start.subtrees) {
     const unsigned level = s.height / kTileHeight;
@@ -143,6 +146,8 @@ Result<Log::Survey> Log::survey(const Expected& expected) const {
       [&](const JournalStart& s) {
         out.base = s.base;
         out.last_change = s.last_change;
+        out.last_kind = s.last_kind;
+        out.last_ms = s.last_ms;
         for (const Subtree& t : s.subtrees)
           edge.append(t.hash, t.height, [](unsigned, const Hash&) {});
         look();
@@ -154,7 +159,8 @@ Result<Log::Survey> Log::survey(const Expected& expected) const {
           if (records[i][1] != static_cast<uint8_t>(Kind::kChange)) continue;
           out.last_change = {sequence_of(records[i]), digest_of(records[i])};
         }
-        out.last = records.back();
+        out.last_kind = records.back()[1];
+        out.last_ms = header_of(records.back()).time_ms;
       });
   if (!journal) return tl::unexpected(journal.error());
   out.size = edge.size();
@@ -222,8 +228,10 @@ Result<void> Log::recover(const Expected& expected) {
     opened_.fresh = true;
     return begin_journal();
   }
-  opened_.crashed = header_of(found->last).kind != Kind::kClosed || published_.size != found->size;
-  opened_.last_ms = header_of(found->last).time_ms;
+  // A log that was begun and never written to has missed nothing.
+  opened_.crashed = found->size != 0 && (found->last_kind != static_cast<uint8_t>(Kind::kClosed) ||
+                                         published_.size != found->size);
+  opened_.last_ms = found->last_ms;
   if (expected.rewrite_journal) {
     const auto content = read_file(found->journal, kLargestJournal);
     if (!content) return tl::unexpected(content.error());

@@ -11,6 +11,7 @@ constexpr uint32_t kFeedAtOnce = 128;  // hashing them takes the control thread 
 constexpr uint64_t kHandshakesMs = 60'000;
 constexpr uint64_t kCheckpointMs = 60'000;
 constexpr uint64_t kRetryMs = 1000;
+constexpr uint64_t kPaceMs = 2;  // a feed of a million entries is caught up with in half a minute
 
 audit::Change change_of(const FeedEntry& e) {
   return {.sequence = e.sequence,
@@ -133,6 +134,7 @@ bool AuditTrail::poll(const OutcomeCounts& handshakes) {
                            // the feed.
                            if (alive.expired() || asked != reopened_) return;
                            reading_ = false;
+                           try_again_at_ = clock_.ticks() + clock_.ticks_from_ms(kPaceMs);
                            if (!r) {
                              try_again_at_ = clock_.ticks() + clock_.ticks_from_ms(kRetryMs);
                              return;

@@ -116,6 +116,23 @@ class Observer:
         sequence = [c["sequence"] for c in self.feed()]
         if sequence != list(range(1, len(sequence) + 1)):
             raise AssertionError(f"kill {number}: the feed has a gap")
+        self.compare_audit(number, len(sequence))
+
+    def compare_audit(self, number, last):
+        """Each change is in the audit log once, and the log is what was signed, whatever the kill cut short."""
+        def recorded():
+            done = self.audit("export", "--jsonl")
+            return [r["sequence"] for r in map(json.loads, done.stdout.splitlines()) if r["kind"] == "change"]
+        wait_until(f"kill {number}: all changes in the audit log", lambda: recorded()[-1:] == [last], 15, 0.1)
+        if recorded() != list(range(1, last + 1)):
+            raise AssertionError(f"kill {number}: the audit log lacks changes, or has some twice")
+        done = self.audit("verify")
+        if done.returncode != 0:
+            raise AssertionError(f"kill {number}: {done.stderr.strip()}")
+
+    def audit(self, *args):
+        return subprocess.run([self.lab.build / "sluicectl", "--socket", self.lab.socket, "--json", "audit", *args], capture_output=True,
+                              text=True, timeout=60)
 
     def feed(self):
         out, after = [], 0

@@ -313,6 +313,28 @@ TEST_F(AuditLog, JournalsBeginAnewAndOldOnesGo) {
   EXPECT_EQ(head->root, mth(some(0, 300'000)));
 }
 
+// A journal that has nothing yet knows what came before it.
+TEST_F(AuditLog, AStopAtAJournalsEndIsAStop) {
+  for (const bool stopped : {true, false}) {
+    {
+      auto log = open(65536);
+      ASSERT_TRUE(log) << error_;
+      const uint64_t size = log->size();
+      for (int i = 0; i < 65; ++i) ASSERT_TRUE(append(*log, some(size + 1000 * i, 1000)));
+      auto rest = some(size + 65'000, 536);
+      if (stopped) rest.back() = make_record({.kind = Kind::kClosed, .time_ms = 99});
+      ASSERT_TRUE(append(*log, rest));
+      ASSERT_EQ(log->size() % 65536, 0u);
+      if (stopped) {
+        ASSERT_TRUE(log->close());
+      }
+    }
+    const auto log = open(65536);
+    EXPECT_EQ(log->opened().crashed, !stopped);
+    EXPECT_EQ(log->opened().last_ms, stopped ? 99u : 1'700'000'000'000u + 131'071u);
+  }
+}
+
 TEST_F(AuditLog, TheLastChangeIsKnownWithoutOpeningIt) {
   EXPECT_FALSE(*last_change_of(folder_));
   const Change change{.sequence = 7, .at_ms = 1, .actor = "uid 0", .kind = "tenant_added"};
