@@ -144,12 +144,12 @@ Result<void> Log::write_tile(const Tile& tile, Bytes content) {
       return fail(ErrorCode::kStore, fmt::format("cannot create {}: {}", parent, ec.message()));
     last_folder_ = std::move(parent);
   }
-  // What is as it should be may be published: it is not written over.
-  if (mode_ == Tiles::kRepair) {
-    const auto present = read_file(path, content.size());
-    if (present && as_text(content) == *present) return {};
-  }
-  return write_plainly(path, content);
+  if (mode_ == Tiles::kWrite && tile.width == kTileWidth) return write_plainly(path, content);
+  // It may be published already: it is there, whole, at every moment.
+  const std::string fresh = path + ".new";
+  if (auto ok = write_plainly(fresh, content); !ok) return ok;
+  if (rename(fresh.c_str(), path.c_str()) != 0) return io_error("rename to", path);
+  return {};
 }
 
 Result<void> Log::write_partial_tiles() {
@@ -170,8 +170,9 @@ Result<void> Log::write_partial_tiles() {
 // Of the whole file system: one call, however many tiles there are.
 Result<void> Log::sync_tiles() {
   const Fd fd(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd || syncfs(fd.get()) != 0) return io_error("sync", folder_);
-  return {};
+  if (fd && syncfs(fd.get()) == 0) return {};
+  sync_failed_ = true;
+  return io_error("sync", folder_);
 }
 
 Result<void> Log::sync() {
@@ -180,7 +181,9 @@ Result<void> Log::sync() {
     return broken_on_failure(fail(
         ErrorCode::kStore, fmt::format("the audit log's {} was moved away", journal_->path())));
   }
-  return broken_on_failure(journal_->sync());
+  auto ok = broken_on_failure(journal_->sync());
+  sync_failed_ = sync_failed_ || !ok;
+  return ok;
 }
 
 Result<void> Log::sign_now() {

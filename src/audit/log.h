@@ -80,6 +80,8 @@ class Log {
   const Opened& opened() const { return opened_; }
   const Verifier& verifier() const { return signer_.verifier(); }
   bool broken() const { return broken_; }
+  // A sync failed: what the kernel shows of the files need not be on disk.
+  bool sync_failed() const { return sync_failed_; }
 
  private:
   struct Survey;
@@ -87,7 +89,7 @@ class Log {
   Result<Survey> survey(const Expected& expected) const;
   Result<void> check_kept(const Survey& found, const Expected& expected) const;
   Result<void> recover(const Expected& expected);
-  Result<void> rebuild(const std::string& journal, bool repair_tiles);
+  Result<void> rebuild(const Survey& found);
   Result<void> begin_journal();
   void start_at(const JournalStart& start);
   Result<void> take_in(std::span<const Record> records, std::span<const Hash> hashes);
@@ -118,6 +120,7 @@ class Log {
   std::string last_folder_;            // exists
   enum class Tiles : uint8_t { kWrite, kRepair, kLeave } mode_ = Tiles::kWrite;
   bool broken_ = false;
+  bool sync_failed_ = false;
 };
 
 // The folder's lock; kConflict: a process writes the log.
@@ -128,5 +131,7 @@ bool has_log(const std::string& folder);
 // What the store's start and a restore ask a log that nobody writes: its last change, without
 // opening it for writing. None: there is no log.
 Result<std::optional<LastChange>> last_change_of(const std::string& folder);
+// The last entry of the feed up to that number that the log holds; reads much of it.
+Result<std::optional<LastChange>> change_up_to(const std::string& folder, uint64_t sequence);
 
 }  // namespace sluice::audit

@@ -46,6 +46,12 @@ Result<Fd> lock_log(const std::string& folder) {
   const std::string path = folder + "/lock";
   Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return io_error("create", path);
+  // Root's tools must not lock out a relay that runs as somebody else.
+  struct stat owner {};
+  if (geteuid() == 0 && stat(folder.c_str(), &owner) == 0 &&
+      fchown(fd.get(), owner.st_uid, owner.st_gid) != 0) {
+    return io_error("give to the owner of its folder", path);
+  }
   if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
   if (errno != EWOULDBLOCK) return io_error("lock", path);
   return fail(ErrorCode::kConflict,
@@ -58,6 +64,7 @@ struct Log::Survey {
   std::string journal;  // empty: there is none
   uint64_t base = 0;
   uint64_t size = 0;
+  Hash root{};
   LastChange last_change;
   uint8_t last_kind = 0;
   uint64_t last_ms = 0;
@@ -164,6 +171,7 @@ Result<Log::Survey> Log::survey(const Expected& expected) const {
       });
   if (!journal) return tl::unexpected(journal.error());
   out.size = edge.size();
+  out.root = edge.root();
   return out;
 }
 
@@ -232,34 +240,40 @@ Result<void> Log::recover(const Expected& expected) {
   opened_.crashed = found->size != 0 && (found->last_kind != static_cast<uint8_t>(Kind::kClosed) ||
                                          published_.size != found->size);
   opened_.last_ms = found->last_ms;
-  if (expected.rewrite_journal) {
+  // After a crash, too: perhaps it was a sync that failed before.
+  if (expected.rewrite_journal || opened_.crashed) {
     const auto content = read_file(found->journal, kLargestJournal);
     if (!content) return tl::unexpected(content.error());
-    if (auto ok = write_file(found->journal, as_bytes(*content), 0600); !ok) return ok;
+    auto ok = write_file(found->journal, as_bytes(*content), 0600);
+    if (!ok && expected.rewrite_journal) return ok;
   }
-  if (auto ok = rebuild(found->journal, opened_.crashed); !ok) return ok;
+  if (auto ok = rebuild(*found); !ok) return ok;
   const auto journals = journals_in(folder_);
   for (size_t i = 1; i < journals.size(); ++i) unlink(journals[i].c_str());
   return {};
 }
 
 // Tiles are as the checkpoint has them after a stop; after a crash some may not be on disk.
-Result<void> Log::rebuild(const std::string& path, bool repair_tiles) {
-  mode_ = repair_tiles ? Tiles::kRepair : Tiles::kLeave;
+Result<void> Log::rebuild(const Survey& found) {
+  mode_ = opened_.crashed ? Tiles::kRepair : Tiles::kLeave;
   Result<void> taken;
   auto journal = Journal::open(
-      path, true, [&](const JournalStart& s) { start_at(s); },
+      found.journal, true, [&](const JournalStart& s) { start_at(s); },
       [&](std::span<const Record> records, std::span<const Hash> hashes) {
         if (taken) taken = take_in(records, hashes);
       });
   if (!journal) return tl::unexpected(journal.error());
   if (!taken) return taken;
+  if (edge_.size() != found.size || edge_.root() != found.root) {
+    return fail(ErrorCode::kStore,
+                fmt::format("the audit log in {} was changed while it was opened", folder_));
+  }
   journal_ = std::move(*journal);
   // What is on disk of partial tiles is not known.
   written_ = {};
   has_partial_.fill(true);
   mode_ = Tiles::kWrite;
-  return repair_tiles ? sync_tiles() : Result<void>();
+  return opened_.crashed ? sync_tiles() : Result<void>();
 }
 
 Result<std::optional<LastChange>> last_change_of(const std::string& folder) {
@@ -275,6 +289,31 @@ Result<std::optional<LastChange>> last_change_of(const std::string& folder) {
       });
   if (!journal) return tl::unexpected(journal.error());
   return last;
+}
+
+Result<std::optional<LastChange>> change_up_to(const std::string& folder, uint64_t sequence) {
+  const auto journals = journals_in(folder);
+  if (journals.empty()) return std::nullopt;
+  std::optional<LastChange> out;
+  uint64_t base = 0;
+  const auto look = [&](const Record& r) {
+    if (r[1] != static_cast<uint8_t>(Kind::kChange) || sequence_of(r) > sequence) return;
+    out = LastChange{sequence_of(r), digest_of(r)};
+  };
+  auto journal = Journal::open(
+      journals[0], false, [&](const JournalStart& s) { base = s.base; },
+      [&](std::span<const Record> records, std::span<const Hash>) {
+        for (const Record& r : records) look(r);
+      });
+  if (!journal) return tl::unexpected(journal.error());
+  // Before the journal all bundles are whole; they rise with time, so the last that fits is it.
+  FolderSource source(folder);
+  for (uint64_t bundle = base / kTileWidth; bundle-- > 0 && !out;) {
+    const auto records = read_records(source, bundle, base);
+    if (!records) return tl::unexpected(records.error());
+    for (const Record& r : *records) look(r);
+  }
+  return out;
 }
 
 }  // namespace sluice::audit

@@ -129,7 +129,7 @@ bool Writer::round() {
   if (!available() && clock_.ticks() - tried_at_ < clock_.ticks_from_ms(kSyncMs)) return false;
   const uint64_t lost_by_now = lost();
   const size_t taken = collect();
-  if (batch_.size() < kBatch) say_what_was_lost(lost_by_now);
+  say_what_was_lost(lost_by_now, batch_.size() < kBatch);
   return write() && taken != 0;
 }
 
@@ -139,11 +139,14 @@ void Writer::finish() {
   while (log_) {
     const uint64_t lost_by_now = lost();
     const size_t taken = collect();
-    if (batch_.size() < kBatch) say_what_was_lost(lost_by_now);
+    say_what_was_lost(lost_by_now, batch_.size() < kBatch);
     if (!write() || (taken == 0 && batch_.empty())) break;
   }
   Result<void> ok = log_ ? Result<void>() : fail(ErrorCode::kStore, status().problem);
   if (ok && !batch_.empty()) ok = fail(ErrorCode::kStore, status().problem);
+  if (ok && !changes_resumed_) {
+    ok = fail(ErrorCode::kStore, "it was opened again, and the feed was not read since");
+  }
   if (ok) {
     const Record closed = make_record({.kind = Kind::kClosed, .time_ms = clock_.unix_ms()});
     size_t taken = 0;
@@ -170,17 +173,24 @@ size_t Writer::collect() {
     batch_.resize(before + n);
     all += n;
   }
+  consumed_ += all;
   return all;
 }
 
 // Behind what was in the rings when these were lost.
-void Writer::say_what_was_lost(uint64_t lost) {
+void Writer::say_what_was_lost(uint64_t lost, bool drained) {
   if (lost == lost_told_) return;
+  if (gap_due_ == 0) {
+    gap_due_ = consumed_ + options_.control_slots + options_.workers * options_.worker_slots;
+  }
+  if (!drained && consumed_ < gap_due_) return;
+  gap_due_ = 0;
   const uint64_t now = clock_.unix_ms();
   const bool outage = outage_since_ms_ != 0;
   batch_.push_back(gap_record(outage ? Gap::kUnwritable : Gap::kRingFull, now,
                               outage ? outage_since_ms_ : now, lost - lost_told_));
   lost_told_ = lost;
+  if (available()) outage_since_ms_ = 0;
 }
 
 // Control hands over the feed again from where the log ends, which it may not know yet.
@@ -222,7 +232,7 @@ bool Writer::write() {
 void Writer::written_again() {
   if (available()) return;
   spdlog::info("the audit log is written again");
-  outage_since_ms_ = 0;
+  if (lost() == lost_told_) outage_since_ms_ = 0;  // else it is said with the gap
   retry_ms_ = 0;
   available_.store(true, std::memory_order_relaxed);
   set_status();
@@ -248,13 +258,12 @@ void Writer::keep_time() {
 
 void Writer::failed(const Error& why) {
   tried_at_ = clock_.ticks();
-  if (outage_since_ms_ == 0) {
-    spdlog::error("the audit log cannot be written: {}", why.message);
-    outage_since_ms_ = clock_.unix_ms();
-  }
+  if (available()) spdlog::error("the audit log cannot be written: {}", why.message);
+  if (outage_since_ms_ == 0) outage_since_ms_ = clock_.unix_ms();
   available_.store(false, std::memory_order_relaxed);
   if (log_->broken()) {
     published_ = log_->published();
+    rewrite_ = rewrite_ || log_->sync_failed();
     retry_ms_ = std::clamp<uint64_t>(2 * retry_ms_, kRetryMs, kLongestRetryMs);
     log_.reset();
   }
@@ -268,7 +277,7 @@ void Writer::reopen() {
   const Expected same{.verifier = verifier_,
                       .kept = Expected::Kept{published_.size, published_.root},
                       .judge = {},
-                      .rewrite_journal = true};
+                      .rewrite_journal = rewrite_};
   auto log = Log::open(options_.folder, verifier_.origin, same);
   // It can be written when it can be published.
   auto ok = log ? (*log)->publish() : Result<void>(tl::unexpected(log.error()));
@@ -279,6 +288,7 @@ void Writer::reopen() {
     return;
   }
   log_ = std::move(*log);
+  rewrite_ = false;
   published_ = log_->published();
   // What was appended and not yet synced may have gone.
   if (log_->size() < appended_) {

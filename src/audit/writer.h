@@ -84,7 +84,7 @@ class Writer {
   bool round();
   void finish();
   size_t collect();
-  void say_what_was_lost(uint64_t lost);
+  void say_what_was_lost(uint64_t lost, bool drained);
   void drop_known_changes();
   bool write();
   void written_again();
@@ -103,6 +103,9 @@ class Writer {
   uint64_t appended_ = 0;         // the log's size, as far as this thread knows
   uint64_t outage_since_ms_ = 0;  // 0: there is none
   bool changes_resumed_ = true;
+  bool rewrite_ = false;   // a sync failed, and no log was opened since
+  uint64_t consumed_ = 0;  // records taken out of rings
+  uint64_t gap_due_ = 0;   // what was in the rings at a loss has come by then; 0: no loss is open
   bool unsynced_ = false;
   bool recent_ = false;  // something came in the last round
   Ticks synced_at_ = 0, published_at_ = 0, tried_at_ = 0;

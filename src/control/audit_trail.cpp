@@ -1,5 +1,8 @@
 #include "control/audit_trail.h"
 
+#include <chrono>
+#include <thread>
+
 #include <fmt/format.h>
 
 #include "base/log.h"
@@ -11,6 +14,7 @@ constexpr uint32_t kFeedAtOnce = 128;  // hashing them takes the control thread 
 constexpr uint64_t kHandshakesMs = 60'000;
 constexpr uint64_t kCheckpointMs = 60'000;
 constexpr uint64_t kRetryMs = 1000;
+constexpr uint64_t kReadRestMs = 2000;
 constexpr uint64_t kPaceMs = 2;  // a feed of a million entries is caught up with in half a minute
 
 audit::Change change_of(const FeedEntry& e) {
@@ -99,6 +103,7 @@ AuditTrail::~AuditTrail() {
   if (!writer_) return;
   counted_at_ = 0;
   count_handshakes(latest_);
+  read_rest();
   const auto last = writer_->stop();
   if (last.size == 0) return;
   const auto kept = store_.apply_now(
@@ -114,15 +119,7 @@ bool AuditTrail::poll(const OutcomeCounts& handshakes) {
   latest_ = handshakes;
   count_handshakes(handshakes);
   audit::RecordRing& ring = writer_->control();
-  if (const uint64_t now = writer_->reopened(); now != reopened_) {
-    if (!ring.has_room(1)) return false;
-    reopened_ = now;
-    put(audit::Writer::resumption(now));
-    after_ = writer_->last_change();
-    commits_seen_ = UINT64_MAX;
-    reading_ = false;
-  }
-  if (reading_) return false;
+  if (!resume() || reading_) return false;
   const uint64_t commits = store_.commits();
   if (commits == commits_seen_ || clock_.ticks() < try_again_at_) return false;
   if (!ring.has_room(2 * kFeedAtOnce)) return false;
@@ -142,6 +139,33 @@ bool AuditTrail::poll(const OutcomeCounts& handshakes) {
                            if (take(*r) && r->size() < kFeedAtOnce) commits_seen_ = commits;
                          });
   return true;
+}
+
+// Where the log was opened again the feed goes on behind its end. False: the ring is full.
+bool AuditTrail::resume() {
+  const uint64_t now = writer_->reopened();
+  if (now == reopened_) return true;
+  if (!writer_->control().has_room(1)) return false;
+  reopened_ = now;
+  put(audit::Writer::resumption(now));
+  after_ = writer_->last_change();
+  commits_seen_ = UINT64_MAX;
+  reading_ = false;
+  return true;
+}
+
+// At a stop, for a while: what is still missing then is read at the next start.
+void AuditTrail::read_rest() {
+  const uint64_t until = clock_.ticks() + clock_.ticks_from_ms(kReadRestMs);
+  while (writer_->available() && clock_.ticks() < until) {
+    bool put_all = resume();
+    if (put_all) {
+      const auto entries = store_.audit_feed_now(after_, kFeedAtOnce);
+      if (!entries || entries->empty()) return;
+      put_all = take(*entries);
+    }
+    if (!put_all) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 // False: the ring is full, and the rest has to be read again.

@@ -56,6 +56,8 @@ class AuditTrail {
 
  private:
   AuditTrail(const Clock& clock, TrustTable& trust, Store& store, Options options);
+  bool resume();
+  void read_rest();
   bool take(const std::vector<AuditFeedEntry>& entries);
   void count_handshakes(const OutcomeCounts& counts);
   void published(const audit::Checkpoint& checkpoint);

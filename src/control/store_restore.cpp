@@ -160,6 +160,7 @@ Result<void> look_at_present(const std::string& path, const std::string& directo
     report.audit_size = contents->audit.size;
     report.audit_root = contents->audit.root;
     report.audit_ms = contents->audit.at_ms;
+    report.present_read = true;
     return compare(**present, backup, report);
   };
   const auto ok = read_it();
@@ -190,6 +191,27 @@ Result<void> look_at_present(const std::string& path, const std::string& directo
   return {};
 }
 
+// Whether what the log recorded up to there is what the backup has.
+Result<bool> same_history(const std::string& folder, Database& backup, uint64_t up_to) {
+  for (;;) {
+    const auto recorded = audit::change_up_to(folder, up_to);
+    if (!recorded) return tl::unexpected(recorded.error());
+    if (!*recorded) return true;
+    const uint64_t sequence = (*recorded)->sequence;
+    const auto found = backup.feed(sequence - 1, 1);
+    if (!found) return tl::unexpected(found.error());
+    if (found->empty()) return false;
+    const FeedEntry& entry = found->front();
+    if (entry.sequence == sequence)
+      return audit::digest_of(change_of(entry)) == (*recorded)->digest;
+    // An earlier restore forgot it: what it kept is what counts.
+    if (entry.kind != "changes_forgotten" || entry.subject.size() != 8) return false;
+    const uint64_t kept = load_le<uint64_t>(entry.subject.data());
+    if (kept >= sequence) return false;
+    up_to = kept;
+  }
+}
+
 // What the audit log recorded and the backup does not know. A log goes on with the history that it
 // recorded, or with less of it knowingly; not with another.
 Result<void> look_at_audit(const std::string& folder, Database& backup, RestoreReport& report,
@@ -201,20 +223,15 @@ Result<void> look_at_audit(const std::string& folder, Database& backup, RestoreR
   if (!last) return tl::unexpected(last.error());
   if (!*last || (*last)->sequence == 0) return {};
   report.audited = (*last)->sequence;
-  const auto another = [&] {
+  const auto same = same_history(folder, backup, std::min(report.audited, report.changes));
+  if (!same) return tl::unexpected(same.error());
+  if (!*same) {
     return fail(ErrorCode::kRefused,
                 fmt::format("the backup is of another history than the one that the audit log in "
                             "{} recorded: first give that log up (sluicectl audit begin-anew)",
                             folder));
-  };
-  if (report.audited <= report.changes) {
-    const auto entry = backup.feed(report.audited - 1, 1);
-    if (!entry) return tl::unexpected(entry.error());
-    const bool same = !entry->empty() && entry->front().sequence == report.audited &&
-                      audit::digest_of(change_of(entry->front())) == (*last)->digest;
-    return same ? Result<void>() : another();
   }
-  if (report.forked) return another();
+  if (report.audited <= report.changes) return {};
   if (forget) return {};
   return fail(ErrorCode::kRefused,
               fmt::format("the audit log in {} has recorded changes up to {}, and the backup knows "
@@ -327,7 +344,16 @@ Result<AuditGivenUp> give_up_audit_log(const std::string& directory, const std::
                 fmt::format("the state directory {} is in use: stop the relay first", directory));
   }
   if (!lock) return tl::unexpected(std::move(lock.error()));
-  AuditGivenUp out;
+  if (exists(restore_marker(directory))) {
+    return fail(ErrorCode::kStore, fmt::format("a restore into {} was interrupted: repeat it first "
+                                               "(sluicectl restore)",
+                                               directory));
+  }
+  auto database = Database::open(store_path(directory));
+  if (!database) return tl::unexpected(std::move(database.error()));
+  const auto contents = (*database)->load();
+  if (!contents) return tl::unexpected(contents.error());
+  AuditGivenUp out{.kept = "", .size = contents->audit.size};
   if (audit::has_log(folder)) {
     auto log_lock = audit::lock_log(folder);
     if (!log_lock) return tl::unexpected(log_lock.error());
@@ -348,11 +374,6 @@ Result<AuditGivenUp> give_up_audit_log(const std::string& directory, const std::
                             "(--folder), or say --lost where the log is gone",
                             folder));
   }
-  auto database = Database::open(store_path(directory));
-  if (!database) return tl::unexpected(std::move(database.error()));
-  const auto contents = (*database)->load();
-  if (!contents) return tl::unexpected(contents.error());
-  out.size = contents->audit.size;
   const AuditForgotten row{contents->audit.size, contents->audit.root};
   if (auto ok = commit_alone(**database, {"restore", now_ms(), {row}}); !ok) {
     return tl::unexpected(ok.error());
@@ -390,12 +411,16 @@ Result<RestoreReport> restore_store(const std::string& backup, const std::string
       return tl::unexpected(ok.error());
     // How far the audit log had come is what the store that stands there knows last.
     std::vector<Change> last;
-    last.push_back(AuditKnown{report.audit_size, report.audit_root, report.audit_ms});
+    if (report.present_read) {
+      last.push_back(AuditKnown{report.audit_size, report.audit_root, report.audit_ms});
+    }
     // Numbers that were given are not given again.
     const uint64_t known = std::max(report.audited, report.present);
     if (known > report.changes) last.push_back(ChangesForgotten{report.changes, known});
-    if (auto ok = commit_alone(**copy, {"restore", now_ms(), std::move(last)}); !ok) {
-      return tl::unexpected(ok.error());
+    if (!last.empty()) {
+      if (auto ok = commit_alone(**copy, {"restore", now_ms(), std::move(last)}); !ok) {
+        return tl::unexpected(ok.error());
+      }
     }
   }
   if (exists(draft.path + "-wal")) {

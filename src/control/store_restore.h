@@ -26,7 +26,8 @@ struct RestoreReport {
   bool forked = false;             // it was of another relay, or of another branch
   uint64_t forgotten_changes = 0;  // made after the backup
   uint64_t forgotten_revocations = 0;  // among those, of agents and pairs
-  uint64_t present = 0;  // the last change of the store that stood there that is forgotten
+  uint64_t present = 0;       // the last change of the store that stood there that is forgotten
+  bool present_read = false;  // the store that stood there, whole
   // The audit log's last checkpoint that the store that stood there knew; at 0 ms: none.
   uint64_t audit_size = 0;
   ByteArray<32> audit_root{};
