@@ -20,6 +20,7 @@ uint8_t change_number(std::string_view kind) {
 
 // At most 32 bytes, zero-padded.
 void put(Record& r, size_t at, Bytes bytes) {
+  if (bytes.empty()) return;
   std::memcpy(r.data() + at, bytes.data(), std::min<size_t>(bytes.size(), 32));
 }
 
