@@ -88,7 +88,7 @@ class Store {
   };
   void backup(const std::string& path, std::function<void(Result<BackupDone>)> done);
 
-  // Transactions made durable so far. Any thread.
+  // Transactions made durable so far that the feed tells of. Any thread.
   uint64_t commits() const noexcept { return commits_.load(std::memory_order_relaxed); }
 
  private:
