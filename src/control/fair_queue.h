@@ -18,7 +18,10 @@ class FairQueue {
  public:
   static constexpr size_t kBuckets = 256;
 
-  explicit FairQueue(size_t capacity) : capacity_(capacity) { crypto::random_bytes(key_); }
+  // The key decides which sources share a bucket; one that nobody can foresee keeps a flood from
+  // choosing its neighbours.
+  explicit FairQueue(size_t capacity, const ByteArray<16>& key = unforeseeable())
+      : capacity_(capacity), key_(key) {}
 
   bool empty() const { return size_ == 0; }
   size_t size() const { return size_; }
@@ -60,9 +63,15 @@ class FairQueue {
   }
 
  private:
+  static ByteArray<16> unforeseeable() {
+    ByteArray<16> key;
+    crypto::random_bytes(key);
+    return key;
+  }
+
   const size_t capacity_;
+  const ByteArray<16> key_;
   size_t size_ = 0;
-  ByteArray<16> key_;
   std::array<std::deque<T>, kBuckets> buckets_;
   std::deque<size_t> turns_;  // each bucket at most once; one that lost all it had may be there
   std::array<bool, kBuckets> has_turn_{};
