@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "audit/log_files.h"
 #include "crypto/hash.h"
 
 namespace sluice::audit {
@@ -22,11 +23,6 @@ constexpr size_t kSubtree = 8 + 32;
 constexpr size_t kMostSubtrees = 64 * 256;
 constexpr size_t kBatchHeader = 32;
 constexpr uint64_t kMostKept = 16u << 20;
-
-tl::unexpected<Error> io_error(const char* what, const std::string& path) {
-  return fail(ErrorCode::kStore,
-              fmt::format("cannot {} the audit log's {}: {}", what, path, strerror(errno)));
-}
 
 ByteArray<16> check_of(std::span<const Hash> hashes) {
   const Bytes all(reinterpret_cast<const uint8_t*>(hashes.data()), hashes.size() * sizeof(Hash));

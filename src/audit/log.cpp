@@ -23,12 +23,7 @@ Bytes bytes_of(const std::vector<Hash>& hashes) {
 Result<void> write_plainly(const std::string& path, Bytes content) {
   const Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640));
   if (!fd) return io_error("create", path);
-  for (size_t done = 0; done < content.size();) {
-    const ssize_t n = write(fd.get(), content.data() + done, content.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return io_error("write", path);
-    done += static_cast<size_t>(n);
-  }
+  if (!write_all(fd, content)) return io_error("write", path);
   return {};
 }
 

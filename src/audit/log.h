@@ -2,7 +2,8 @@
 //
 //   audit.key, audit.vkey     what signs it, and what others verify it with
 //   checkpoint, tile/…        what is published: every file that a checkpoint needs is complete
-//                             before it is, and stays
+//                             before it is; after a power loss partial tiles may be missing until
+//                             the next checkpoint, for the journal is what is synced
 //   journal/BASE              the records since `base`, synced; what tiles are written from again
 //                             after a crash
 //
@@ -128,10 +129,9 @@ Result<Fd> lock_log(const std::string& folder);
 // Whether there is a log, sound or not.
 bool has_log(const std::string& folder);
 
-// What the store's start and a restore ask a log that nobody writes: its last change, without
-// opening it for writing. None: there is no log.
-Result<std::optional<LastChange>> last_change_of(const std::string& folder);
-// The last entry of the feed up to that number that the log holds; reads much of it.
-Result<std::optional<LastChange>> change_up_to(const std::string& folder, uint64_t sequence);
+// The last entry of the feed, up to that number, that a log holds which nobody writes. None: no
+// such entry, or no log. Reads the journal, and what is before it where it has to.
+Result<std::optional<LastChange>> last_change_of(const std::string& folder,
+                                                 uint64_t up_to = UINT64_MAX);
 
 }  // namespace sluice::audit

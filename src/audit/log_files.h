@@ -17,7 +17,8 @@
 namespace sluice::audit {
 
 inline tl::unexpected<Error> io_error(const char* what, const std::string& path) {
-  return fail(ErrorCode::kStore, fmt::format("cannot {} {}: {}", what, path, strerror(errno)));
+  return fail(ErrorCode::kStore,
+              fmt::format("cannot {} the audit log's {}: {}", what, path, strerror(errno)));
 }
 
 inline std::string journal_folder(const std::string& folder) {

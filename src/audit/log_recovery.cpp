@@ -276,32 +276,22 @@ Result<void> Log::rebuild(const Survey& found) {
   return opened_.crashed ? sync_tiles() : Result<void>();
 }
 
-Result<std::optional<LastChange>> last_change_of(const std::string& folder) {
-  const auto journals = journals_in(folder);
-  if (journals.empty()) return std::nullopt;
-  LastChange last;
-  auto journal = Journal::open(
-      journals[0], false, [&](const JournalStart& s) { last = s.last_change; },
-      [&](std::span<const Record> records, std::span<const Hash>) {
-        for (const Record& r : records) {
-          if (r[1] == static_cast<uint8_t>(Kind::kChange)) last = {sequence_of(r), digest_of(r)};
-        }
-      });
-  if (!journal) return tl::unexpected(journal.error());
-  return last;
-}
-
-Result<std::optional<LastChange>> change_up_to(const std::string& folder, uint64_t sequence) {
+Result<std::optional<LastChange>> last_change_of(const std::string& folder, uint64_t up_to) {
   const auto journals = journals_in(folder);
   if (journals.empty()) return std::nullopt;
   std::optional<LastChange> out;
   uint64_t base = 0;
   const auto look = [&](const Record& r) {
-    if (r[1] != static_cast<uint8_t>(Kind::kChange) || sequence_of(r) > sequence) return;
+    if (r[1] != static_cast<uint8_t>(Kind::kChange) || sequence_of(r) > up_to) return;
     out = LastChange{sequence_of(r), digest_of(r)};
   };
   auto journal = Journal::open(
-      journals[0], false, [&](const JournalStart& s) { base = s.base; },
+      journals[0], false,
+      [&](const JournalStart& s) {
+        base = s.base;
+        const LastChange& before = s.last_change;
+        if (before.sequence != 0 && before.sequence <= up_to) out = before;
+      },
       [&](std::span<const Record> records, std::span<const Hash>) {
         for (const Record& r : records) look(r);
       });

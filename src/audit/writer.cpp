@@ -1,14 +1,13 @@
 #include "audit/writer.h"
 
-#include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
 #include <chrono>
 
 #include "base/log.h"
+#include "base/thread.h"
 
 namespace sluice::audit {
 namespace {
@@ -23,17 +22,6 @@ constexpr uint64_t kLongestRetryMs = 30'000;
 constexpr auto kResumption = static_cast<Kind>(0);  // never in a log
 // A bundle's entry, a leaf's hash, and the levels above.
 constexpr uint64_t kBytesOnDisk = 2 + kRecordSize + 32 + 1;
-
-// The signals are the control thread's; and SIGXFSZ must be an error here, not the end.
-std::thread start_thread(std::function<void()> body) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread out(std::move(body));
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_setname_np(out.native_handle(), "audit");
-  return out;
-}
 
 }  // namespace
 
@@ -52,7 +40,7 @@ Writer::Writer(const Clock& clock, std::unique_ptr<Log> log, WriterOptions optio
   }
   set_status();
   synced_at_ = published_at_ = clock_.ticks();
-  thread_ = start_thread([this] { run(); });
+  thread_ = start_thread("audit", [this] { run(); });
   if (options_.cores.empty()) return;
   cpu_set_t cores;
   CPU_ZERO(&cores);
@@ -313,8 +301,7 @@ void Writer::set_status() {
   if (!log_) return;
   status_.published = log_->published();
   status_.size = log_->size();
-  status_.written = log_->size() - std::min(log_->size(), start_size_);
-  status_.written_bytes = status_.written * kBytesOnDisk;
+  status_.written_bytes = (log_->size() - std::min(log_->size(), start_size_)) * kBytesOnDisk;
 }
 
 }  // namespace sluice::audit

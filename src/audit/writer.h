@@ -39,8 +39,7 @@ struct WriterStatus {
   std::string problem;  // why it cannot write
   Checkpoint published;
   uint64_t size = 0;
-  uint64_t lost = 0;     // records that were never written
-  uint64_t written = 0;  // since the start
+  uint64_t lost = 0;  // records that were never written
   uint64_t free_bytes = 0;
   uint64_t written_bytes = 0;  // that the disk lost to it since the start, journal apart
   std::string verifier;
@@ -75,7 +74,8 @@ class Writer {
   // Whose time is measured.
   pthread_t thread() { return thread_.native_handle(); }
 
-  // Runs on the writer's thread, which waits for the disk anyway; `done` through `post`.
+  // Runs on the writer's thread, which waits for the disk anyway; what it returns goes through
+  // `post`.
   void beside(std::function<std::function<void()>()> work);
 
  private:

@@ -64,22 +64,26 @@ Result<std::string> read_secret_file(const std::string& path, size_t limit) {
   return read_all(fd.get(), path, limit);
 }
 
+bool write_all(const Fd& fd, Bytes content) {
+  while (!content.empty()) {
+    const ssize_t n = write(fd.get(), content.data(), content.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    content = content.subspan(static_cast<size_t>(n));
+  }
+  return true;
+}
+
 Result<void> write_file(const std::string& path, Bytes content, mode_t mode) {
   const std::string temporary = fmt::format("{}.{}.new", path, getpid());
   {
     const Fd fd(
         open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
     if (!fd) return io_error("cannot create", temporary);
-    size_t done = 0;
-    while (done < content.size()) {
-      const ssize_t n = write(fd.get(), content.data() + done, content.size() - done);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) {
-        auto e = io_error("cannot write", temporary);
-        unlink(temporary.c_str());
-        return e;
-      }
-      done += size_t(n);
+    if (!write_all(fd, content)) {
+      auto e = io_error("cannot write", temporary);
+      unlink(temporary.c_str());
+      return e;
     }
     if (fchmod(fd.get(), mode) != 0 || fsync(fd.get()) != 0) {
       auto e = io_error("cannot sync", temporary);

@@ -33,6 +33,9 @@ Result<std::string> read_file(const std::string& path, size_t limit = 16u << 20)
 // Refuses a file that others than its owner can read or write, and one that is not a regular file.
 Result<std::string> read_secret_file(const std::string& path, size_t limit = 64u << 10);
 
+// False: errno says why, and a part may be written.
+bool write_all(const Fd& fd, Bytes content);
+
 // Durable and atomic: a temporary beside it, fsync, rename, fsync of the folder.
 Result<void> write_file(const std::string& path, Bytes content, mode_t mode);
 

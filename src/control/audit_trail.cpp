@@ -6,46 +6,27 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "control/store_feed.h"
 
 namespace sluice::control {
 namespace {
 
-constexpr uint32_t kFeedAtOnce = 128;  // hashing them takes the control thread some 100 us
+constexpr uint32_t kFeedAtOnce = 128;  // what one round of the control thread hashes at most
 constexpr uint64_t kHandshakesMs = 60'000;
 constexpr uint64_t kCheckpointMs = 60'000;
 constexpr uint64_t kRetryMs = 1000;
 constexpr uint64_t kReadRestMs = 2000;
-constexpr uint64_t kPaceMs = 2;  // a feed of a million entries is caught up with in half a minute
-
-audit::Change change_of(const FeedEntry& e) {
-  return {.sequence = e.sequence,
-          .at_ms = e.at_ms,
-          .actor = e.actor,
-          .kind = e.kind,
-          .subject = e.subject,
-          .object = e.object};
-}
-
-// An entry that says that a restore forgot those up to `sequence`, knowingly.
-Result<bool> was_forgotten(Store& store, uint64_t sequence) {
-  const auto later = store.audit_feed_now(sequence - 1, 1);
-  if (!later) return tl::unexpected(later.error());
-  if (later->empty()) return false;
-  const FeedEntry& e = later->front().entry;
-  if (e.kind != "changes_forgotten" || e.subject.size() != 8 || e.object.size() != 8) return false;
-  return load_le<uint64_t>(e.subject.data()) < sequence &&
-         load_le<uint64_t>(e.object.data()) >= sequence;
-}
+constexpr uint64_t kPaceMs = 2;  // between two of them: others wait for the store, too
 
 Result<void> check_store(Store& store, const std::string& folder, const audit::LastChange& last) {
   if (last.sequence == 0) return {};
   const auto entries = store.audit_feed_now(last.sequence - 1, 1);
   if (!entries) return tl::unexpected(entries.error());
-  const bool there = !entries->empty() && entries->front().entry.sequence == last.sequence;
-  if (there && audit::digest_of(change_of(entries->front().entry)) == last.digest) return {};
-  const auto forgotten = was_forgotten(store, last.sequence);
-  if (!forgotten) return tl::unexpected(forgotten.error());
-  if (*forgotten) return {};
+  const FeedEntry* next = entries->empty() ? nullptr : &entries->front().entry;
+  const bool there = next != nullptr && next->sequence == last.sequence;
+  if (there && audit::digest_of(audit_change(*next)) == last.digest) return {};
+  const auto mark = next == nullptr ? std::nullopt : forgotten_by(*next);
+  if (mark && mark->kept < last.sequence && mark->forgotten >= last.sequence) return {};
   if (there) {
     return fail(
         ErrorCode::kStore,
@@ -65,12 +46,18 @@ Result<void> check_store(Store& store, const std::string& folder, const audit::L
 
 }  // namespace
 
-AuditTrail::AuditTrail(const Clock& clock, TrustTable& trust, Store& store, Options options)
-    : clock_(clock), trust_(trust), store_(store), options_(std::move(options)) {}
+AuditTrail::AuditTrail(const Clock& clock, TrustTable& trust, Store& store,
+                       const OutcomeCounts& handshakes, Options options)
+    : clock_(clock),
+      trust_(trust),
+      store_(store),
+      handshakes_(handshakes),
+      options_(std::move(options)) {}
 
 Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Clock& clock, TrustTable& trust,
-                                                     Store& store, Store::Post post,
-                                                     const Snapshot& snapshot, Options options) {
+                                                     Store& store, const OutcomeCounts& handshakes,
+                                                     Store::Post post, const Snapshot& snapshot,
+                                                     Options options) {
   audit::Expected expected;
   if (snapshot.audit.at_ms != 0) {
     expected.kept = audit::Expected::Kept{snapshot.audit.size, snapshot.audit.root};
@@ -80,7 +67,8 @@ Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Clock& clock, TrustTa
   };
   auto log = audit::Log::open(options.folder, options.origin, expected);
   if (!log) return tl::unexpected(log.error());
-  std::unique_ptr<AuditTrail> out(new AuditTrail(clock, trust, store, std::move(options)));
+  std::unique_ptr<AuditTrail> out(
+      new AuditTrail(clock, trust, store, handshakes, std::move(options)));
   out->after_ = (*log)->last_change().sequence;
   out->counted_at_ = clock.ticks();
   out->counted_ms_ = clock.unix_ms();
@@ -101,8 +89,7 @@ Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Clock& clock, TrustTa
 
 AuditTrail::~AuditTrail() {
   if (!writer_) return;
-  counted_at_ = 0;
-  count_handshakes(latest_);
+  count_handshakes();
   read_rest();
   const auto last = writer_->stop();
   if (last.size == 0) return;
@@ -115,9 +102,8 @@ void AuditTrail::put(const audit::Record& record) {
   (void)writer_->control().put(record);  // what does not fit is counted, and said in the log
 }
 
-bool AuditTrail::poll(const OutcomeCounts& handshakes) {
-  latest_ = handshakes;
-  count_handshakes(handshakes);
+bool AuditTrail::poll() {
+  if (clock_.ticks() - counted_at_ >= clock_.ticks_from_ms(kHandshakesMs)) count_handshakes();
   audit::RecordRing& ring = writer_->control();
   if (!resume() || reading_) return false;
   const uint64_t commits = store_.commits();
@@ -172,7 +158,7 @@ void AuditTrail::read_rest() {
 bool AuditTrail::take(const std::vector<AuditFeedEntry>& entries) {
   for (const AuditFeedEntry& e : entries) {
     if (!writer_->control().has_room(1)) return false;
-    audit::Change change = change_of(e.entry);
+    audit::Change change = audit_change(e.entry);
     const bool named = !all_zero(e.from) || !all_zero(e.to);
     change.subject_address = address_of(named ? Bytes(e.from) : Bytes(e.entry.subject));
     change.object_address = address_of(named ? Bytes(e.to) : Bytes(e.entry.object));
@@ -190,10 +176,9 @@ VirtualAddress AuditTrail::address_of(Bytes identity) const {
   return agent == nullptr ? VirtualAddress{} : agent->address;
 }
 
-void AuditTrail::count_handshakes(const OutcomeCounts& counts) {
-  const uint64_t now = clock_.ticks();
-  if (counted_at_ != 0 && now - counted_at_ < clock_.ticks_from_ms(kHandshakesMs)) return;
-  counted_at_ = now;
+void AuditTrail::count_handshakes() {
+  const OutcomeCounts& counts = handshakes_;
+  counted_at_ = clock_.ticks();
   const uint64_t now_ms = clock_.unix_ms();
   for (size_t i = 0; i < counts.size(); ++i) {
     const uint8_t number = audit::handshake_number(kOutcomeTable[i].name);

@@ -26,24 +26,25 @@ struct SessionSeen {
 
 class AuditTrail {
  public:
-  // Opens the log in that folder and starts its thread. `origin`: of a log that is new. kStore:
-  // damaged.
   struct Options {
     std::string folder;
-    std::string origin;
+    std::string origin;  // of a log that is new
     ByteArray<32> relay_id{};
     uint64_t epoch = 0;
     unsigned workers = 0;
     std::vector<unsigned> cores;  // where its thread may run; empty: as its maker
   };
+  // Opens the log in that folder and starts its thread; what it refers to outlives it. kStore:
+  // damaged, or not of this store's history.
   static Result<std::unique_ptr<AuditTrail>> open(const Clock& clock, TrustTable& trust,
-                                                  Store& store, Store::Post post,
-                                                  const Snapshot& snapshot, Options options);
+                                                  Store& store, const OutcomeCounts& handshakes,
+                                                  Store::Post post, const Snapshot& snapshot,
+                                                  Options options);
   // Says in the log that the relay stopped, and in the store how the log ends.
   ~AuditTrail();
 
-  // Reads what is new in the feed. True while there is more.
-  bool poll(const OutcomeCounts& handshakes);
+  // Reads what is new in the feed, and counts handshakes once a minute. True while there is more.
+  bool poll();
 
   // The store was read again, and may hold what nobody was told of.
   void look_again() { commits_seen_ = UINT64_MAX; }
@@ -55,11 +56,12 @@ class AuditTrail {
   const std::string& folder() const { return options_.folder; }
 
  private:
-  AuditTrail(const Clock& clock, TrustTable& trust, Store& store, Options options);
+  AuditTrail(const Clock& clock, TrustTable& trust, Store& store, const OutcomeCounts& handshakes,
+             Options options);
   bool resume();
   void read_rest();
   bool take(const std::vector<AuditFeedEntry>& entries);
-  void count_handshakes(const OutcomeCounts& counts);
+  void count_handshakes();
   void published(const audit::Checkpoint& checkpoint);
   void put(const audit::Record& record);
   VirtualAddress address_of(Bytes identity) const;
@@ -67,6 +69,7 @@ class AuditTrail {
   const Clock& clock_;
   TrustTable& trust_;
   Store& store_;
+  const OutcomeCounts& handshakes_;
   const Options options_;
   std::unique_ptr<audit::Writer> writer_;
   uint64_t after_ = 0;         // the feed's last entry that is in the ring or in the log
@@ -76,7 +79,7 @@ class AuditTrail {
   // What was posted may come after this is gone.
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   uint64_t try_again_at_ = 0;  // ticks
-  OutcomeCounts counted_{}, latest_{};
+  OutcomeCounts counted_{};
   uint64_t counted_at_ = 0;  // ticks
   uint64_t counted_ms_ = 0;
   uint64_t kept_at_ = 0;  // ticks: when a checkpoint was last put into the store; 0: not yet

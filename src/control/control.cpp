@@ -153,7 +153,8 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
   if (!snapshot) return tl::unexpected(snapshot.error());
   const uint64_t read = clock.ticks();
   auto audit = AuditTrail::open(
-      clock, control->trust_, *control->store_, control->around_.post, *snapshot,
+      clock, control->trust_, *control->store_, control->handshakes_.counts(),
+      control->around_.post, *snapshot,
       {.folder =
            config.audit.folder.empty() ? config.relay.state_dir + "/audit" : config.audit.folder,
        .origin = config.audit.origin.empty() ? "sluice/" + crypto::to_base64url(control->keys_.id)
@@ -241,7 +242,7 @@ unsigned Control::poll() {
     busy = true;
   }
   busy = policies_.poll() || busy;
-  busy = audit_->poll(handshakes_.counts()) || busy;
+  busy = audit_->poll() || busy;
   if (handshakes_.backlog()) return 0;
   const uint64_t now = around_.clock.ticks();
   if (busy) {

@@ -1,33 +1,17 @@
 #include "control/store.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <chrono>
 #include <future>
 
 #include <fmt/format.h>
 
+#include "base/thread.h"
 #include "control/store_copy.h"
 #include "control/store_database.h"
 #include "control/store_files.h"
 
 namespace sluice::control {
-namespace {
-
-// The signals are the control thread's; and SIGXFSZ must be an error here, not the end.
-std::thread start_thread(std::function<void()> body) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread out(std::move(body));
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_setname_np(out.native_handle(), "store");
-  return out;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& directory, Post post, Reread reread,
                                            bool check_now) {
@@ -68,7 +52,7 @@ Store::Store(std::string path, Fd lock, std::unique_ptr<Database> database, Post
       post_(std::move(post)),
       reread_(std::move(reread)),
       database_(std::move(database)),
-      thread_(start_thread([this] { run(); })) {}
+      thread_(start_thread("store", [this] { run(); })) {}
 
 Store::~Store() {
   {
@@ -227,6 +211,7 @@ Result<WriteTimes> Store::commit(const Batch& batch, Outcomes& outcomes) {
     outcomes[i] = database_->apply(batch[i].changes);
     if (database_->broken()) return tl::unexpected<Error>(outcomes[i].error());
   }
+  // commits() is what readers of the feed look at, and such a row is not in it.
   const bool told = std::any_of(batch.begin(), batch.end(), [](const Operation& o) {
     return std::any_of(o.changes.list.begin(), o.changes.list.end(), [](const Change& c) {
       return !std::holds_alternative<AuditCheckpointRow>(c);

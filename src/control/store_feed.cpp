@@ -3,6 +3,8 @@
 namespace sluice::control {
 namespace {
 
+constexpr std::string_view kChangesForgotten = "changes_forgotten";
+
 FeedName named(const AgentRow& r) {
   return {"agent_enrolled", to_buffer(r.identity)};
 }
@@ -75,13 +77,29 @@ FeedName named(const ChangesForgotten& f) {
   ByteArray<8> kept, forgotten;
   store_le(kept.data(), f.kept);
   store_le(forgotten.data(), f.forgotten);
-  return {"changes_forgotten", to_buffer(kept), to_buffer(forgotten)};
+  return {kChangesForgotten, to_buffer(kept), to_buffer(forgotten)};
 }
 
 }  // namespace
 
 FeedName feed_name(const Change& change) {
   return std::visit([](const auto& c) { return named(c); }, change);
+}
+
+audit::Change audit_change(const FeedEntry& e) {
+  return {.sequence = e.sequence,
+          .at_ms = e.at_ms,
+          .actor = e.actor,
+          .kind = e.kind,
+          .subject = e.subject,
+          .object = e.object};
+}
+
+std::optional<Forgotten> forgotten_by(const FeedEntry& e) {
+  if (e.kind != kChangesForgotten || e.subject.size() != 8 || e.object.size() != 8) {
+    return std::nullopt;
+  }
+  return Forgotten{load_le<uint64_t>(e.subject.data()), load_le<uint64_t>(e.object.data())};
 }
 
 }  // namespace sluice::control

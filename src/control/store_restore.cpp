@@ -15,6 +15,7 @@
 #include "audit/log.h"
 #include "audit/record.h"
 #include "control/store_database.h"
+#include "control/store_feed.h"
 #include "control/store_files.h"
 
 namespace sluice::control {
@@ -84,23 +85,12 @@ Result<void> copy_file(const Fd& in, const std::string& from, const std::string&
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return system_error("read", from);
     if (n == 0) break;
-    for (ssize_t done = 0; done < n;) {
-      const ssize_t m = write(out.get(), chunk.data() + done, static_cast<size_t>(n - done));
-      if (m < 0 && errno != EINTR) return system_error("write", to);
-      done += std::max<ssize_t>(m, 0);
+    if (!write_all(out, Bytes(chunk).first(static_cast<size_t>(n)))) {
+      return system_error("write", to);
     }
   }
   if (fsync(out.get()) != 0) return system_error("sync", to);
   return {};
-}
-
-audit::Change change_of(const FeedEntry& e) {
-  return {.sequence = e.sequence,
-          .at_ms = e.at_ms,
-          .actor = e.actor,
-          .kind = e.kind,
-          .subject = e.subject,
-          .object = e.object};
 }
 
 // The last entry up to which two feeds are the same.
@@ -129,10 +119,7 @@ Result<void> compare(Database& present, Database& backup, RestoreReport& report)
     if (!entries) return tl::unexpected(std::move(entries.error()));
     for (const FeedEntry& e : *entries) {
       // That something was forgotten is no news to a backup that has it.
-      if (e.kind == "changes_forgotten" && e.object.size() == 8 &&
-          load_le<uint64_t>(e.object.data()) <= report.changes) {
-        continue;
-      }
+      if (const auto mark = forgotten_by(e); mark && mark->forgotten <= report.changes) continue;
       report.present = e.sequence;
       ++report.forgotten_changes;
       if (e.kind == "agent_revoked" || e.kind == "pair_revoked") ++report.forgotten_revocations;
@@ -194,7 +181,7 @@ Result<void> look_at_present(const std::string& path, const std::string& directo
 // Whether what the log recorded up to there is what the backup has.
 Result<bool> same_history(const std::string& folder, Database& backup, uint64_t up_to) {
   for (;;) {
-    const auto recorded = audit::change_up_to(folder, up_to);
+    const auto recorded = audit::last_change_of(folder, up_to);
     if (!recorded) return tl::unexpected(recorded.error());
     if (!*recorded) return true;
     const uint64_t sequence = (*recorded)->sequence;
@@ -202,13 +189,13 @@ Result<bool> same_history(const std::string& folder, Database& backup, uint64_t 
     if (!found) return tl::unexpected(found.error());
     if (found->empty()) return false;
     const FeedEntry& entry = found->front();
-    if (entry.sequence == sequence)
-      return audit::digest_of(change_of(entry)) == (*recorded)->digest;
+    if (entry.sequence == sequence) {
+      return audit::digest_of(audit_change(entry)) == (*recorded)->digest;
+    }
     // An earlier restore forgot it: what it kept is what counts.
-    if (entry.kind != "changes_forgotten" || entry.subject.size() != 8) return false;
-    const uint64_t kept = load_le<uint64_t>(entry.subject.data());
-    if (kept >= sequence) return false;
-    up_to = kept;
+    const auto mark = forgotten_by(entry);
+    if (!mark || mark->kept >= sequence) return false;
+    up_to = mark->kept;
   }
 }
 
@@ -221,7 +208,7 @@ Result<void> look_at_audit(const std::string& folder, Database& backup, RestoreR
   if (!lock) return tl::unexpected(lock.error());
   const auto last = audit::last_change_of(folder);
   if (!last) return tl::unexpected(last.error());
-  if (!*last || (*last)->sequence == 0) return {};
+  if (!*last) return {};
   report.audited = (*last)->sequence;
   const auto same = same_history(folder, backup, std::min(report.audited, report.changes));
   if (!same) return tl::unexpected(same.error());

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -32,6 +31,7 @@
 #include <boost/asio/write.hpp>
 
 #include "base/log.h"
+#include "base/thread.h"
 
 namespace sluice::http {
 namespace {
@@ -378,12 +378,7 @@ Result<std::unique_ptr<TlsFront>> TlsFront::listen(TlsOptions options, Adopt ado
         fmt::format("cannot serve the admin API on {}:{}: {}", o.address, o.port, ec.message()));
   }
   core->accept();
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  core->thread = std::thread([c = core.get()] { c->run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_setname_np(core->thread.native_handle(), "admin-tls");
+  core->thread = start_thread("admin-tls", [c = core.get()] { c->run(); });
   return std::unique_ptr<TlsFront>(new TlsFront(std::move(core)));
 }
 
