@@ -105,11 +105,10 @@ struct Figures {
 Result<Figures> run(const Clock& clock, const Options& o, const std::string& folder) {
   auto log = audit::Log::open(folder, "bench.example/audit");
   if (!log) return tl::unexpected(log.error());
-  audit::Writer writer(clock, std::move(*log),
-                       {.folder = folder,
-                        .worker_slots = 1u << 18,
-                        .workers = 1,
-                        .post = [](std::function<void()> f) { f(); }});
+  audit::RecordRing ring(1u << 18);
+  audit::Writer writer(
+      clock, std::move(*log),
+      {.folder = folder, .workers = {&ring}, .post = [](std::function<void()> f) { f(); }});
   const uint64_t start = clock.ticks();
   const auto length = static_cast<uint64_t>(o.seconds * double(clock.hz()));
   uint64_t n = 0;
@@ -119,11 +118,11 @@ Result<Figures> run(const Clock& clock, const Options& o, const std::string& fol
         double(n) > double(o.rate) * (clock.us_from_ticks(clock.ticks() - start) / 1e6)) {
       continue;
     }
-    if (!writer.worker(0).has_room(64)) {
+    if (!ring.has_room(64)) {
       std::this_thread::yield();
       continue;
     }
-    for (unsigned i = 0; i < 64; ++i) (void)writer.worker(0).put(record(n++));
+    for (unsigned i = 0; i < 64; ++i) (void)ring.put(record(n++));
     if ((n & 0xfffff) == 0) note(fmt::format("{} records", n));
   }
   Figures out;

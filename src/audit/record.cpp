@@ -152,6 +152,43 @@ Record act_record(Act act, uint64_t time_ms, std::string_view actor) noexcept {
   return r;
 }
 
+Record record_of(const CallDecision& c) noexcept {
+  Record r = make_record({.kind = Kind::kCall,
+                          .detail = c.reason,
+                          .detail2 = c.capability,
+                          .source = c.source,
+                          .time_ms = c.time_ms,
+                          .subject = VirtualAddress::from_u64(c.caller),
+                          .object = VirtualAddress::from_u64(c.callee)});
+  std::memcpy(r.data() + kBody, c.trace.data(), 16);
+  store_le(r.data() + 48, c.counter);
+  store_le(r.data() + 56, c.issued_ms);
+  r[64] = c.protocol;
+  r[65] = c.scope_count;
+  store_le(r.data() + 66, c.service);
+  store_le(r.data() + 72, c.grant);
+  std::memcpy(r.data() + 80, c.commitment.data(), 16);
+  std::memcpy(r.data() + 96, c.scopes.data(), 32);
+  return r;
+}
+
+Record record_of(const CallClosed& c) noexcept {
+  Record r = make_record({.kind = Kind::kCallClosed,
+                          .detail = c.why,
+                          .source = c.source,
+                          .time_ms = c.time_ms,
+                          .subject = VirtualAddress::from_u64(c.caller),
+                          .object = VirtualAddress::from_u64(c.callee)});
+  std::memcpy(r.data() + kBody, c.trace.data(), 16);
+  const uint64_t numbers[] = {c.counter, c.duration_ms,  c.packets,
+                              c.bytes,   c.packets_back, c.bytes_back};
+  for (size_t i = 0; i < 6; ++i) store_le(r.data() + 48 + 8 * i, numbers[i]);
+  store_le(r.data() + 96, c.answered);
+  store_le(r.data() + 100, c.status);
+  store_le(r.data() + 102, c.status_back);
+  return r;
+}
+
 Record record_of(const Proof& p) noexcept {
   const ActorNumber who = number_of(p.actor);
   Record r = make_record({.kind = Kind::kProof,

@@ -32,7 +32,9 @@ constexpr uint16_t kControl = 0xffff;
   X(kSession, 5, "session", "an agent proved who it is and confirmed a session")                \
   X(kHandshakes, 6, "handshakes", "how many HELLOs had one outcome that let nobody in, lately") \
   X(kAct, 7, "act", "an operator's act that the feed does not hold")                            \
-  X(kProof, 8, "proof", "a revocation was answered: what was proven, and how fast")
+  X(kProof, 8, "proof", "a revocation was answered: what was proven, and how fast")             \
+  X(kCall, 9, "call", "a call was decided on; the reason is its detail")                        \
+  X(kCallClosed, 10, "call_closed", "a call ended that had been let through")
 
 enum class Kind : uint8_t {
 #define X(id, number, name, text) id = number,
@@ -163,5 +165,38 @@ struct Proof {
   VirtualAddress agent;  // where it is one
 };
 Record record_of(const Proof& proof) noexcept;
+
+// What a worker decided on a CALL_OPEN (wire/call.h). Subject: the caller; object: the callee,
+// where the caller has an edge to it.
+struct CallDecision {
+  uint16_t source = 0;
+  uint64_t time_ms = 0;
+  uint64_t caller = 0, callee = 0;  // virtual addresses
+  uint8_t reason = 0;               // wire::CallReason
+  uint8_t capability = 0, protocol = 0, scope_count = 0;
+  uint16_t service = 0;
+  ByteArray<16> trace{};
+  uint64_t counter = 0;  // the caller's; with the relay's epoch it is the message id
+  uint64_t issued_ms = 0;
+  uint64_t grant = 0;
+  ByteArray<16> commitment{};
+  ByteArray<32> scopes{};
+};
+Record record_of(const CallDecision& call) noexcept;
+
+struct CallClosed {
+  uint16_t source = 0;
+  uint64_t time_ms = 0;
+  uint64_t caller = 0, callee = 0;
+  uint8_t why = 0;  // 0 both sides closed it, 1 idle, 2 its edge ended
+  ByteArray<16> trace{};
+  uint64_t counter = 0;
+  uint64_t duration_ms = 0;
+  uint64_t packets = 0, bytes = 0;            // CALL_DATA to the callee
+  uint64_t packets_back = 0, bytes_back = 0;  // and from it
+  uint32_t answered = 0;                      // 0: no CALL_ACCEPT; else 1 + its status
+  uint16_t status = 0, status_back = 0;       // of each side's CALL_CLOSE
+};
+Record record_of(const CallClosed& call) noexcept;
 
 }  // namespace sluice::audit

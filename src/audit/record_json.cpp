@@ -9,6 +9,7 @@
 
 #include "crypto/identity.h"
 #include "crypto/text.h"
+#include "wire/call.h"
 
 namespace sluice::audit {
 namespace {
@@ -105,6 +106,29 @@ json subject(uint8_t change, const uint8_t* at, bool object) {
   return identity ? json(crypto::to_did(raw)) : json(crypto::to_hex(raw));
 }
 
+template <size_t N>
+const char* named(const char* const (&names)[N], size_t number) {
+  return number < N && names[number][0] != '\0' ? names[number] : "unknown";
+}
+
+void add_call(const Header& h, const Record& r, json& out) {
+  out["decision"] =
+      h.detail < wire::kCallReasons ? wire::kCallReasonTable[h.detail].name : "unknown";
+  out["trace"] = crypto::to_hex(Bytes(r).subspan(32, 16));
+  out["call"] = load_le<uint64_t>(r.data() + 48);
+  out["issued_ms"] = load_le<uint64_t>(r.data() + 56);
+  out["capability"] = named(wire::kCapabilityNames, h.detail2);
+  out["protocol"] = named(wire::kProtocolNames, r[64]);
+  out["service"] = load_le<uint16_t>(r.data() + 66);
+  out["grant"] = crypto::to_hex(Bytes(r).subspan(72, 8));
+  out["commitment"] = crypto::to_hex(Bytes(r).subspan(80, 16));
+  json scopes = json::array();
+  for (size_t i = 0; i < std::min<size_t>(r[65], wire::kMostScopes); ++i) {
+    scopes.push_back(crypto::to_hex(Bytes(r).subspan(96 + 8 * i, 8)));
+  }
+  out["scopes"] = std::move(scopes);
+}
+
 void add_body(const Header& h, const Record& r, json& out) {
   const uint8_t* body = r.data() + 32;
   const auto number = [&](size_t at) { return load_le<uint64_t>(body + at); };
@@ -151,6 +175,21 @@ void add_body(const Header& h, const Record& r, json& out) {
       out["actor"] = actor(h.detail2, number(0));
       constexpr const char* kNumbers[] = {"agents", "pairs", "cut_us", "sync_us", "ack_us"};
       for (size_t i = 0; i < 5; ++i) out[kNumbers[i]] = number(8 + 8 * i);
+      return;
+    }
+    case Kind::kCall:
+      return add_call(h, r, out);
+    case Kind::kCallClosed: {
+      constexpr const char* kWhy[] = {"closed", "idle", "edge_ended"};
+      out["why"] = h.detail < 3 ? kWhy[h.detail] : "unknown";
+      out["trace"] = crypto::to_hex(Bytes(body, 16));
+      constexpr const char* kNumbers[] = {"call",  "duration_ms",  "packets",
+                                          "bytes", "packets_back", "bytes_back"};
+      for (size_t i = 0; i < 6; ++i) out[kNumbers[i]] = number(16 + 8 * i);
+      const auto answered = load_le<uint32_t>(body + 64);
+      out["accepted"] = answered == 0 ? json(nullptr) : json(answered == 1);
+      out["status"] = load_le<uint16_t>(body + 68);
+      out["status_back"] = load_le<uint16_t>(body + 70);
       return;
     }
   }

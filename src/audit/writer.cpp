@@ -26,11 +26,13 @@ constexpr uint64_t kBytesOnDisk = 2 + kRecordSize + 32 + 1;
 }  // namespace
 
 Writer::Writer(const Clock& clock, std::unique_ptr<Log> log, WriterOptions options)
-    : clock_(clock), options_(std::move(options)), log_(std::move(log)) {
-  for (unsigned w = 0; w < options_.workers; ++w) {
-    rings_.push_back(std::make_unique<RecordRing>(options_.worker_slots));
-  }
-  rings_.push_back(std::make_unique<RecordRing>(options_.control_slots));
+    : clock_(clock),
+      options_(std::move(options)),
+      log_(std::move(log)),
+      control_(options_.control_slots) {
+  rings_ = options_.workers;
+  rings_.push_back(&control_);
+  lost_told_ = lost();  // of before, in rings that were there
   verifier_ = log_->verifier();
   published_ = log_->published();
   appended_ = start_size_ = log_->size();
@@ -169,7 +171,8 @@ size_t Writer::collect() {
 void Writer::say_what_was_lost(uint64_t lost, bool drained) {
   if (lost == lost_told_) return;
   if (gap_due_ == 0) {
-    gap_due_ = consumed_ + options_.control_slots + options_.workers * options_.worker_slots;
+    gap_due_ = consumed_;
+    for (const RecordRing* ring : rings_) gap_due_ += ring->slots();
   }
   if (!drained && consumed_ < gap_due_) return;
   gap_due_ = 0;

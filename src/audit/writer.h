@@ -26,8 +26,8 @@ using RecordRing = SpscRing<Record>;
 struct WriterOptions {
   std::string folder;
   size_t control_slots = 8192;
-  size_t worker_slots = 16384;
-  unsigned workers = 0;
+  // Filled by one worker each; they outlive the writer, and what is in them is taken at a stop.
+  std::vector<RecordRing*> workers;
   std::vector<unsigned> cores;  // where the thread may run; empty: as its maker
   // Hands a closure to the control thread and never runs it in place; outlives the writer.
   std::function<void(std::function<void()>)> post;
@@ -56,8 +56,7 @@ class Writer {
   // Writes what is in the rings, says that it stopped, publishes; what was published last.
   Checkpoint stop();
 
-  RecordRing& control() { return *rings_.back(); }
-  RecordRing& worker(unsigned n) { return *rings_.at(n); }
+  RecordRing& control() { return control_; }
 
   // Whether records can be written. Any thread.
   bool available() const noexcept { return available_.load(std::memory_order_relaxed); }
@@ -96,9 +95,10 @@ class Writer {
 
   const Clock& clock_;
   const WriterOptions options_;
-  std::unique_ptr<Log> log_;                        // null: broken
-  std::vector<std::unique_ptr<RecordRing>> rings_;  // workers', then control's
-  std::vector<Record> batch_;                       // taken out, not yet appended
+  std::unique_ptr<Log> log_;  // null: broken
+  RecordRing control_;
+  std::vector<RecordRing*> rings_;  // workers', then control's
+  std::vector<Record> batch_;       // taken out, not yet appended
   uint64_t lost_told_ = 0;
   uint64_t appended_ = 0;         // the log's size, as far as this thread knows
   uint64_t outage_since_ms_ = 0;  // 0: there is none

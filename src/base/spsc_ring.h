@@ -50,6 +50,8 @@ class SpscRing {
     return n;
   }
 
+  size_t slots() const noexcept { return mask_ + 1; }
+
   // What did not fit since the start. Any thread.
   uint64_t lost() const noexcept { return lost_.load(std::memory_order_relaxed); }
 

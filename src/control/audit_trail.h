@@ -31,7 +31,7 @@ class AuditTrail {
     std::string origin;  // of a log that is new
     ByteArray<32> relay_id{};
     uint64_t epoch = 0;
-    unsigned workers = 0;
+    std::vector<audit::RecordRing*> workers;
     std::vector<unsigned> cores;  // where its thread may run; empty: as its maker
   };
   // Opens the log in that folder and starts its thread; what it refers to outlives it. kStore:

@@ -14,8 +14,18 @@ namespace {
 constexpr uint64_t kRequestLifeMs = 7ull * 24 * 3600 * 1000;
 constexpr size_t kMostAccepted = 65'536;
 
+// Names that the relay does not know are between the agents.
 EdgeTerms terms_of(const pb::Terms& terms) {
-  return {.right = right_of(terms), .rate = {}};
+  EdgeTerms out{.right = right_of(terms), .capabilities = 0, .protocols = 0, .rate = {}};
+  for (const std::string& name : terms.capabilities()) {
+    out.capabilities |= wire::capability_bit(name);
+  }
+  for (const std::string& name : terms.protocols()) out.protocols |= wire::protocol_bit(name);
+  return out;
+}
+
+uint16_t calls_of(const EdgeTerms& terms) {
+  return static_cast<uint16_t>(terms.capabilities | terms.protocols << 8);
 }
 
 bool among(const google::protobuf::RepeatedPtrField<std::string>& names,
@@ -361,9 +371,6 @@ void Ceremony::conclude(Conclusion c, Done done) {
   if (const Agreement* old = trust_.agreement(pair_key(requester.index, approver.index))) {
     changes.list.push_back(PairEnd{old->request, now, "replaced", false, {}, {}});
   }
-  changes.list.push_back(PairRow{w.row.digest, c.answer, requester.identity, approver.identity,
-                                 uint8_t(right_of(c.forward)), uint8_t(right_of(c.backward)), now,
-                                 c.expires_ms});
   const Agreement agreement{.request = w.row.digest,
                             .grant = c.answer,
                             .requester = requester.index,
@@ -372,6 +379,16 @@ void Ceremony::conclude(Conclusion c, Done done) {
                             .backward = terms_of(c.backward),
                             .made_ms = now,
                             .expires_ms = c.expires_ms};
+  changes.list.push_back(PairRow{.request = agreement.request,
+                                 .grant = agreement.grant,
+                                 .requester = requester.identity,
+                                 .approver = approver.identity,
+                                 .forward = uint8_t(agreement.forward.right),
+                                 .backward = uint8_t(agreement.backward.right),
+                                 .made_ms = now,
+                                 .expires_ms = c.expires_ms,
+                                 .forward_calls = calls_of(agreement.forward),
+                                 .backward_calls = calls_of(agreement.backward)});
   writing_.insert(c.submitted);
   store_.apply(std::move(changes), [this, agreement, both, floor_before, submitted = c.submitted,
                                     bytes = std::move(c.bytes), by_policy = c.fresh,

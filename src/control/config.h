@@ -46,6 +46,12 @@ struct LimitsConfig {
   // MiB for identities made ready for verification, 6,208 bytes each; never more than `agents`.
   uint32_t prepared_keys_mb = 32;
   uint32_t packet_buffers = 0;  // 0: computed from ports, queues and workers
+  // Calls (docs/protocol.md, section 7): agents that may have some at a time, and of each of them,
+  // as powers of two, how many and how many idempotency keys that have not expired.
+  uint32_t calling_agents = 1024;
+  uint32_t calls_per_agent = 16;
+  uint32_t idempotency_keys_per_agent = 64;
+  uint32_t scope_sets = 1024;  // different sets of scopes that agreements may name
 };
 
 // What a caller of the operator's API may: each role what the one before it may.

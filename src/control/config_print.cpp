@@ -214,9 +214,11 @@ std::string print_config(const Config& c) {
       c.handshake.unconfirmed_s, c.handshake.agent_lanes);
   out += fmt::format(
       "limits:\n  agents: {}\n  edges: {}\n  sessions: {}\n  tenants: {}\n"
-      "  prepared_keys_mb: {}\n  packet_buffers: {}\n",
+      "  prepared_keys_mb: {}\n  packet_buffers: {}\n  calling_agents: {}\n"
+      "  calls_per_agent: {}\n  idempotency_keys_per_agent: {}\n  scope_sets: {}\n",
       c.limits.agents, c.limits.edges, c.limits.sessions, c.limits.tenants,
-      c.limits.prepared_keys_mb, c.limits.packet_buffers);
+      c.limits.prepared_keys_mb, c.limits.packet_buffers, c.limits.calling_agents,
+      c.limits.calls_per_agent, c.limits.idempotency_keys_per_agent, c.limits.scope_sets);
   out += print_admin(c.admin);
   out += fmt::format(
       "audit:\n  folder: {}\n{}", quoted(c.audit.folder),

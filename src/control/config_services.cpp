@@ -59,6 +59,21 @@ void read_limits(const Section& s, LimitsConfig& out) {
   s.number("sessions", out.sessions, 2, 4'000'000);
   s.number("tenants", out.tenants, 1, 65'535);
   s.number("prepared_keys_mb", out.prepared_keys_mb, 0, 65'536);
+  s.number("calling_agents", out.calling_agents, 0, 1'000'000);
+  const auto power_of_two = [&](const char* key, uint32_t& value, uint32_t most) {
+    uint32_t v = value;
+    if (!s.number(key, v, 8, most)) return;
+    if (!std::has_single_bit(v)) {
+      s.problem(s.line_of(key), key,
+                fmt::format("{} is no power of two; give {} or {}", v, std::bit_floor(v),
+                            std::bit_ceil(v)));
+      return;
+    }
+    value = v;
+  };
+  power_of_two("calls_per_agent", out.calls_per_agent, 4096);
+  power_of_two("idempotency_keys_per_agent", out.idempotency_keys_per_agent, 1u << 20);
+  s.number("scope_sets", out.scope_sets, 0, 1'000'000);
   constexpr uint32_t kFewestBuffers = 1024;
   uint32_t buffers = 0;
   if (!s.number("packet_buffers", buffers, 0, 16'000'000)) return;
@@ -113,7 +128,8 @@ void read_services(const Section& root, Config& out) {
   hs.number("agent_lanes", out.handshake.agent_lanes, 1, 8);
 
   read_limits(root.section("limits", {"agents", "edges", "sessions", "tenants", "prepared_keys_mb",
-                                      "packet_buffers"}),
+                                      "packet_buffers", "calling_agents", "calls_per_agent",
+                                      "idempotency_keys_per_agent", "scope_sets"}),
               out.limits);
 }
 

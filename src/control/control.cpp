@@ -60,7 +60,14 @@ uint64_t fill_relay_record(fabric::Arena& arena) {
   fabric::RelayRecord& r = arena.relay();
   r.epoch = crypto::random_u64();
   crypto::random_bytes(r.challenge_key);
+  crypto::random_bytes(r.idempotency_key);
   return r.epoch;
+}
+
+static std::vector<audit::RecordRing*> audit_rings(fabric::Mailboxes& mailboxes) {
+  std::vector<audit::RecordRing*> out;
+  for (unsigned w = 0; w < mailboxes.workers(); ++w) out.push_back(mailboxes.of(w).audit.get());
+  return out;
 }
 
 fabric::ArenaSizes arena_sizes(const Config& config) {
@@ -70,7 +77,11 @@ fabric::ArenaSizes arena_sizes(const Config& config) {
           .lanes_in = config.handshake.agent_lanes,
           .workers = static_cast<uint32_t>(config.topology.workers.size()),
           .tenants = config.limits.tenants,
-          .prepared_keys = prepared_keys(config.limits)};
+          .prepared_keys = prepared_keys(config.limits),
+          .call_pages = std::min(config.limits.calling_agents, config.limits.agents),
+          .calls_each = config.limits.calls_per_agent,
+          .keys_each = config.limits.idempotency_keys_per_agent,
+          .scope_sets = config.limits.scope_sets};
 }
 
 Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> store,
@@ -161,7 +172,7 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
                                              : config.audit.origin,
        .relay_id = control->keys_.id,
        .epoch = control->epoch(),
-       .workers = 0,
+       .workers = audit_rings(control->around_.mailboxes),
        .cores = control->around_.spare_cores});
   if (!audit) return tl::unexpected(audit.error());
   control->audit_ = std::move(*audit);
@@ -212,12 +223,19 @@ void Control::on_event(const fabric::Event& e) {
 
 // Not at each round: workers share the line.
 void Control::publish(uint64_t now) {
-  if (config_.when_stale == WhenStale::kForward) return;
   if (published_ != 0 && now - published_ < around_.clock.ticks_from_ms(kPublishMs)) return;
   published_ = now;
-  around_.arena.relay().stale_at.store(
-      now + around_.clock.ticks_from_ms(uint64_t{config_.max_staleness_s} * 1000),
+  const Clock& clock = around_.clock;
+  fabric::RelayRecord& relay = around_.arena.relay();
+  const uint64_t stale_at = now + clock.ticks_from_ms(uint64_t{config_.max_staleness_s} * 1000);
+  if (config_.when_stale != WhenStale::kForward) {
+    relay.stale_at.store(stale_at, std::memory_order_relaxed);
+  }
+  relay.unix_at_tick0_ms.store(
+      static_cast<int64_t>(clock.unix_ms()) - static_cast<int64_t>(now / (clock.hz() / 1000)),
       std::memory_order_relaxed);
+  relay.audited.store(audit_ && audit_->writer().available() ? 1 : 0, std::memory_order_relaxed);
+  relay.calls_stale_at.store(stale_at, std::memory_order_relaxed);
 }
 
 unsigned Control::poll() {

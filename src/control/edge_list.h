@@ -10,6 +10,7 @@
 
 #include "control/config.h"
 #include "fabric/records.h"
+#include "wire/call.h"
 
 namespace sluice::control {
 
@@ -18,6 +19,9 @@ namespace sluice::control {
 struct EdgeTerms {
   EdgeRight right = EdgeRight::kMaySend;
   fabric::SealPolicy seal = fabric::SealPolicy::kFull;
+  // What calls may use: bits of wire/call.h. The relay's own pairs leave it to the two agents.
+  uint8_t capabilities = wire::kAllCapabilities;
+  uint8_t protocols = wire::kAllProtocols;
   RateConfig rate;
 
   friend bool operator==(const EdgeTerms&, const EdgeTerms&) = default;

@@ -71,7 +71,8 @@ constexpr const char* kSql[] = {
     "SELECT state FROM requests WHERE digest = ?",
     "UPDATE requests SET state = ?2, ended_ms = ?3, answer = ?4 WHERE digest = ?1 AND state = 0",
     "INSERT INTO pairs (request, grant_digest, requester, approver, forward_right, backward_right,"
-    " made_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (request) DO NOTHING",
+    " made_ms, expires_ms, forward_calls, backward_calls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (request) DO NOTHING",
     "SELECT 1 FROM pairs WHERE request = ? AND grant_digest = ? AND ended_ms IS NULL",
     "SELECT requester, approver FROM pairs WHERE request = ?",
     "UPDATE pairs SET ended_ms = ?2, end_reason = ?3, end_statement = ?4"
@@ -378,6 +379,7 @@ Result<void> Database::one(const PairRow& row) {
   r.bind(Bytes(row.request)).bind(Bytes(row.grant)).bind(Bytes(*requester));
   r.bind(Bytes(*approver)).bind(uint64_t{row.forward}).bind(uint64_t{row.backward});
   r.bind(row.made_ms).bind(row.expires_ms);
+  r.bind(uint64_t{row.forward_calls}).bind(uint64_t{row.backward_calls});
   if (auto ok = finish(r, "keep a pair"); !ok) return ok;
   if (sqlite3_changes(db_.get()) != 0) return {};
   Run stands(statements_[kPairStands]);

@@ -131,13 +131,15 @@ Result<Snapshot> Database::load() {
   if (ok) {
     ok = each_row(
         "SELECT request, grant_digest, requester, approver, forward_right, backward_right, made_ms,"
-        " expires_ms FROM pairs WHERE ended_ms IS NULL ORDER BY id",
+        " expires_ms, forward_calls, backward_calls FROM pairs WHERE ended_ms IS NULL ORDER BY id",
         [&](const Run& r) {
           PairRow& row = out.pairs.emplace_back();
           row.forward = static_cast<uint8_t>(r.number(4));
           row.backward = static_cast<uint8_t>(r.number(5));
           row.made_ms = r.number(6);
           row.expires_ms = r.number(7);
+          row.forward_calls = static_cast<uint16_t>(r.number(8));
+          row.backward_calls = static_cast<uint16_t>(r.number(9));
           return get(r, 0, row.request) && get(r, 1, row.grant) && get(r, 2, row.requester) &&
                  get(r, 3, row.approver);
         });

@@ -142,6 +142,14 @@ CREATE TABLE audit_checkpoints (
   at_ms INTEGER NOT NULL
 ) STRICT;
 )sql",
+    // What calls may use: capabilities in the low byte, protocols in the next. A pair of before
+    // knew nothing of calls, and has none.
+    R"sql(
+ALTER TABLE pairs ADD COLUMN forward_calls INTEGER NOT NULL DEFAULT 0
+  CHECK (forward_calls BETWEEN 0 AND 65535);
+ALTER TABLE pairs ADD COLUMN backward_calls INTEGER NOT NULL DEFAULT 0
+  CHECK (backward_calls BETWEEN 0 AND 65535);
+)sql",
 };
 
 }  // namespace

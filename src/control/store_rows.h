@@ -116,6 +116,10 @@ struct PairRow {
   uint8_t backward = 1;  // approver to requester
   uint64_t made_ms = 0;
   uint64_t expires_ms = 0;  // 0: no end
+  // What calls may use, each way: capabilities in the low byte, protocols in the other, as bits of
+  // wire/call.h.
+  uint16_t forward_calls = 0;
+  uint16_t backward_calls = 0;
 };
 struct PairEnd {
   Digest request{};

@@ -249,6 +249,12 @@ bool TrustTable::open_pair(PairKey pair, const Wanted& w) {
     const EdgeTerms& terms = i == 0 ? w.forward : w.backward;
     e.right = static_cast<uint8_t>(terms.right);
     e.seals = fabric::seals_of(terms.seal);
+    e.capabilities = terms.capabilities;
+    e.protocols = terms.protocols;
+    // Scopes are between the agents where the relay's configuration made the pair.
+    const Agreement* made = w.agreement == 0 ? nullptr : agreements_.find(pair);
+    e.grant = made == nullptr ? 0 : load_le<uint64_t>(made->grant.data());
+    e.scopes = w.agreement == 0 ? fabric::kAnyScope : fabric::kNoScope;
     e.bucket.set(limit_of(terms.rate, clock_));
     e.bucket.reset();
     e.window_until.store(until, std::memory_order_relaxed);

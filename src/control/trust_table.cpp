@@ -64,12 +64,20 @@ Result<uint32_t> TrustTable::add_agent(const AgentRow& row) {
   fabric::Agent& record = arena_.agents()[index];
   record.tenant = row.tenant;
   record.address = entry.address.to_u64();
+  record.identity.set(entry.identity);
   agents_.push_back(std::move(entry));
   by_identity_[row.identity] = index;
   if (const auto r = revocations_.find(row.identity); r != revocations_.end()) {
     mark_revoked(agents_[index], r->second.reason, r->second.at_ms);
   }
   return index;
+}
+
+static EdgeTerms terms_of(uint8_t right, uint16_t calls) {
+  return {.right = static_cast<EdgeRight>(right),
+          .capabilities = static_cast<uint8_t>(calls),
+          .protocols = static_cast<uint8_t>(calls >> 8),
+          .rate = {}};
 }
 
 void TrustTable::restore(const Snapshot& snapshot) {
@@ -100,8 +108,8 @@ void TrustTable::restore(const Snapshot& snapshot) {
            .grant = row.grant,
            .requester = from->index,
            .approver = to->index,
-           .forward = {.right = static_cast<EdgeRight>(row.forward), .rate = {}},
-           .backward = {.right = static_cast<EdgeRight>(row.backward), .rate = {}},
+           .forward = terms_of(row.forward, row.forward_calls),
+           .backward = terms_of(row.backward, row.backward_calls),
            .made_ms = row.made_ms,
            .expires_ms = row.expires_ms});
   }
@@ -236,8 +244,8 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
   configured_pairs_.clear();
   for (const auto& p : trust.pairs) {
     const uint32_t a = index_of.at(p.from), b = index_of.at(p.to);
-    const EdgeTerms forward{p.forward, p.seal, p.forward_rate};
-    const EdgeTerms backward{p.backward, p.seal, p.backward_rate};
+    const EdgeTerms forward{.right = p.forward, .seal = p.seal, .rate = p.forward_rate};
+    const EdgeTerms backward{.right = p.backward, .seal = p.seal, .rate = p.backward_rate};
     configured_pairs_[pair_key(a, b)] =
         a < b ? ConfiguredPair{forward, backward} : ConfiguredPair{backward, forward};
     pairs.push_back(pair_key(a, b));
@@ -310,6 +318,7 @@ void TrustTable::rotate(uint32_t index, const crypto::PublicKey& successor, cons
   agent.formers.push_back({agent.identity, statement, at_ms});
   agent.identity = successor;
   by_identity_[successor] = index;
+  arena_.agents()[index].identity.set(successor);
   // Revoked while it was being written.
   if (agent.revoked) revocations_[successor] = {successor, agent.revoked_reason, agent.revoked_ms};
   judge_anew(agent);

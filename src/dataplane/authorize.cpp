@@ -2,6 +2,7 @@
 // and of both agents here, in the round that also seals and hands to the NIC: that load is the
 // authorisation that a revocation takes away (docs/architecture.md, Revocation).
 #include "base/prefetch.h"
+#include "dataplane/calls.h"
 #include "dataplane/stages.h"
 
 namespace sluice::dataplane {
@@ -123,13 +124,15 @@ void check_edge(const Tables& t, uint64_t now, uint32_t source, Slot& s) noexcep
   prefetch(&t.agents[edge.target]);
 }
 
-// Whether the peer stands, what may be sent to it, and on which session. Prefetches that.
+bool is_type(const Slot& s, FrameType type) noexcept {
+  return s.outer[wire::kDataRegion] == uint8_t(type);
+}
+
+// Of a DATAGRAM: whether the peer stands, what may be sent to it, on which session. Prefetches
+// that.
 void find_peer(const Tables& t, Slot& s) noexcept {
   const fabric::Agent& target = t.agents[s.out_index];
   if (!active(target)) return s.die(DropReason::kRevoked);
-  if (s.outer[wire::kDataRegion] != uint8_t(FrameType::kDatagram)) {
-    return s.die(DropReason::kNoCall);
-  }
   const fabric::Edge& edge = t.edges[s.edge];
   if (edge.right == kReplyOnly) return s.die(DropReason::kRight);
   if ((edge.seals & (s.header_seal ? 2 : 1)) == 0) return s.die(DropReason::kSealNotAllowed);
@@ -165,12 +168,13 @@ DropReason charge(const Tables& t, uint64_t now, fabric::Edge& edge, fabric::Age
   return DropReason::kNone;
 }
 
+bool can_send(const fabric::Session& out, uint64_t now) noexcept {
+  return out.state.load(std::memory_order_acquire) == uint32_t(fabric::SessionState::kConfirmed) &&
+         now < out.expires;
+}
+
 void grant(const Tables& t, uint64_t now, Slot& s) noexcept {
-  const fabric::Session& out = *s.out;
-  if (out.state.load(std::memory_order_acquire) != uint32_t(fabric::SessionState::kConfirmed) ||
-      now >= out.expires) {
-    return s.die(DropReason::kPeerOffline);
-  }
+  if (!can_send(*s.out, now)) return s.die(DropReason::kPeerOffline);
   if (const DropReason r = charge(t, now, t.edges[s.edge], t.agents[s.session->agent], s.size);
       r != DropReason::kNone) {
     return s.die(r);
@@ -180,7 +184,8 @@ void grant(const Tables& t, uint64_t now, Slot& s) noexcept {
 
 [[gnu::noinline, gnu::cold]] void refuse_all(Burst& b) noexcept {
   for (Slot& s : b) {
-    if (s.at(Next::kFrame)) s.die(DropReason::kControlStale);
+    // A call is told.
+    if (s.at(Next::kFrame) && !is_type(s, FrameType::kCallOpen)) s.die(DropReason::kControlStale);
   }
 }
 
@@ -198,6 +203,9 @@ void authorize(Context& c, Burst& b) noexcept {
         load_le<uint64_t>(frame + 8) != 0) {
       read_other(c, s);
       if (!s.at(Next::kFrame)) continue;
+      check_edge(t, now, source, s);
+      if (!s.alive() && is_type(s, FrameType::kCallOpen)) deny_closed(c, s);
+      continue;
     } else if (!active(t.agents[source])) {
       s.die(DropReason::kRevoked);
       continue;
@@ -208,11 +216,35 @@ void authorize(Context& c, Burst& b) noexcept {
     refuse_all(b);
   }
   for (Slot& s : b) {
-    if (s.at(Next::kFrame)) find_peer(t, s);
+    if (s.at(Next::kFrame) && is_type(s, FrameType::kDatagram)) find_peer(t, s);
   }
   for (Slot& s : b) {
-    if (s.at(Next::kFrame)) grant(t, now, s);
+    if (!s.at(Next::kFrame)) continue;
+    if (is_type(s, FrameType::kDatagram)) [[likely]] {
+      grant(t, now, s);
+    } else {
+      pass_call_frame(c, s);
+    }
   }
+}
+
+DropReason charge_call(Context& c, Slot& s) noexcept {
+  const Tables& t = c.tables;
+  return charge(t, c.now, t.edges[s.edge], t.agents[s.session->agent], s.size);
+}
+
+void forward_call_frame(Context& c, Slot& s, bool charged) noexcept {
+  const Tables& t = c.tables;
+  const fabric::Agent& target = t.agents[t.edges[s.edge].target];
+  if (!active(target)) return s.die(DropReason::kRevoked);
+  s.out_index = target.session.load(std::memory_order_acquire);
+  if (s.out_index == fabric::kNone) return s.die(DropReason::kPeerOffline);
+  s.out = &t.sessions[s.out_index];
+  if (!can_send(*s.out, c.now)) return s.die(DropReason::kPeerOffline);
+  if (!charged) {
+    if (const DropReason r = charge_call(c, s); r != DropReason::kNone) return s.die(r);
+  }
+  s.next = Next::kForward;
 }
 
 }  // namespace sluice::dataplane

@@ -2,10 +2,12 @@
 // own. One per worker, built before it starts, used by that thread alone.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "base/clock.h"
 #include "crypto/aead.h"
+#include "dataplane/calls.h"
 #include "fabric/arena.h"
 #include "fabric/mailbox.h"
 #include "fabric/rcu.h"
@@ -98,6 +100,9 @@ struct Context {
   const std::vector<PortView>& ports;
   fabric::WorkerCounters& counters;
   const Tables tables{arena, worker, ports};
+
+  std::unique_ptr<CallDesk> calls =
+      std::make_unique<CallDesk>(worker, arena.sizes().workers, arena);
 
   uint64_t now = 0;  // ticks at the start of this round
   Budget responder{2000, 200, 0, 0};

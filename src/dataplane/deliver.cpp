@@ -122,6 +122,9 @@ void deliver(Context& c, Burst& b) noexcept {
       }
     } else if (!s.alive()) {
       deaths = true;
+    } else if (s.next == Next::kWait) {
+      given_away(s.mbuf);
+      c.counters.parked.add(1);
     } else if (s.next == Next::kHandover) {
       s.out_index = c.tables.agents[s.session->agent].owner.load(std::memory_order_acquire);
       owners |= uint64_t{1} << s.out_index;

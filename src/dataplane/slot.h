@@ -26,7 +26,11 @@ enum class Next : uint8_t {
   kPuntRekey,
   kPuntFrame,
   kHandover,  // to the agent's owner
+  kWait,      // set aside, until the signature that it depends on is verified (calls.h)
 };
+
+// Of the signature of a call frame.
+enum class Verdict : uint8_t { kNone, kBad, kGood };
 
 // One cache line: a burst of 64 leaves most of the first-level cache to what it looks up.
 struct alignas(64) Slot {
@@ -52,9 +56,10 @@ struct alignas(64) Slot {
   bool v6 = false;
   bool from_endpoint = false;
   bool header_seal = false;
-  bool new_mac : 1 = false;       // from the endpoint's address, by another Ethernet neighbour
-  bool challenge : 1 = false;     // its source has to prove itself before the endpoint moves
-  bool passed_on : 1 = false;     // a former owner's ring sent it here
+  bool new_mac : 1 = false;    // from the endpoint's address, by another Ethernet neighbour
+  bool challenge : 1 = false;  // its source has to prove itself before the endpoint moves
+  bool passed_on : 1 = false;  // a former owner's ring sent it here
+  Verdict verdict : 2 = Verdict::kNone;
   bool to_meta_path : 1 = false;  // leaves along its PacketMeta's path, not to the endpoint
 
   bool alive() const noexcept { return dead == fabric::DropReason::kNone; }

@@ -135,6 +135,8 @@ void take_moves(Context& c) noexcept {
   while (rte_ring_sc_dequeue_elem(ring, &move, sizeof move) == 0) {
     fabric::Agent& agent = c.arena.agents()[move.agent];
     if (agent.owner.load(std::memory_order_relaxed) != c.worker) continue;
+    // What waits for a signature is committed here. Control asks again, if packets go on straying.
+    if (agent.waiting_opens != 0 || agent.waiting_data != 0) continue;
     agent.stray_run = 0;
     agent.owner.store(move.to, std::memory_order_release);
     c.counters.moved.add(1);

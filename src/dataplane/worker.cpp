@@ -2,6 +2,7 @@
 
 #include <ctime>
 
+#include "dataplane/calls.h"
 #include "dataplane/stages.h"
 
 namespace sluice::dataplane {
@@ -48,6 +49,14 @@ unsigned Worker::poll_once() noexcept {
     from_commit_on();
     n += taken;
   }
+  // After the packets that arrived, so that data waits behind one slice of signatures at most.
+  if (const unsigned taken = take_verified(c, burst_); taken != 0) {
+    authorize(c, burst_);
+    seal(c, burst_);
+    deliver(c, burst_);
+    n += taken;
+  }
+  sweep_calls(c);
   if (const unsigned taken = take_from_control(c, burst_); taken != 0) {
     seal(c, burst_);
     deliver(c, burst_);

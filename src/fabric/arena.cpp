@@ -47,6 +47,7 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
   h.counters_size = sizeof(WorkerCounters);
   h.share_size = sizeof(TenantShare);
   h.prepared_size = sizeof(crypto::PreparedKey);
+  h.call_size = sizeof(CallRecord);
   uint64_t at = kHeaderSize;
   const auto place = [&at](uint64_t bytes) {
     const uint64_t here = at;
@@ -62,6 +63,10 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
   h.counters_at = place(uint64_t{sizes.workers} * sizeof(WorkerCounters));
   h.shares_at = place(uint64_t{sizes.workers} * sizes.tenants * sizeof(TenantShare));
   h.prepared_at = place(uint64_t{sizes.prepared_keys} * sizeof(crypto::PreparedKey));
+  h.calls_at = place(uint64_t{sizes.call_pages} * sizes.calls_each * sizeof(CallRecord));
+  h.keys_at = place(uint64_t{sizes.call_pages} * sizes.keys_each * sizeof(IdempotencyKey));
+  h.page_owners_at = place(uint64_t{sizes.call_pages} * sizeof(std::atomic<uint32_t>));
+  h.scopes_at = place(uint64_t{sizes.scope_sets} * sizeof(ScopeSet));
   h.total = round_up(at, kHugePage);
   std::strncpy(h.ipsec_mb_version, crypto::Aead::library_version(), sizeof h.ipsec_mb_version - 1);
   std::strncpy(h.ipsec_mb_path, crypto::aead().path(), sizeof h.ipsec_mb_path - 1);
@@ -109,6 +114,13 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
   arena->counters_ = construct<WorkerCounters>(base, h.counters_at, sizes.workers);
   arena->shares_ = construct<TenantShare>(base, h.shares_at, size_t{sizes.workers} * sizes.tenants);
   arena->prepared_ = construct<crypto::PreparedKey>(base, h.prepared_at, sizes.prepared_keys);
+  arena->calls_ =
+      construct<CallRecord>(base, h.calls_at, size_t{sizes.call_pages} * sizes.calls_each);
+  arena->keys_ =
+      construct<IdempotencyKey>(base, h.keys_at, size_t{sizes.call_pages} * sizes.keys_each);
+  arena->page_agents_ = construct<std::atomic<uint32_t>>(base, h.page_owners_at, sizes.call_pages);
+  for (uint32_t i = 0; i < sizes.call_pages; ++i) arena->page_agents_[i].store(kNone);
+  arena->scopes_ = construct<ScopeSet>(base, h.scopes_at, sizes.scope_sets);
   return arena;
 }
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "crypto/prepared_key.h"
+#include "fabric/call.h"
 #include "fabric/records.h"
 
 namespace sluice::fabric {
@@ -22,6 +23,23 @@ struct ArenaSizes {
   uint32_t workers = 1;        // send lanes: each worker's own array of counters
   uint32_t tenants = 1;        // tenants with a limit
   uint32_t prepared_keys = 0;  // identities made ready for verification
+  uint32_t call_pages = 0;     // agents that may have calls at a time
+  uint32_t calls_each = 16;    // open calls of one agent; powers of two, at least 8
+  uint32_t keys_each = 64;     // idempotency keys of one agent
+  uint32_t scope_sets = 0;     // different sets of scopes that edges may have
+};
+
+// What calls over an edge may name, as the envelope has it: ascending, then zeros.
+struct alignas(64) ScopeSet {
+  static constexpr size_t kMost = 16;
+  uint64_t scopes[kMost] = {};
+
+  bool contains(uint64_t scope) const noexcept {
+    for (const uint64_t s : scopes) {
+      if (s == scope) return scope != 0;
+    }
+    return false;
+  }
 };
 
 // The first 512 bytes. Everything needed to decide whether this program may adopt the segment.
@@ -31,17 +49,18 @@ struct ArenaHeader {
   uint32_t header_size;
   ArenaSizes sizes;
   uint32_t session_size, agent_size, edge_size, window_size, counters_size, share_size;
-  uint32_t prepared_size, reserved;
+  uint32_t prepared_size, call_size;
   uint64_t total;
   uint64_t relay_at, agents_at, edges_at, sessions_at, windows_at, lanes_at, counters_at;
   uint64_t shares_at, prepared_at;
+  uint64_t calls_at, keys_at, page_owners_at, scopes_at;
   char ipsec_mb_version[32];
   char ipsec_mb_path[16];  // key schedules differ between the library's paths
 };
 static_assert(sizeof(ArenaHeader) <= 512);
 
 inline constexpr uint64_t kArenaMagic = 0x314e4552'43554c53;  // "SLUCREN1"
-inline constexpr uint32_t kArenaLayout = 6;
+inline constexpr uint32_t kArenaLayout = 7;
 
 enum class PageKind : uint8_t { kHuge, kSmall };
 
@@ -82,6 +101,15 @@ class Arena {
   std::span<crypto::PreparedKey> prepared_keys() const {
     return {prepared_, sizes().prepared_keys};
   }
+  // Of an agent's page. Its records: the owner; a callee's owner its own line.
+  CallTable calls(uint32_t page) const {
+    return {calls_ + size_t{page} * sizes().calls_each, sizes().calls_each};
+  }
+  IdempotencyKey* keys(uint32_t page) const { return keys_ + size_t{page} * sizes().keys_each; }
+  // Which agent has the page; kNone: none. Written by that agent's owner.
+  std::atomic<uint32_t>& page_agent(uint32_t page) const { return page_agents_[page]; }
+  // Filled by control while no edge names it.
+  std::span<ScopeSet> scopes() const { return {scopes_, sizes().scope_sets}; }
 
  private:
   Arena() = default;
@@ -100,6 +128,10 @@ class Arena {
   WorkerCounters* counters_ = nullptr;
   TenantShare* shares_ = nullptr;
   crypto::PreparedKey* prepared_ = nullptr;
+  CallRecord* calls_ = nullptr;
+  IdempotencyKey* keys_ = nullptr;
+  std::atomic<uint32_t>* page_agents_ = nullptr;
+  ScopeSet* scopes_ = nullptr;
 };
 
 }  // namespace sluice::fabric

@@ -73,6 +73,14 @@ enum class Severity : uint8_t {
   X(kAgentRate, "agent_rate", kOverload, "beyond the rate of its sender (trust.agents)")           \
   X(kTenantRate, "tenant_rate", kOverload, "beyond the rate of its tenant (trust.tenants)")        \
   X(kNoCall, "no_call", kState, "a call frame without an open call")                               \
+  X(kCallDenied, "call_denied", kState,                                                            \
+    "a CALL_OPEN that was denied, without an answer: its reason is in the counters of calls")      \
+  X(kCallRepeated, "call_repeated", kNormal,                                                       \
+    "a CALL_OPEN or CALL_ACCEPT again, while the first is decided or once too often")              \
+  X(kAcceptBad, "accept_bad", kAttack, "a CALL_ACCEPT whose signature or form does not hold")      \
+  X(kCallQueueFull, "call_queue_full", kOverload,                                                  \
+    "more frames wait for signatures than the worker, their agent or their call may have wait")    \
+  X(kCallWait, "call_wait", kState, "CALL_DATA that waited too long for its call's signature")     \
   X(kPeerOffline, "peer_offline", kState, "the peer has no session now")                           \
   X(kNonceExhausted, "nonce_exhausted", kState,                                                    \
     "2^34 packets sealed with this key: the peer must handshake")                                  \

@@ -67,6 +67,7 @@ Result<std::unique_ptr<Mailboxes>> Mailboxes::create(unsigned workers, rte_mempo
                                           kEventSlots, SOCKET_ID_ANY, kSpSc | RING_F_EXACT_SZ));
     box.moves.reset(rte_ring_create_elem(fmt::format("moves_{}", w).c_str(), sizeof(Move),
                                          kMoveSlots, SOCKET_ID_ANY, kSpSc | RING_F_EXACT_SZ));
+    box.audit = std::make_unique<AuditRing>(kAuditSlots);
     ok = ok && box.events != nullptr && box.moves != nullptr;
     out->boxes_.push_back(std::move(box));
   }

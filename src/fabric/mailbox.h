@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/spsc_ring.h"
 #include "fabric/records.h"
 
 struct rte_mbuf;
@@ -80,8 +81,9 @@ inline constexpr unsigned kFrameSlots = 1024;
 inline constexpr unsigned kHelloSlots = 512;
 inline constexpr unsigned kFromControlSlots = 1024;
 inline constexpr unsigned kHandoverSlots = 1024;
+inline constexpr unsigned kWaitingCalls = 256;  // frames that a worker lets wait for signatures
 inline constexpr unsigned kMailboxSlots =
-    kRekeySlots + kFrameSlots + kHelloSlots + kFromControlSlots + kHandoverSlots;
+    kRekeySlots + kFrameSlots + kHelloSlots + kFromControlSlots + kHandoverSlots + kWaitingCalls;
 
 // What a worker tells control without a packet.
 struct Event {
@@ -107,6 +109,9 @@ struct RingDeleter {
 };
 using RingHandle = std::unique_ptr<rte_ring, RingDeleter>;
 
+using AuditRing = SpscRing<ByteArray<128>>;
+inline constexpr size_t kAuditSlots = 16384;
+
 // One worker's rings.
 struct Mailbox {
   RingHandle rekeys;  // to control, served first
@@ -116,6 +121,8 @@ struct Mailbox {
   RingHandle from_control;
   RingHandle moves;     // from control, 8-byte elements
   RingHandle handover;  // from other workers; many producers
+  // To the audit log's thread: its records, as src/audit/record.h lays them out.
+  std::unique_ptr<AuditRing> audit;
 };
 
 class Mailboxes {

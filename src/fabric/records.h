@@ -137,6 +137,26 @@ static_assert(sizeof(Session) == 64 + 64 + 128 + 2048);
 static_assert(alignof(Session) == 64 && offsetof(Session, last_ping) == 64 &&
               offsetof(Session, endpoint) == 128);
 
+// Bytes that control may replace while workers read them; what is read half old and half new fits
+// nothing.
+template <size_t kWords>
+class SharedWords {
+ public:
+  void set(const ByteArray<8 * kWords>& bytes) noexcept {
+    for (size_t i = 0; i < kWords; ++i) {
+      words_[i].store(load_le<uint64_t>(bytes.data() + 8 * i), std::memory_order_relaxed);
+    }
+  }
+  void get(ByteArray<8 * kWords>& out) const noexcept {
+    for (size_t i = 0; i < kWords; ++i) {
+      store_le(out.data() + 8 * i, words_[i].load(std::memory_order_relaxed));
+    }
+  }
+
+ private:
+  std::atomic<uint64_t> words_[kWords] = {};
+};
+
 enum class AgentState : uint32_t { kFree = 0, kActive = 1, kRevoked = 2 };
 
 struct alignas(64) Agent {
@@ -150,17 +170,27 @@ struct alignas(64) Agent {
   std::atomic<uint32_t> tenant_slot{kNone};
   // Its identity's prepared key (Arena::prepared_keys); kNone: none.
   std::atomic<uint32_t> prepared{kNone};
-  uint8_t reserved0[32] = {};
+  SharedWords<4> identity;  // Ed25519: what the agent's calls are verified with
   // Line 1. Owner: packets and bytes that the agent sent, and through which worker they arrive.
   Counter packets;
   Counter bytes;
   Bucket bucket;              // its limit: control
   uint32_t stray_worker = 0;  // where packets arrive that the owner did not receive itself
   uint32_t stray_run = 0;     // how many of them since the last from the owner's own queues
-  // Lines 2 to 7. Owner: the window over the agent's call counter.
-  uint8_t reserved2[384] = {};
+  // Lines 2 to 6. Owner: the window over the agent's call counter.
+  ReplayWindow calls;
+  // Line 7. Owner.
+  std::atomic<uint32_t> call_page{kNone};  // fabric/call.h; kNone: it has opened none lately
+  uint32_t open_calls = 0;
+  uint16_t waiting_opens = 0;  // frames that wait for a signature
+  uint16_t waiting_data = 0;   // and those behind them
+  uint32_t denials = 0;        // CALL_DENY sent in the window of denials_since
+  uint64_t denials_since = 0;  // ticks
+  uint64_t last_call = 0;      // ticks of the last one that was let through
+  uint8_t reserved2[32] = {};
 };
-static_assert(sizeof(Agent) == 512 && offsetof(Agent, packets) == 64);
+static_assert(sizeof(Agent) == 512 && offsetof(Agent, packets) == 64 &&
+              offsetof(Agent, calls) == 128 && offsetof(Agent, call_page) == 448);
 
 enum class EdgeState : uint32_t { kFree = 0, kOpen = 1, kRevoked = 2 };
 
@@ -169,6 +199,10 @@ enum class SealPolicy : uint8_t { kFull = 0, kHeader = 1, kAny = 2 };
 constexpr uint8_t seals_of(SealPolicy policy) noexcept {
   return policy == SealPolicy::kFull ? 1 : policy == SealPolicy::kHeader ? 2 : 3;
 }
+
+// Of an edge, instead of a set of scopes.
+inline constexpr uint32_t kNoScope = 0xffffffff;
+inline constexpr uint32_t kAnyScope = 0xfffffffe;
 
 // An edge's state, its slot's generation and the agent that sends over it, in one word: what a
 // packet claims opens the edge if it equals that word, and a revocation is one store.
@@ -184,12 +218,14 @@ struct alignas(64) Edge {
   uint8_t right = 0;            // 1 may_send, 2 may_open, 3 reply_only
   uint8_t seals = 1;            // taken: bit 0 the full seal, bit 1 the header seal
   uint8_t requires_calls = 0;
-  uint8_t reserved00 = 0;
+  uint8_t capabilities = 0;  // that calls may use: bits of wire/call.h
   uint32_t tenant = 0;
   uint32_t credential = kNone;
-  uint32_t reserved01 = 0;
+  uint32_t scopes = kNoScope;  // a set of Arena::scopes(), kNoScope or kAnyScope
   std::atomic<uint64_t> window_until{~uint64_t{0}};  // ticks: the edge is closed from then on
-  uint8_t reserved0[24] = {};
+  uint64_t grant = 0;  // what the digest of the pair's grant begins with; 0: the relay's policy
+  uint8_t protocols = 0;
+  uint8_t reserved0[15] = {};
   // Line 1. The source agent's owner worker.
   Counter packets;
   Counter bytes;
@@ -209,26 +245,22 @@ static_assert(sizeof(Edge) == 128 && offsetof(Edge, packets) == 64);
 class SharedKey {
  public:
   void set(const ByteArray<32>& key) noexcept {
-    for (size_t i = 0; i < 4; ++i) {
-      words_[i].store(load_le<uint64_t>(key.data() + 8 * i), std::memory_order_relaxed);
-    }
+    words_.set(key);
     present_.store(true, std::memory_order_release);
   }
   void clear() noexcept {
     present_.store(false, std::memory_order_relaxed);
-    for (auto& w : words_) w.store(0, std::memory_order_relaxed);
+    words_.set({});
   }
   // False: there is none.
   bool get(ByteArray<32>& out) const noexcept {
     if (!present_.load(std::memory_order_acquire)) return false;
-    for (size_t i = 0; i < 4; ++i) {
-      store_le(out.data() + 8 * i, words_[i].load(std::memory_order_relaxed));
-    }
+    words_.get(out);
     return true;
   }
 
  private:
-  std::atomic<uint64_t> words_[4] = {};
+  SharedWords<4> words_;
   std::atomic<bool> present_{false};
 };
 
@@ -239,9 +271,17 @@ struct alignas(64) RelayRecord {
   // Ticks: from then on nothing goes over an edge, since control may have revoked it and could not
   // say so. Control moves it on while it runs.
   std::atomic<uint64_t> stale_at{~uint64_t{0}};
+  // Unix time of tick 0, in ms: what envelopes' times are compared with. Control sets it anew while
+  // it runs, so that a step of the clock is known within max_staleness.
+  std::atomic<int64_t> unix_at_tick0_ms{0};
+  // The same for new calls, which control is always needed for.
+  std::atomic<uint64_t> calls_stale_at{0};
+  std::atomic<uint32_t> audited{0};  // 1: the audit log can be written
+  uint32_t reserved0 = 0;
+  uint8_t idempotency_key[16] = {};  // of the hash by which workers remember keys
   // Of the relay's tunnel key, and for a time of the one before it. HELLOs alone need them.
   alignas(64) std::array<SharedKey, 2> mac1;
 };
-static_assert(sizeof(RelayRecord) == 192 && offsetof(RelayRecord, mac1) == 64);
+static_assert(sizeof(RelayRecord) == 256 && offsetof(RelayRecord, mac1) == 128);
 
 }  // namespace sluice::fabric

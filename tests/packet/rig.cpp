@@ -427,6 +427,9 @@ std::map<std::string, uint64_t> Rig::counters() const {
     for (size_t r = 1; r < fabric::kDropReasons; ++r) {
       out[std::string("drop.") + fabric::kDropTable[r].name] += c.drops[r].get();
     }
+    for (size_t r = 0; r < wire::kCallReasons; ++r) {
+      out[std::string("call.") + wire::kCallReasonTable[r].name] += c.calls[r].get();
+    }
   }
   return out;
 }
@@ -437,8 +440,9 @@ void Rig::check_balance() {
   for (const auto& [name, value] : c) {
     if (name.starts_with("drop.")) drops += value;
   }
-  EXPECT_EQ(c.at("rx_packets") + c.at("handed_in") + c.at("injected") + c.at("challenges"),
-            c.at("tx_packets") + c.at("punted") + c.at("handed_out") + drops);
+  EXPECT_EQ(c.at("rx_packets") + c.at("handed_in") + c.at("injected") + c.at("challenges") +
+                c.at("resumed"),
+            c.at("parked") + c.at("tx_packets") + c.at("punted") + c.at("handed_out") + drops);
 }
 
 size_t Rig::buffers_in_use() const {

@@ -18,12 +18,16 @@ class AuditWriter : public AuditFolder {
   std::unique_ptr<Writer> start(size_t slots = 1024, unsigned workers = 0) {
     auto log = open();
     EXPECT_TRUE(log) << error_;
+    workers_.clear();
+    std::vector<RecordRing*> rings;
+    for (unsigned w = 0; w < workers; ++w) {
+      rings.push_back(workers_.emplace_back(std::make_unique<RecordRing>(slots)).get());
+    }
     return std::make_unique<Writer>(
         clock, std::move(log),
         WriterOptions{.folder = folder_,
                       .control_slots = slots,
-                      .worker_slots = slots,
-                      .workers = workers,
+                      .workers = std::move(rings),
                       .post =
                           [this](std::function<void()> f) {
                             const std::lock_guard guard(mutex_);
@@ -57,6 +61,7 @@ class AuditWriter : public AuditFolder {
   }
 
   Clock clock;
+  std::vector<std::unique_ptr<RecordRing>> workers_;
   std::mutex mutex_;
   std::deque<std::function<void()>> posted_;
   std::vector<Checkpoint> published_;
@@ -97,7 +102,7 @@ TEST_F(AuditWriter, SaysWhatDidNotFit) {
   });
   ASSERT_TRUE(until([&] { return held.load(); }));
   unsigned refused = 0;
-  for (uint64_t i = 0; i < 40; ++i) refused += writer->worker(1).put(numbered(i)) ? 0 : 1;
+  for (uint64_t i = 0; i < 40; ++i) refused += workers_[1]->put(numbered(i)) ? 0 : 1;
   EXPECT_EQ(refused, 24u);
   release = true;
   ASSERT_TRUE(until([&] { return writer->status().published.size >= 17; }));

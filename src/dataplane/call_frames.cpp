@@ -1,0 +1,237 @@
+// Frames of calls that are open, or about to be: data by their record, what a signature has to be
+// verified for into the queue, and out of it again.
+#include <rte_mbuf.h>
+
+#include "dataplane/call_steps.h"
+
+namespace sluice::dataplane {
+namespace {
+
+using fabric::CallRecord;
+using fabric::DropReason;
+using fabric::kNone;
+using wire::FrameHeader;
+using wire::FrameType;
+
+constexpr unsigned kDataPerCall = 8;
+constexpr unsigned kDataPerAgent = 64;
+constexpr unsigned kSignedPerAgent = 64;
+constexpr uint64_t kDataWaitsMs = 10;
+
+// The call that a frame belongs to: the sender's own, or with `reply` the peer's.
+CallRecord* record_of(const Context& c, const Slot& s, const FrameHeader& f) noexcept {
+  const bool reply = (f.flags & wire::kFlagReply) != 0;
+  const fabric::Edge& edge = c.tables.edges[s.edge];
+  const uint32_t caller = reply ? edge.target : s.session->agent;
+  const uint32_t page = c.tables.agents[caller].call_page.load(std::memory_order_acquire);
+  if (page == kNone) return nullptr;
+  return c.arena.calls(page).find(f.call_id, reply ? edge.opposite_label : f.label);
+}
+
+void push(Context& c, Slot& s, const FrameHeader& f, bool signed_frame) noexcept {
+  WaitingFrame& w = c.calls->waiting.push();
+  w.slot = s;
+  w.generation = s.session->generation;
+  w.agent = s.session->agent;
+  w.call_id = f.call_id;
+  w.since = c.now;
+  w.signed_frame = signed_frame;
+  fabric::Agent& agent = c.tables.agents[w.agent];
+  ++(signed_frame ? agent.waiting_opens : agent.waiting_data);
+  s.next = Next::kWait;
+}
+
+// Behind the signature that it depends on, if that waits here.
+void wait_behind(Context& c, Slot& s, const FrameHeader& f) noexcept {
+  const fabric::Agent& agent = c.tables.agents[s.session->agent];
+  if (agent.waiting_opens == 0) return s.die(DropReason::kNoCall);
+  const auto found = c.calls->waiting.look_for(s.session->agent, f.call_id);
+  if (!found.signed_frame) return s.die(DropReason::kNoCall);
+  if (found.data >= kDataPerCall || agent.waiting_data >= kDataPerAgent ||
+      c.calls->waiting.full()) {
+    return s.die(DropReason::kCallQueueFull);
+  }
+  push(c, s, f, false);
+}
+
+void pass_data(Context& c, Slot& s, const FrameHeader& f) noexcept {
+  const bool reply = (f.flags & wire::kFlagReply) != 0;
+  CallRecord* r = record_of(c, s, f);
+  if (r == nullptr) return wait_behind(c, s, f);
+  if (reply) {
+    const uint32_t accepted = r->accepted.load(std::memory_order_relaxed);
+    if (accepted == 0) return wait_behind(c, s, f);
+    // What was refused, or closed by the sender itself, takes no more.
+    if (accepted != 1 || r->closed_back.load(std::memory_order_relaxed) != 0) {
+      return s.die(DropReason::kNoCall);
+    }
+  } else if (r->closed != 0) {
+    return s.die(DropReason::kNoCall);
+  }
+  if ((c.tables.edges[s.edge].seals & (s.header_seal ? 2 : 1)) == 0) {
+    return s.die(DropReason::kSealNotAllowed);
+  }
+  const uint16_t size = s.size;
+  forward_call_frame(c, s, false);
+  if (!s.at(Next::kForward)) return;
+  if (reply) {
+    r->packets_back.add(1);
+    r->bytes_back.add(size);
+    r->last_back.store(c.now, std::memory_order_relaxed);
+  } else {
+    r->packets.add(1);
+    r->bytes.add(size);
+    r->last = c.now;
+  }
+}
+
+void pass_close(Context& c, Slot& s, const FrameHeader& f) noexcept {
+  const auto close = load_le<wire::CallClose>(s.outer + wire::kDataRegion + sizeof f);
+  if (!all_zero(Bytes(close.zero))) return s.die(DropReason::kFrameMalformed);
+  CallRecord* r = record_of(c, s, f);
+  // It must not overtake data that waits.
+  if (r == nullptr) return wait_behind(c, s, f);
+  const bool reply = (f.flags & wire::kFlagReply) != 0;
+  if (reply && r->accepted.load(std::memory_order_relaxed) == 0 &&
+      c.tables.agents[s.session->agent].waiting_opens != 0) {
+    return wait_behind(c, s, f);
+  }
+  if (reply) {
+    r->closed_back.store(1u + close.status, std::memory_order_release);
+    r->last_back.store(c.now, std::memory_order_relaxed);
+  } else {
+    r->closed = 1;
+    r->status = close.status;
+    r->last = c.now;
+  }
+  forward_call_frame(c, s, false);
+}
+
+void pass_accept(Context& c, Slot& s, const FrameHeader& f) noexcept {
+  const auto accept = load_le<wire::CallAccept>(s.outer + wire::kDataRegion + sizeof f);
+  CallRecord* r = record_of(c, s, f);
+  if (r == nullptr) return s.die(DropReason::kNoCall);
+  const wire::Envelope& e = r->envelope;
+  if (!all_zero(Bytes(accept.zero)) || accept.epoch != e.epoch || accept.counter != e.counter) {
+    return s.die(DropReason::kAcceptBad);
+  }
+  const uint32_t before = r->accepted.load(std::memory_order_relaxed);
+  if (before != 0 && before != 1u + accept.status) return s.die(DropReason::kAcceptBad);
+  if (s.verdict == Verdict::kBad) return s.die(DropReason::kAcceptBad);
+  if (s.verdict == Verdict::kNone) {
+    if (c.calls->waiting.look_for(s.session->agent, f.call_id).signed_frame) {
+      return s.die(DropReason::kCallRepeated);
+    }
+    if (const DropReason why = charge_call(c, s); why != DropReason::kNone) return s.die(why);
+    return wait_for_signature(c, s, f);
+  }
+  forward_call_frame(c, s, true);
+  if (!s.at(Next::kForward)) return;
+  if (before == 0) c.counters.accepted.add(1);
+  r->accepted.store(1u + accept.status, std::memory_order_release);
+  r->last_back.store(c.now, std::memory_order_relaxed);
+}
+
+// Null if the session ended, or its slot has another tenant, since it was set aside.
+bool still_there(const Context& c, const WaitingFrame& w) noexcept {
+  const fabric::Session& session = *w.slot.session;
+  return session.state.load(std::memory_order_acquire) != uint32_t(fabric::SessionState::kFree) &&
+         session.generation == w.generation && c.now < session.expires;
+}
+
+// What the signature covers; where its signer's record is of a call that has ended, nothing does.
+bool make_job(Context& c, const Slot& s, unsigned at, const crypto::PublicKey& key,
+              crypto::VerifyJob& job) noexcept {
+  const uint8_t* region = s.outer + wire::kDataRegion;
+  const uint8_t* extension = region + sizeof(FrameHeader);
+  uint8_t* message = c.calls->messages[at];
+  size_t size = 0;
+  const uint8_t* signature = nullptr;
+  const auto add = [&](const void* from, size_t n) {
+    std::memcpy(message + size, from, n);
+    size += n;
+  };
+  if (region[0] == uint8_t(FrameType::kCallOpen)) {
+    add(crypto::kLabelCall.data(), crypto::kLabelCall.size());
+    add(extension, wire::kEnvelopeSigned);
+    signature = extension + offsetof(wire::Envelope, signature);
+  } else {
+    const CallRecord* r = record_of(c, s, wire::read_frame(region));
+    if (r == nullptr) return false;
+    ByteArray<wire::kAcceptSigned> text;
+    wire::write_accept_signed(r->envelope, load_le<wire::CallAccept>(extension), text);
+    add(crypto::kLabelAccept.data(), crypto::kLabelAccept.size());
+    add(text.data(), text.size());
+    signature = extension + offsetof(wire::CallAccept, signature);
+  }
+  const uint32_t prepared =
+      c.tables.agents[s.session->agent].prepared.load(std::memory_order_acquire);
+  job = {.key = &key,
+         .message = {message, size},
+         .signature = reinterpret_cast<const crypto::Signature*>(signature),
+         .prepared = prepared == kNone ? nullptr : &c.arena.prepared_keys()[prepared]};
+  return true;
+}
+
+}  // namespace
+
+void wait_for_signature(Context& c, Slot& s, const FrameHeader& f) noexcept {
+  if (c.calls->waiting.full() ||
+      c.tables.agents[s.session->agent].waiting_opens >= kSignedPerAgent) {
+    return s.die(DropReason::kCallQueueFull);
+  }
+  push(c, s, f, true);
+}
+
+void pass_call_frame(Context& c, Slot& s) noexcept {
+  const FrameHeader f = wire::read_frame(s.outer + wire::kDataRegion);
+  switch (static_cast<FrameType>(f.type)) {
+    case FrameType::kCallOpen:
+      return pass_open(c, s);
+    case FrameType::kCallData:
+      return pass_data(c, s, f);
+    case FrameType::kCallClose:
+      return pass_close(c, s, f);
+    case FrameType::kCallAccept:
+      return pass_accept(c, s, f);
+    default:
+      return s.die(DropReason::kFrameUnknown);
+  }
+}
+
+unsigned take_verified(Context& c, Burst& b) noexcept {
+  WaitingFrames& waiting = c.calls->waiting;
+  if (waiting.size() == 0) return 0;
+  crypto::VerifyJob jobs[CallDesk::kSlice];
+  crypto::PublicKey keys[CallDesk::kSlice];
+  Slot* of[CallDesk::kSlice];
+  unsigned count = 0;
+  while (waiting.size() != 0 && b.count < c.options.burst) {
+    const WaitingFrame& w = waiting.front();
+    if (w.signed_frame && count == CallDesk::kSlice) break;
+    fabric::Agent& agent = c.tables.agents[w.agent];
+    --(w.signed_frame ? agent.waiting_opens : agent.waiting_data);
+    Slot& s = b.add(w.slot.mbuf);
+    s = w.slot;
+    s.next = Next::kFrame;
+    c.counters.resumed.add(1);
+    if (!still_there(c, w)) {
+      s.die(DropReason::kSessionExpired);
+    } else if (!w.signed_frame && c.now - w.since > c.clock.ticks_from_ms(kDataWaitsMs)) {
+      s.die(DropReason::kCallWait);
+    } else if (w.signed_frame) {
+      agent.identity.get(keys[count]);
+      s.verdict = Verdict::kBad;
+      if (make_job(c, s, count, keys[count], jobs[count])) of[count++] = &s;
+    }
+    waiting.pop();
+  }
+  const uint64_t good = c.calls->verifier.verify({jobs, count});
+  c.counters.verified.add(count);
+  for (unsigned i = 0; i < count; ++i) {
+    if ((good >> i & 1) != 0) of[i]->verdict = Verdict::kGood;
+  }
+  return b.count;
+}
+
+}  // namespace sluice::dataplane

@@ -1,0 +1,19 @@
+// What the files of calls share. The worker's thread.
+#pragma once
+
+#include "dataplane/calls.h"
+#include "dataplane/stages.h"
+
+namespace sluice::dataplane {
+
+inline wire::Envelope envelope_of(const Slot& s) noexcept {
+  return load_le<wire::Envelope>(s.outer + wire::kDataRegion + sizeof(wire::FrameHeader));
+}
+
+// CALL_OPEN, new or with its signature verified.
+void pass_open(Context& c, Slot& s) noexcept;
+
+// CALL_OPEN and CALL_ACCEPT; those that do not fit die.
+void wait_for_signature(Context& c, Slot& s, const wire::FrameHeader& f) noexcept;
+
+}  // namespace sluice::dataplane

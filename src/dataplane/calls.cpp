@@ -1,0 +1,146 @@
+#include "dataplane/calls.h"
+
+#include "dataplane/stages.h"
+
+namespace sluice::dataplane {
+namespace {
+
+using fabric::CallRecord;
+using fabric::CallState;
+using fabric::kNone;
+
+constexpr unsigned kSweptAtOnce = 4;
+constexpr uint64_t kIdleMs = 60'000;
+// After that an agent's envelopes have all expired: its page holds nothing that is needed.
+constexpr uint64_t kPageRestMs = 400'000;
+
+enum class End : uint8_t { kClosed = 0, kIdle = 1, kEdge = 2 };
+
+audit::Record closed_record(const Context& c, const CallRecord& r, const fabric::Edge& edge,
+                            uint64_t caller, End why) noexcept {
+  const wire::Envelope& e = r.envelope;
+  const uint64_t ms = c.clock.hz() / 1000;
+  audit::CallClosed out;
+  out.source = static_cast<uint16_t>(c.worker);
+  out.time_ms = static_cast<uint64_t>(unix_ms_of(c));
+  out.caller = caller;
+  out.callee = c.tables.agents[edge.target].address;
+  out.why = static_cast<uint8_t>(why);
+  out.trace = take<16>(e.trace);
+  out.counter = e.counter;
+  out.duration_ms = (c.now - r.opened) / ms;
+  out.packets = r.packets.get();
+  out.bytes = r.bytes.get();
+  out.packets_back = r.packets_back.get();
+  out.bytes_back = r.bytes_back.get();
+  out.answered = r.accepted.load(std::memory_order_relaxed);
+  out.status = r.status;
+  const uint32_t back = r.closed_back.load(std::memory_order_relaxed);
+  out.status_back = static_cast<uint16_t>(back == 0 ? 0 : back - 1);
+  return audit::record_of(out);
+}
+
+bool is_over(const Context& c, uint32_t agent, const CallRecord& r, End& why) noexcept {
+  if (r.closed != 0 && r.closed_back.load(std::memory_order_acquire) != 0) {
+    why = End::kClosed;
+    return true;
+  }
+  const fabric::Edge& edge = c.tables.edges[wire::label_slot(r.label)];
+  if (edge.gate.load(std::memory_order_acquire) !=
+      fabric::edge_gate(fabric::EdgeState::kOpen, wire::label_generation(r.label), agent)) {
+    why = End::kEdge;
+    return true;
+  }
+  const uint64_t last = std::max(r.last, r.last_back.load(std::memory_order_relaxed));
+  why = End::kIdle;
+  return c.now > last && c.now - last >= c.clock.ticks_from_ms(kIdleMs);
+}
+
+void sweep_record(Context& c, uint32_t agent, CallRecord& r) noexcept {
+  switch (static_cast<CallState>(r.state.load(std::memory_order_relaxed))) {
+    case CallState::kFree:
+      return;
+    case CallState::kEnded:
+      if (c.qsbr.passed(r.token)) {
+        r.state.store(uint32_t(CallState::kFree), std::memory_order_release);
+      }
+      return;
+    case CallState::kOpen:
+      break;
+  }
+  End why{};
+  if (!is_over(c, agent, r, why)) return;
+  fabric::Agent& caller = c.tables.agents[agent];
+  const fabric::Edge& edge = c.tables.edges[wire::label_slot(r.label)];
+  (void)c.mailboxes.of(c.worker).audit->put(closed_record(c, r, edge, caller.address, why));
+  r.state.store(uint32_t(CallState::kEnded), std::memory_order_release);
+  r.token = c.qsbr.start();
+  --caller.open_calls;
+  c.counters.calls_closed.add(1);
+}
+
+void give_page_back(Context& c, uint32_t page, fabric::Agent& agent) noexcept {
+  agent.call_page.store(kNone, std::memory_order_release);
+  c.arena.page_agent(page).store(kNone, std::memory_order_release);
+  c.calls->free_pages.push_back(page);
+}
+
+}  // namespace
+
+WaitingFrames::Found WaitingFrames::look_for(uint32_t agent, uint64_t call_id) const noexcept {
+  Found out;
+  for (unsigned i = 0; i < count_; ++i) {
+    const WaitingFrame& f = frames_[(first_ + i) % fabric::kWaitingCalls];
+    if (f.agent != agent || f.call_id != call_id) continue;
+    if (f.signed_frame) {
+      out.signed_frame = true;
+    } else {
+      ++out.data;
+    }
+  }
+  return out;
+}
+
+CallDesk::CallDesk(unsigned worker, unsigned workers, const fabric::Arena& arena) {
+  const uint32_t pages = arena.sizes().call_pages;
+  free_pages.reserve(pages);
+  for (uint32_t p = worker; p < pages; p += workers) free_pages.push_back(p);
+}
+
+int64_t unix_ms_of(const Context& c) noexcept {
+  return c.arena.relay().unix_at_tick0_ms.load(std::memory_order_relaxed) +
+         static_cast<int64_t>(c.now / (c.clock.hz() / 1000));
+}
+
+void sweep_calls(Context& c) noexcept {
+  CallDesk& desk = *c.calls;
+  const uint32_t pages = c.arena.sizes().call_pages;
+  if (pages == 0) return;
+  const uint32_t page = desk.swept_page;
+  const auto next_page = [&] {
+    desk.swept_slot = 0;
+    desk.swept_page = page + 1 == pages ? 0 : page + 1;
+  };
+  const uint32_t index = c.arena.page_agent(page).load(std::memory_order_acquire);
+  if (index == kNone) return next_page();
+  fabric::Agent& agent = c.tables.agents[index];
+  if (agent.owner.load(std::memory_order_acquire) != c.worker ||
+      agent.call_page.load(std::memory_order_relaxed) != page) {
+    return next_page();
+  }
+  const fabric::CallTable table = c.arena.calls(page);
+  const uint32_t until = std::min(desk.swept_slot + kSweptAtOnce, table.slots());
+  for (; desk.swept_slot < until; ++desk.swept_slot) {
+    sweep_record(c, index, table.at(desk.swept_slot));
+  }
+  if (until != table.slots()) return;
+  bool free =
+      agent.open_calls == 0 && c.now - agent.last_call >= c.clock.ticks_from_ms(kPageRestMs);
+  for (uint32_t i = 0; free && i < table.slots(); ++i) {
+    free = table.at(i).state.load(std::memory_order_relaxed) == uint32_t(CallState::kFree);
+  }
+  if (free) give_page_back(c, page, agent);
+  next_page();
+}
+
+}  // namespace sluice::dataplane

@@ -1,0 +1,121 @@
+// Calls in the arena (docs/protocol.md §7): who has one open, and what an agent may not use twice.
+// An agent that opens calls has a page: its records and its idempotency keys, in the arena, taken
+// from and given back to a list of its owner worker's. Pages move with their agent.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "fabric/counters.h"
+#include "fabric/records.h"
+#include "wire/call.h"
+
+namespace sluice::fabric {
+
+enum class CallState : uint32_t {
+  kFree = 0,
+  kOpen = 1,
+  kEnded = 2,  // nothing goes over it any more; its slot waits for a grace period
+};
+
+// One open call. Each side's line is written by the owner of that side's agent alone; the caller's
+// owner makes and ends the record.
+struct alignas(64) CallRecord {
+  // Line 0. The caller's owner. Everything but `state` and the counters stays as it is until the
+  // slot is free again, so who has seen kOpen may read it in that round.
+  std::atomic<uint32_t> state{0};  // CallState
+  uint32_t label = 0;              // the caller's edge
+  uint64_t call_id = 0;
+  uint64_t opened = 0;  // ticks
+  uint64_t last = 0;    // ticks of the caller's last packet
+  Counter packets;      // CALL_DATA to the callee
+  Counter bytes;
+  uint64_t token = 0;   // kEnded: of the grace period
+  uint8_t repeats = 0;  // CALL_OPENs forwarded again
+  uint8_t closed = 0;   // the caller said CALL_CLOSE
+  uint16_t status = 0;  // with that
+  uint8_t reserved0[4] = {};
+  // Line 1. The callee's owner.
+  std::atomic<uint32_t> accepted{0};     // 0: no answer yet; else 1 + the answer's status
+  std::atomic<uint32_t> closed_back{0};  // 1 + status of the callee's CALL_CLOSE
+  std::atomic<uint64_t> last_back{0};    // ticks
+  Counter packets_back;
+  Counter bytes_back;
+  uint8_t reserved1[32] = {};
+  // Lines 2 to 5. The caller's owner, before it is published.
+  wire::Envelope envelope{};
+  uint8_t reserved2[48] = {};
+};
+static_assert(sizeof(CallRecord) == 384 && offsetof(CallRecord, accepted) == 64 &&
+              offsetof(CallRecord, envelope) == 128);
+
+// A key in use, as a keyed hash of it: who cannot foresee the hash cannot make two keys meet.
+struct IdempotencyKey {
+  uint64_t tag = 0;
+  uint64_t until = 0;  // ticks; 0: free
+};
+static_assert(sizeof(IdempotencyKey) == 16);
+
+// A bounded table of keys, looked for within kProbes places. The agent's owner.
+class IdempotencyKeys {
+ public:
+  static constexpr uint32_t kProbes = 8;
+
+  // `slots`: a power of two, at least kProbes.
+  IdempotencyKeys(IdempotencyKey* keys, uint32_t slots) noexcept : keys_(keys), mask_(slots - 1) {}
+
+  bool contains(uint64_t tag, uint64_t now) const noexcept {
+    for (uint32_t i = 0; i < kProbes; ++i) {
+      const IdempotencyKey& k = keys_[(tag + i) & mask_];
+      if (k.tag == tag && k.until > now) return true;
+    }
+    return false;
+  }
+  // Null: every place that it could take is in use.
+  IdempotencyKey* room(uint64_t tag, uint64_t now) const noexcept {
+    for (uint32_t i = 0; i < kProbes; ++i) {
+      IdempotencyKey& k = keys_[(tag + i) & mask_];
+      if (k.until <= now) return &k;
+    }
+    return nullptr;
+  }
+
+ private:
+  IdempotencyKey* keys_;
+  uint32_t mask_;
+};
+
+// An agent's records: looked for within kProbes places from its call id on.
+class CallTable {
+ public:
+  static constexpr uint32_t kProbes = 8;
+
+  CallTable(CallRecord* records, uint32_t slots) noexcept : records_(records), mask_(slots - 1) {}
+
+  // The open call of that id over the edge of that label; null: there is none. Any worker.
+  CallRecord* find(uint64_t call_id, uint32_t label) const noexcept {
+    for (uint32_t i = 0; i < kProbes; ++i) {
+      CallRecord& r = records_[(call_id + i) & mask_];
+      if (r.state.load(std::memory_order_acquire) == uint32_t(CallState::kOpen) &&
+          r.call_id == call_id && r.label == label) {
+        return &r;
+      }
+    }
+    return nullptr;
+  }
+  CallRecord* room(uint64_t call_id) const noexcept {
+    for (uint32_t i = 0; i < kProbes; ++i) {
+      CallRecord& r = records_[(call_id + i) & mask_];
+      if (r.state.load(std::memory_order_relaxed) == uint32_t(CallState::kFree)) return &r;
+    }
+    return nullptr;
+  }
+  CallRecord& at(uint32_t slot) const noexcept { return records_[slot]; }
+  uint32_t slots() const noexcept { return mask_ + 1; }
+
+ private:
+  CallRecord* records_;
+  uint32_t mask_;
+};
+
+}  // namespace sluice::fabric

@@ -1,0 +1,41 @@
+#include "wire/call.h"
+
+namespace sluice::wire {
+namespace {
+
+template <size_t N>
+uint8_t bit_of(const char* const (&names)[N], std::string_view name) noexcept {
+  for (size_t i = 0; i < N; ++i) {
+    if (!name.empty() && name == names[i]) return static_cast<uint8_t>(1u << i);
+  }
+  return 0;
+}
+
+}  // namespace
+
+uint8_t capability_bit(std::string_view name) noexcept {
+  return bit_of(kCapabilityNames, name);
+}
+uint8_t protocol_bit(std::string_view name) noexcept {
+  return bit_of(kProtocolNames, name);
+}
+
+bool well_formed(const Envelope& e) noexcept {
+  if (e.zero != 0 || e.scope_count > kMostScopes || e.expires_ms <= e.issued_ms) return false;
+  uint64_t before = 0;
+  for (size_t i = 0; i < kMostScopes; ++i) {
+    const uint64_t scope = e.scopes[i];
+    if (i < e.scope_count ? scope <= before : scope != 0) return false;
+    before = scope;
+  }
+  return true;
+}
+
+void write_accept_signed(const Envelope& e, const CallAccept& a,
+                         ByteArray<kAcceptSigned>& out) noexcept {
+  std::memcpy(out.data(), &e, sizeof e);
+  store_le(out.data() + sizeof e, a.status);
+  store_le(out.data() + sizeof e + 2, a.time_ms);
+}
+
+}  // namespace sluice::wire
