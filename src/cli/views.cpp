@@ -119,11 +119,13 @@ void print_counters(const json& c, bool all) {
     rows.push_back({text(d["reason"]), count(d["count"]), text(d["severity"]), text(d["text"])});
   }
   fmt::print("{}\n", format_table({{"DROPPED"}, {"PACKETS", true}, {"SEVERITY"}, {"WHY"}}, rows));
-  rows.clear();
-  for (const auto& [name, value] : c["handshakes"].items()) {
-    if (all || value.get<uint64_t>() != 0) rows.push_back({name, count(value)});
+  for (const auto& [key, head] : {std::pair{"calls", "CALLS"}, {"handshakes", "HANDSHAKES"}}) {
+    rows.clear();
+    for (const auto& [name, value] : c[key].items()) {
+      if (all || value.get<uint64_t>() != 0) rows.push_back({name, count(value)});
+    }
+    if (!rows.empty()) fmt::print("{}\n", format_table({{head}, {"COUNT", true}}, rows));
   }
-  fmt::print("{}", format_table({{"HANDSHAKES"}, {"COUNT", true}}, rows));
 }
 
 void print_revocation(const json& r) {

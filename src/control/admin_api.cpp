@@ -190,6 +190,12 @@ http::Response AdminApi::counters() {
                      {"text", fabric::kDropTable[r].text}});
   }
   totals["drops"] = drop_sum;
+  json calls = json::object();
+  for (size_t r = 0; r < wire::kCallReasons; ++r) {
+    uint64_t n = 0;
+    for (unsigned w = 0; w < arena.sizes().workers; ++w) n += arena.counters(w).calls[r].get();
+    calls[wire::kCallReasonTable[r].name] = n;
+  }
   json handshakes = json::object();
   for (size_t i = 0; i < size_t(HandshakeOutcome::kCount); ++i) {
     handshakes[kOutcomeTable[i].name] = control_.handshakes().counts()[i];
@@ -198,6 +204,7 @@ http::Response AdminApi::counters() {
   return ok({{"totals", totals},
              {"workers", workers},
              {"drops", drops},
+             {"calls", calls},
              {"handshakes", handshakes},
              {"control_messages",
               {{"sent", ch.sent},

@@ -41,7 +41,8 @@ struct alignas(64) CallRecord {
   std::atomic<uint64_t> last_back{0};    // ticks
   Counter packets_back;
   Counter bytes_back;
-  uint8_t reserved1[32] = {};
+  uint32_t repeats_back = 0;  // CALL_ACCEPTs verified again
+  uint8_t reserved1[28] = {};
   // Lines 2 to 5. The caller's owner, before it is published.
   wire::Envelope envelope{};
   uint8_t reserved2[48] = {};

@@ -1,6 +1,6 @@
 // Quiescent-state-based reclamation: when every registered thread has passed a quiescent point
-// after a token was taken, nobody can hold what was unpublished before it. Control takes and checks
-// tokens; each worker reports its own thread number. Wraps rte_rcu_qsbr.
+// after a token was taken, nobody can hold what was unpublished before it. Whoever unpublishes
+// takes and checks tokens; each worker reports its own thread number. Wraps rte_rcu_qsbr.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace sluice::fabric {
 
 class Qsbr {
  public:
-  explicit Qsbr(unsigned threads) {
+  explicit Qsbr(unsigned threads) : threads_(threads) {
     const size_t size = rte_rcu_qsbr_get_memsize(threads);
     v_.reset(static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (size + 63) / 64 * 64)));
     if (!v_ || rte_rcu_qsbr_init(v_.get(), threads) != 0) std::abort();
@@ -25,9 +25,16 @@ class Qsbr {
   void offline(unsigned t) noexcept { rte_rcu_qsbr_thread_offline(v_.get(), t); }
   void quiesce(unsigned t) noexcept { rte_rcu_qsbr_quiescent(v_.get(), t); }
 
-  // Control side.
+  // Any thread. rte_rcu_qsbr_check keeps the last token that it found passed, without order between
+  // the threads that ask; this looks at each reader, and so sees what it did before.
   uint64_t start() noexcept { return rte_rcu_qsbr_start(v_.get()); }
-  bool passed(uint64_t token) noexcept { return rte_rcu_qsbr_check(v_.get(), token, false) == 1; }
+  bool passed(uint64_t token) const noexcept {
+    for (unsigned t = 0; t < threads_; ++t) {
+      const uint64_t seen = __atomic_load_n(&v_->qsbr_cnt[t].cnt, __ATOMIC_ACQUIRE);
+      if (seen != kOffline && seen < token) return false;
+    }
+    return true;
+  }
 
   // The last token taken, and the last one that thread `t` reported: what a bench that watches a
   // proof from outside needs to know. Any thread.
@@ -41,6 +48,8 @@ class Qsbr {
     void operator()(rte_rcu_qsbr* p) const { std::free(p); }
   };
   std::unique_ptr<rte_rcu_qsbr, Free> v_;
+  static constexpr uint64_t kOffline = 0;  // as DPDK writes it
+  const unsigned threads_;
 };
 
 }  // namespace sluice::fabric

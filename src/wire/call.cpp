@@ -3,6 +3,10 @@
 namespace sluice::wire {
 namespace {
 
+// So that no sum of times, and no window behind a counter, wraps.
+constexpr uint64_t kLatestMs = uint64_t{1} << 62;
+constexpr uint64_t kLastCounter = ~uint64_t{0} - 65'536;
+
 template <size_t N>
 uint8_t bit_of(const char* const (&names)[N], std::string_view name) noexcept {
   for (size_t i = 0; i < N; ++i) {
@@ -22,6 +26,7 @@ uint8_t protocol_bit(std::string_view name) noexcept {
 
 bool well_formed(const Envelope& e) noexcept {
   if (e.zero != 0 || e.scope_count > kMostScopes || e.expires_ms <= e.issued_ms) return false;
+  if (e.expires_ms > kLatestMs || e.counter > kLastCounter) return false;
   uint64_t before = 0;
   for (size_t i = 0; i < kMostScopes; ++i) {
     const uint64_t scope = e.scopes[i];

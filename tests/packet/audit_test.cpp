@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <optional>
 
-#include "audit/check.h"
 #include "base/file.h"
 #include "control/store_feed.h"
+#include "packet/audit_reader.h"
 #include "packet/ceremony_fixture.h"
 #include "support/full_disk.h"
 
@@ -21,20 +21,7 @@ class Audit : public Ceremony {
  protected:
   std::string folder() const { return r.control->audit().folder(); }
 
-  // All that is published by now, checked.
-  std::vector<audit::Record> log(const std::string& at) {
-    audit::FolderSource source(at);
-    const auto text = read_file(audit::verifier_path(at));
-    EXPECT_TRUE(text);
-    std::vector<audit::Record> out;
-    const auto head = audit::check_log(
-        source, *audit::Verifier::parse(*text),
-        {.earlier = {}, .progress = {}, .record = [&](uint64_t, const audit::Record& rec) {
-           out.push_back(rec);
-         }});
-    EXPECT_TRUE(head) << head.error().message;
-    return out;
-  }
+  std::vector<audit::Record> log(const std::string& at) { return published_records(at); }
   // Until a record fits.
   std::optional<audit::Record> wait_for(
       const std::function<bool(const audit::Header&, const audit::Record&)>& fits) {

@@ -1,4 +1,8 @@
 // A call from its envelope to its end, and every way in which it is not let through.
+#include <nlohmann/json.hpp>
+
+#include "audit/record_json.h"
+#include "packet/audit_reader.h"
 #include "packet/call_fixture.h"
 
 namespace rig {
@@ -177,6 +181,56 @@ TEST_F(Calls, ARevokedPairEndsItsCalls) {
   (void)r.control->trust().close_edges(*r.control->trust().by_identity(beta->peer.identity()));
   dies(*alpha, alpha->peer.seal(3, 0, to_beta(), last_, {}, Buf(64)), "revoked");
   ASSERT_TRUE(r.poll_until([&] { return r.counters().at("calls_closed") == 1; }));
+}
+
+// Metadata of both, and nothing of what was said.
+TEST_F(Calls, ADecisionAndAnEndAreRecorded) {
+  namespace audit = sluice::audit;
+  Envelope denied = envelope();
+  denied.tenant = 9;
+  open(denied.signed_by(alpha->peer), denied.counter);
+  const Buf envelope = open_good();
+  ASSERT_EQ(arrived(*beta).size(), 1u);
+  send(*beta, 5, 1, to_alpha(), last_, accept_of(beta->peer, envelope, 0, 1));
+  ASSERT_EQ(arrived(*alpha).size(), 2u);  // the denial, too
+  const std::string canary = "what-only-the-two-may-read";
+  send(*alpha, 3, 0, to_beta(), last_, {}, Buf(canary.begin(), canary.end()));
+  r.poll_workers();
+  r.clock.advance_ms(1500);
+  send(*alpha, 4, 0, to_beta(), last_, close_of(7, 26));
+  send(*beta, 4, 1, to_alpha(), last_, close_of(8, 0));
+  std::vector<audit::Record> calls;
+  ASSERT_TRUE(r.poll_until([&] {
+    calls.clear();
+    if (r.control->audit().writer().status().published.size == 0) return false;
+    for (const auto& rec : published_records(r.control->audit().folder())) {
+      const auto kind = audit::header_of(rec).kind;
+      if (kind == audit::Kind::kCall || kind == audit::Kind::kCallClosed) calls.push_back(rec);
+      EXPECT_EQ(std::string(rec.begin(), rec.end()).find("what-only"), std::string::npos);
+    }
+    return calls.size() == 3;
+  }));
+  const auto json = [&](size_t i) { return audit::to_json(i, calls[i]); };
+  EXPECT_EQ(json(0)["decision"], "wrong_tenant");
+  EXPECT_EQ(json(0)["call"], denied.counter);
+  EXPECT_EQ(json(1)["decision"], "authorized");
+  EXPECT_EQ(json(1)["capability"], "tool_call");
+  EXPECT_EQ(json(1)["trace"], "71717171717171717171717171717171");
+  EXPECT_EQ(json(2)["kind"], "call_closed");
+  EXPECT_EQ(json(2)["why"], "closed");
+  EXPECT_EQ(json(2)["call"], last_);
+  EXPECT_EQ(json(2)["packets"], 1u);
+  EXPECT_EQ(json(2)["packets_back"], 0u);
+  EXPECT_EQ(json(2)["accepted"], true);
+  EXPECT_EQ(json(2)["status"], 7u);
+  EXPECT_EQ(json(2)["status_back"], 8u);
+  EXPECT_GE(json(2)["duration_ms"], 1500u);
+  for (size_t i = 0; i < 3; ++i) {
+    const auto h = audit::header_of(calls[i]);
+    EXPECT_EQ(h.subject.to_u64(), alpha->welcome.address);
+    EXPECT_EQ(h.object.to_u64(), beta->welcome.address);
+    EXPECT_LT(h.source, 2u);
+  }
 }
 
 class Denied : public Calls {

@@ -15,8 +15,8 @@ ByteArray<4> source(uint32_t n) {
   return b;
 }
 
-// A key under which none of the first 50 sources shares the bucket of source 1: what a shared bucket
-// costs its sources has a test of its own.
+// A key under which none of the first 50 sources shares the bucket of source 1: what a shared
+// bucket costs its sources has a test of its own.
 ByteArray<16> key_without_neighbours() {
   const auto bucket = [](const ByteArray<16>& key, uint32_t n) {
     return crypto::siphash(key, source(n)) % FairQueue<int>::kBuckets;

@@ -1,0 +1,30 @@
+// What the audit log in a folder has published, checked as an outsider would.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "audit/check.h"
+#include "audit/log.h"
+#include "base/file.h"
+
+namespace rig {
+
+inline std::vector<sluice::audit::Record> published_records(const std::string& folder) {
+  namespace audit = sluice::audit;
+  audit::FolderSource source(folder);
+  const auto text = sluice::read_file(audit::verifier_path(folder));
+  EXPECT_TRUE(text);
+  std::vector<audit::Record> out;
+  const auto head = audit::check_log(
+      source, *audit::Verifier::parse(*text),
+      {.earlier = {}, .progress = {}, .record = [&](uint64_t, const audit::Record& rec) {
+         out.push_back(rec);
+       }});
+  EXPECT_TRUE(head) << head.error().message;
+  return out;
+}
+
+}  // namespace rig
