@@ -155,14 +155,17 @@ uint64_t Writer::lost() const {
 
 size_t Writer::collect() {
   size_t all = 0;
-  for (auto& ring : rings_) {
-    if (batch_.size() >= kBatch) break;
+  // Control's first: few, and what weighs most. The workers' in turn.
+  for (size_t i = 0; i < rings_.size() && batch_.size() < kBatch; ++i) {
+    const size_t workers = rings_.size() - 1;
+    RecordRing* ring = i == 0 ? rings_.back() : rings_[(first_ring_ + i) % workers];
     const size_t before = batch_.size();
     batch_.resize(kBatch);
     const size_t n = ring->take(std::span(batch_).subspan(before));
     batch_.resize(before + n);
     all += n;
   }
+  ++first_ring_;
   consumed_ += all;
   return all;
 }

@@ -99,6 +99,7 @@ class Writer {
   RecordRing control_;
   std::vector<RecordRing*> rings_;  // workers', then control's
   std::vector<Record> batch_;       // taken out, not yet appended
+  size_t first_ring_ = 0;           // of the workers', where the last look began
   uint64_t lost_told_ = 0;
   uint64_t appended_ = 0;         // the log's size, as far as this thread knows
   uint64_t outage_since_ms_ = 0;  // 0: there is none

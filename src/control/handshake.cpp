@@ -334,10 +334,14 @@ O Handshakes::conclude(Greeting& g, const HelloDigest& digest, fabric::Parcel& p
   if (!slot) return O::kNoSlot;
   Buffer welcome = build_welcome(g, *agent, *slot, mtu);
   agent->last_hello_ms = g.payload.time_ms;
-  // A worker that owns the agent gives it away itself; nobody uses it once its last session is gone
-  // and the grace period over.
-  if (!sessions_.has_session(agent->index) && sessions_.reclaimed()) {
-    arena_.agents()[agent->index].owner.store(meta.worker, std::memory_order_release);
+  // A worker that owns the agent gives it away itself, for it may still look after its calls.
+  auto& owner = arena_.agents()[agent->index].owner;
+  if (!agent->placed) {
+    agent->placed = true;
+    owner.store(meta.worker, std::memory_order_release);
+  } else if (const uint32_t old = owner.load(std::memory_order_acquire);
+             old != meta.worker && !sessions_.has_session(agent->index)) {
+    (void)mailboxes_.ask_to_move(old, {agent->index, meta.worker});
   }
   const crypto::NoiseKeys keys = g.noise->split();
   sessions_.publish(*slot, {.agent = agent->index,

@@ -42,6 +42,7 @@ struct AgentEntry {
   bool configured = false;                    // stands in the trust: section now
   AgentSource source = AgentSource::kConfig;  // whose word it stands on otherwise
   Visibility visibility = Visibility::kPrivate;
+  bool placed = false;   // a worker owns it
   bool durable = false;  // its row is known to be in the store
   bool revoked = false;
   std::string revoked_reason;

@@ -168,11 +168,6 @@ DropReason charge(const Tables& t, uint64_t now, fabric::Edge& edge, fabric::Age
   return DropReason::kNone;
 }
 
-bool can_send(const fabric::Session& out, uint64_t now) noexcept {
-  return out.state.load(std::memory_order_acquire) == uint32_t(fabric::SessionState::kConfirmed) &&
-         now < out.expires;
-}
-
 void grant(const Tables& t, uint64_t now, Slot& s) noexcept {
   if (!can_send(*s.out, now)) return s.die(DropReason::kPeerOffline);
   if (const DropReason r = charge(t, now, t.edges[s.edge], t.agents[s.session->agent], s.size);
@@ -190,6 +185,12 @@ void grant(const Tables& t, uint64_t now, Slot& s) noexcept {
 }
 
 }  // namespace
+
+bool can_reach(const Context& c, const Slot& s) noexcept {
+  const Tables& t = c.tables;
+  const uint32_t session = t.agents[t.edges[s.edge].target].session.load(std::memory_order_acquire);
+  return session != fabric::kNone && can_send(t.sessions[session], c.now);
+}
 
 void authorize(Context& c, Burst& b) noexcept {
   const Tables t = c.tables;

@@ -14,8 +14,10 @@ using wire::FrameHeader;
 using wire::FrameType;
 
 constexpr unsigned kDataPerCall = 8;
-constexpr unsigned kDataPerAgent = 64;
-constexpr unsigned kSignedPerAgent = 64;
+// Of one agent, by kind; while half of the queue is taken, so that few cannot keep all others out.
+constexpr unsigned kPerAgent = 64;
+constexpr unsigned kPerAgentWhenFull = 8;
+constexpr uint32_t kMostRepeats = 8;
 constexpr uint64_t kDataWaitsMs = 10;
 
 // The call that a frame belongs to: the sender's own, or with `reply` the peer's.
@@ -28,12 +30,20 @@ CallRecord* record_of(const Context& c, const Slot& s, const FrameHeader& f) noe
   return c.arena.calls(page).find(f.call_id, reply ? edge.opposite_label : f.label);
 }
 
+bool fits(const Context& c, unsigned has) noexcept {
+  const unsigned waiting = c.calls->waiting.size();
+  const unsigned most = waiting < fabric::kWaitingCalls / 2 ? kPerAgent : kPerAgentWhenFull;
+  return has < most && !c.calls->waiting.full();
+}
+
 void push(Context& c, Slot& s, const FrameHeader& f, bool signed_frame) noexcept {
   WaitingFrame& w = c.calls->waiting.push();
   w.slot = s;
   w.generation = s.session->generation;
   w.agent = s.session->agent;
   w.call_id = f.call_id;
+  w.label = f.label;
+  w.reply = f.flags & wire::kFlagReply;
   w.since = c.now;
   w.signed_frame = signed_frame;
   fabric::Agent& agent = c.tables.agents[w.agent];
@@ -41,21 +51,37 @@ void push(Context& c, Slot& s, const FrameHeader& f, bool signed_frame) noexcept
   s.next = Next::kWait;
 }
 
-// Behind the signature that it depends on, if that waits here.
-void wait_behind(Context& c, Slot& s, const FrameHeader& f) noexcept {
+void wait_in_line(Context& c, Slot& s, const FrameHeader& f, unsigned before) noexcept {
   const fabric::Agent& agent = c.tables.agents[s.session->agent];
-  if (agent.waiting_opens == 0) return s.die(DropReason::kNoCall);
-  const auto found = c.calls->waiting.look_for(s.session->agent, f.call_id);
-  if (!found.signed_frame) return s.die(DropReason::kNoCall);
-  if (found.data >= kDataPerCall || agent.waiting_data >= kDataPerAgent ||
-      c.calls->waiting.full()) {
+  if (before >= kDataPerCall || !fits(c, agent.waiting_data)) {
     return s.die(DropReason::kCallQueueFull);
   }
   push(c, s, f, false);
 }
 
+// Behind the signature that it depends on, if that waits here.
+void wait_behind(Context& c, Slot& s, const FrameHeader& f) noexcept {
+  const fabric::Agent& agent = c.tables.agents[s.session->agent];
+  if (agent.waiting_opens == 0) return s.die(DropReason::kNoCall);
+  const auto found = c.calls->waiting.look_for(s.session->agent, f);
+  if (found.signed_frame == nullptr) return s.die(DropReason::kNoCall);
+  wait_in_line(c, s, f, found.data);
+}
+
+// What came before it waits still.
+bool waits_its_turn(Context& c, Slot& s, const FrameHeader& f) noexcept {
+  if (s.verdict != Verdict::kNone || c.tables.agents[s.session->agent].waiting_data == 0) {
+    return false;
+  }
+  const auto found = c.calls->waiting.look_for(s.session->agent, f);
+  if (found.data == 0) return false;
+  wait_in_line(c, s, f, found.data);
+  return true;
+}
+
 void pass_data(Context& c, Slot& s, const FrameHeader& f) noexcept {
   const bool reply = (f.flags & wire::kFlagReply) != 0;
+  if (waits_its_turn(c, s, f)) return;
   CallRecord* r = record_of(c, s, f);
   if (r == nullptr) return wait_behind(c, s, f);
   if (reply) {
@@ -88,12 +114,12 @@ void pass_data(Context& c, Slot& s, const FrameHeader& f) noexcept {
 void pass_close(Context& c, Slot& s, const FrameHeader& f) noexcept {
   const auto close = load_le<wire::CallClose>(s.outer + wire::kDataRegion + sizeof f);
   if (!all_zero(Bytes(close.zero))) return s.die(DropReason::kFrameMalformed);
+  if (waits_its_turn(c, s, f)) return;
   CallRecord* r = record_of(c, s, f);
-  // It must not overtake data that waits.
   if (r == nullptr) return wait_behind(c, s, f);
   const bool reply = (f.flags & wire::kFlagReply) != 0;
-  if (reply && r->accepted.load(std::memory_order_relaxed) == 0 &&
-      c.tables.agents[s.session->agent].waiting_opens != 0) {
+  if (reply && c.tables.agents[s.session->agent].waiting_opens != 0 &&
+      c.calls->waiting.look_for(s.session->agent, f).signed_frame != nullptr) {
     return wait_behind(c, s, f);
   }
   if (reply) {
@@ -119,9 +145,12 @@ void pass_accept(Context& c, Slot& s, const FrameHeader& f) noexcept {
   if (before != 0 && before != 1u + accept.status) return s.die(DropReason::kAcceptBad);
   if (s.verdict == Verdict::kBad) return s.die(DropReason::kAcceptBad);
   if (s.verdict == Verdict::kNone) {
-    if (c.calls->waiting.look_for(s.session->agent, f.call_id).signed_frame) {
+    if (c.calls->waiting.look_for(s.session->agent, f).signed_frame != nullptr ||
+        r->repeats_back >= kMostRepeats) {
       return s.die(DropReason::kCallRepeated);
     }
+    if (!can_reach(c, s)) return s.die(DropReason::kPeerOffline);
+    if (before != 0) ++r->repeats_back;
     if (const DropReason why = charge_call(c, s); why != DropReason::kNone) return s.die(why);
     return wait_for_signature(c, s, f);
   }
@@ -176,8 +205,7 @@ bool make_job(Context& c, const Slot& s, unsigned at, const crypto::PublicKey& k
 }  // namespace
 
 void wait_for_signature(Context& c, Slot& s, const FrameHeader& f) noexcept {
-  if (c.calls->waiting.full() ||
-      c.tables.agents[s.session->agent].waiting_opens >= kSignedPerAgent) {
+  if (!fits(c, c.tables.agents[s.session->agent].waiting_opens)) {
     return s.die(DropReason::kCallQueueFull);
   }
   push(c, s, f, true);
@@ -199,9 +227,11 @@ void pass_call_frame(Context& c, Slot& s) noexcept {
   }
 }
 
-unsigned take_verified(Context& c, Burst& b) noexcept {
-  WaitingFrames& waiting = c.calls->waiting;
+unsigned take_verified(Context& c, Burst& b, bool idle) noexcept {
+  CallDesk& desk = *c.calls;
+  WaitingFrames& waiting = desk.waiting;
   if (waiting.size() == 0) return 0;
+  if (!idle && c.clock.ticks() - desk.slice_ended < desk.slice_took) return 0;
   crypto::VerifyJob jobs[CallDesk::kSlice];
   crypto::PublicKey keys[CallDesk::kSlice];
   Slot* of[CallDesk::kSlice];
@@ -214,6 +244,7 @@ unsigned take_verified(Context& c, Burst& b) noexcept {
     Slot& s = b.add(w.slot.mbuf);
     s = w.slot;
     s.next = Next::kFrame;
+    s.verdict = Verdict::kGood;  // it has waited
     c.counters.resumed.add(1);
     if (!still_there(c, w)) {
       s.die(DropReason::kSessionExpired);
@@ -226,7 +257,11 @@ unsigned take_verified(Context& c, Burst& b) noexcept {
     }
     waiting.pop();
   }
-  const uint64_t good = c.calls->verifier.verify({jobs, count});
+  if (count == 0) return b.count;
+  const uint64_t began = c.clock.ticks();
+  const uint64_t good = desk.verifier.verify({jobs, count});
+  desk.slice_ended = c.clock.ticks();
+  desk.slice_took = desk.slice_ended - began;
   c.counters.verified.add(count);
   for (unsigned i = 0; i < count; ++i) {
     if ((good >> i & 1) != 0) of[i]->verdict = Verdict::kGood;

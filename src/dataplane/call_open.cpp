@@ -84,7 +84,10 @@ bool has_room(const Context& c, const fabric::Agent& agent, const Envelope& e,
   const uint32_t page = agent.call_page.load(std::memory_order_relaxed);
   if (page == kNone) return !c.calls->free_pages.empty();
   const fabric::IdempotencyKeys keys(c.arena.keys(page), c.arena.sizes().keys_each);
-  return keys.room(tag, c.now) != nullptr && c.arena.calls(page).room(e.counter) != nullptr;
+  if (keys.room(tag, c.now) == nullptr) return false;
+  const fabric::CallTable table = c.arena.calls(page);
+  if (table.room(e.counter) != nullptr) return true;
+  return table.reclaim(e.counter, [&](uint64_t token) { return c.qsbr.passed(token); });
 }
 
 CallReason judge_time(int64_t now_ms, const Envelope& e) noexcept {
@@ -96,9 +99,10 @@ CallReason judge_time(int64_t now_ms, const Envelope& e) noexcept {
   return CallReason::kAuthorized;
 }
 
-// All but rates and the signature. `repeated`: the open call whose very envelope this is.
-CallReason judge(const Context& c, const Slot& s, const wire::FrameHeader& f, const Envelope& e,
-                 uint64_t tag, CallRecord*& repeated) noexcept {
+// All but the signature; the rates where they have not been charged yet. `repeated`: the open call
+// whose very envelope this is.
+CallReason judge(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e, uint64_t tag,
+                 CallRecord*& repeated) noexcept {
   const fabric::Agent& agent = c.tables.agents[s.session->agent];
   const fabric::Edge& edge = c.tables.edges[s.edge];
   const fabric::RelayRecord& relay = c.arena.relay();
@@ -114,12 +118,14 @@ CallReason judge(const Context& c, const Slot& s, const wire::FrameHeader& f, co
     return CallReason::kMissingTraceOrIdempotency;
   }
   if (e.audience != c.tables.agents[edge.target].address) return CallReason::kWrongAudience;
-  if (const CallReason r = judge_time(unix_ms_of(c), e); r != CallReason::kAuthorized) return r;
   const uint32_t page = agent.call_page.load(std::memory_order_relaxed);
-  if (e.epoch != relay.epoch) return CallReason::kReplayed;
-  if (agent.calls.check(e.counter) != fabric::ReplayVerdict::kFresh) {
-    CallRecord* r = page == kNone ? nullptr : c.arena.calls(page).find(f.call_id, f.label);
-    if (r != nullptr && std::memcmp(&r->envelope, &e, sizeof e) == 0) repeated = r;
+  CallRecord* open = page == kNone ? nullptr : c.arena.calls(page).find(f.call_id, f.label);
+  if (open != nullptr && std::memcmp(&open->envelope, &e, sizeof e) == 0) {
+    repeated = open;
+    return CallReason::kReplayed;
+  }
+  if (const CallReason r = judge_time(unix_ms_of(c), e); r != CallReason::kAuthorized) return r;
+  if (e.epoch != relay.epoch || agent.calls.check(e.counter) != fabric::ReplayVerdict::kFresh) {
     return CallReason::kReplayed;
   }
   if (page != kNone &&
@@ -134,6 +140,9 @@ CallReason judge(const Context& c, const Slot& s, const wire::FrameHeader& f, co
   if (c.now >= relay.calls_stale_at.load(std::memory_order_relaxed)) {
     return CallReason::kControlStale;
   }
+  if (s.verdict == Verdict::kNone && charge_call(c, s) != DropReason::kNone) {
+    return CallReason::kRateLimited;
+  }
   if (!has_room(c, agent, e, tag)) return CallReason::kIdempotencyTableFull;
   if (relay.audited.load(std::memory_order_relaxed) == 0 ||
       !c.mailboxes.of(c.worker).audit->has_room(1)) {
@@ -142,18 +151,25 @@ CallReason judge(const Context& c, const Slot& s, const wire::FrameHeader& f, co
   return CallReason::kAuthorized;
 }
 
+// An agent whose calls fail one after the other is not listened to for the rest of its time.
+bool denied_enough(const Context& c, fabric::Agent& agent) noexcept {
+  if (c.now - agent.denials_since >= c.clock.ticks_from_ms(kDenialsMs)) {
+    agent.denials_since = c.now;
+    agent.denials = 0;
+  }
+  return agent.denials >= kDenials;
+}
+
 // The frame goes back as CALL_DENY where the caller may be told, and within the rate of it.
 void deny(Context& c, Slot& s, const Envelope& e, CallReason reason,
           uint32_t retry_after_ms = 0) noexcept {
   fabric::Agent& agent = c.tables.agents[s.session->agent];
   c.counters.calls[static_cast<size_t>(reason)].add(1);
-  if (c.now - agent.denials_since >= c.clock.ticks_from_ms(kDenialsMs)) {
-    agent.denials_since = c.now;
-    agent.denials = 0;
-  }
   s.dead = DropReason::kNone;
-  if (agent.denials++ >= kDenials) return s.die(DropReason::kCallDenied);
-  if (reason != CallReason::kAuditUnavailable) {
+  if (denied_enough(c, agent)) return s.die(DropReason::kCallDenied);
+  ++agent.denials;
+  // Those that are let through come first.
+  if (c.mailboxes.of(c.worker).audit->has_room(fabric::kAuditSlots / 4)) {
     (void)c.mailboxes.of(c.worker).audit->put(decision_record(c, s, e, reason));
   }
   if (reason == CallReason::kNoEdge) return s.die(DropReason::kNoEdge);
@@ -167,13 +183,17 @@ void deny(Context& c, Slot& s, const Envelope& e, CallReason reason,
   s.size = static_cast<uint16_t>(wire::kDataMin + wire::kCallDenySize);
   s.edge = 0;  // the label is the caller's own
   const uint32_t current = agent.session.load(std::memory_order_acquire);
-  s.out_index = current == kNone ? s.session_index : current;
+  const bool stands = current != kNone && can_send(c.tables.sessions[current], c.now);
+  s.out_index = stands ? current : s.session_index;
   s.out = &c.tables.sessions[s.out_index];
   c.counters.denials.add(1);
   s.next = Next::kForward;
 }
 
 void repeat(Context& c, Slot& s, CallRecord& r) noexcept {
+  if (c.now >= c.arena.relay().stale_at.load(std::memory_order_relaxed)) {
+    return s.die(DropReason::kControlStale);
+  }
   if (r.repeats >= kMostRepeats) return s.die(DropReason::kCallRepeated);
   ++r.repeats;
   r.last = c.now;
@@ -190,8 +210,7 @@ void open_call(Context& c, const Slot& s, const wire::FrameHeader& f, const Enve
   uint32_t page = agent.call_page.load(std::memory_order_relaxed);
   const uint32_t slots = c.arena.sizes().keys_each;
   if (page == kNone) {
-    page = c.calls->free_pages.back();
-    c.calls->free_pages.pop_back();
+    page = c.calls->take_page();
     for (uint32_t i = 0; i < slots; ++i) c.arena.keys(page)[i] = {};
     c.arena.page_agent(page).store(index, std::memory_order_release);
     agent.call_page.store(page, std::memory_order_release);
@@ -209,6 +228,7 @@ void open_call(Context& c, const Slot& s, const wire::FrameHeader& f, const Enve
   r.accepted.store(0, std::memory_order_relaxed);
   r.closed_back.store(0, std::memory_order_relaxed);
   r.last_back.store(c.now, std::memory_order_relaxed);
+  r.repeats_back = 0;
   r.envelope = e;
   r.state.store(uint32_t(fabric::CallState::kOpen), std::memory_order_release);
   ++agent.open_calls;
@@ -219,9 +239,10 @@ void open_call(Context& c, const Slot& s, const wire::FrameHeader& f, const Enve
 void deny_closed(Context& c, Slot& s) noexcept {
   const Envelope e = envelope_of(s);
   const wire::FrameHeader f = wire::read_frame(s.outer + wire::kDataRegion);
-  if (!belongs_here(c, s, f, e)) return deny(c, s, e, CallReason::kMalformedEnvelope);
-  const bool none = s.dead == DropReason::kNoEdge;
-  deny(c, s, e, none ? CallReason::kNoEdge : CallReason::kRevoked);
+  // Of a label that is not the sender's nothing is said, nor looked at.
+  if (s.dead == DropReason::kNoEdge) return deny(c, s, e, CallReason::kNoEdge);
+  const bool good = belongs_here(c, s, f, e);
+  deny(c, s, e, good ? CallReason::kRevoked : CallReason::kMalformedEnvelope);
 }
 
 void pass_open(Context& c, Slot& s) noexcept {
@@ -230,17 +251,22 @@ void pass_open(Context& c, Slot& s) noexcept {
   const wire::FrameHeader f = wire::read_frame(s.outer + wire::kDataRegion);
   const uint32_t index = s.session->agent;
   const uint64_t tag = tag_of(c, e, index);
+  if (s.verdict == Verdict::kNone) {
+    const auto waiting = c.calls->waiting.look_for(index, f);
+    if (waiting.signed_frame != nullptr) {
+      const Envelope first = envelope_of(*waiting.signed_frame);
+      if (std::memcmp(&first, &e, sizeof e) == 0) return s.die(DropReason::kCallRepeated);
+      return deny(c, s, e, CallReason::kReplayed);
+    }
+  }
   CallRecord* repeated = nullptr;
   CallReason reason = judge(c, s, f, e, tag, repeated);
   if (repeated != nullptr) return repeat(c, s, *repeated);
   if (reason == CallReason::kAuthorized && s.verdict == Verdict::kNone) {
-    const auto waiting = c.calls->waiting.look_for(index, f.call_id);
-    if (waiting.signed_frame) return s.die(DropReason::kCallRepeated);
-    if (charge_call(c, s) != DropReason::kNone) {
-      reason = CallReason::kRateLimited;
-    } else {
-      return wait_for_signature(c, s, f);
-    }
+    // No signature is verified for what would not be forwarded, or for who fails all the time.
+    if (!can_reach(c, s)) return s.die(DropReason::kPeerOffline);
+    if (denied_enough(c, c.tables.agents[index])) return s.die(DropReason::kCallDenied);
+    return wait_for_signature(c, s, f);
   }
   if (reason == CallReason::kAuthorized && s.verdict == Verdict::kBad) {
     reason = CallReason::kBadSignature;

@@ -9,22 +9,25 @@ using fabric::CallRecord;
 using fabric::CallState;
 using fabric::kNone;
 
-constexpr unsigned kSweptAtOnce = 4;
+constexpr unsigned kSweptAtOnce = 4;   // records
+constexpr unsigned kPagesAtOnce = 32;  // looked at for that
 constexpr uint64_t kIdleMs = 60'000;
+// Once the caller has closed it, however much the callee goes on.
+constexpr uint64_t kLingerMs = 10'000;
 // After that an agent's envelopes have all expired: its page holds nothing that is needed.
 constexpr uint64_t kPageRestMs = 400'000;
 
 enum class End : uint8_t { kClosed = 0, kIdle = 1, kEdge = 2 };
 
-audit::Record closed_record(const Context& c, const CallRecord& r, const fabric::Edge& edge,
-                            uint64_t caller, End why) noexcept {
+audit::Record closed_record(const Context& c, const CallRecord& r, uint64_t caller,
+                            End why) noexcept {
   const wire::Envelope& e = r.envelope;
   const uint64_t ms = c.clock.hz() / 1000;
   audit::CallClosed out;
   out.source = static_cast<uint16_t>(c.worker);
   out.time_ms = static_cast<uint64_t>(unix_ms_of(c));
   out.caller = caller;
-  out.callee = c.tables.agents[edge.target].address;
+  out.callee = e.audience;
   out.why = static_cast<uint8_t>(why);
   out.trace = take<16>(e.trace);
   out.counter = e.counter;
@@ -51,6 +54,10 @@ bool is_over(const Context& c, uint32_t agent, const CallRecord& r, End& why) no
     why = End::kEdge;
     return true;
   }
+  if (r.closed != 0 && c.now - r.last >= c.clock.ticks_from_ms(kLingerMs)) {
+    why = End::kClosed;
+    return true;
+  }
   const uint64_t last = std::max(r.last, r.last_back.load(std::memory_order_relaxed));
   why = End::kIdle;
   return c.now > last && c.now - last >= c.clock.ticks_from_ms(kIdleMs);
@@ -71,8 +78,7 @@ void sweep_record(Context& c, uint32_t agent, CallRecord& r) noexcept {
   End why{};
   if (!is_over(c, agent, r, why)) return;
   fabric::Agent& caller = c.tables.agents[agent];
-  const fabric::Edge& edge = c.tables.edges[wire::label_slot(r.label)];
-  (void)c.mailboxes.of(c.worker).audit->put(closed_record(c, r, edge, caller.address, why));
+  (void)c.mailboxes.of(c.worker).audit->put(closed_record(c, r, caller.address, why));
   r.state.store(uint32_t(CallState::kEnded), std::memory_order_release);
   r.token = c.qsbr.start();
   --caller.open_calls;
@@ -82,18 +88,50 @@ void sweep_record(Context& c, uint32_t agent, CallRecord& r) noexcept {
 void give_page_back(Context& c, uint32_t page, fabric::Agent& agent) noexcept {
   agent.call_page.store(kNone, std::memory_order_release);
   c.arena.page_agent(page).store(kNone, std::memory_order_release);
-  c.calls->free_pages.push_back(page);
+}
+
+// One step: a page that came home, or some records of one that an agent of this worker's has. True
+// if there was something to do.
+bool sweep_page(Context& c, uint32_t page) noexcept {
+  CallDesk& desk = *c.calls;
+  const uint32_t index = c.arena.page_agent(page).load(std::memory_order_acquire);
+  if (index == kNone) {
+    if (!desk.is_home(page) || desk.listed[page] != 0) return false;
+    desk.listed[page] = 1;
+    desk.free_pages.push_back(page);
+    return true;
+  }
+  fabric::Agent& agent = c.tables.agents[index];
+  if (agent.owner.load(std::memory_order_acquire) != c.worker ||
+      agent.call_page.load(std::memory_order_relaxed) != page) {
+    return false;
+  }
+  const fabric::CallTable table = c.arena.calls(page);
+  const uint32_t until = std::min(desk.swept_slot + kSweptAtOnce, table.slots());
+  for (; desk.swept_slot < until; ++desk.swept_slot) {
+    sweep_record(c, index, table.at(desk.swept_slot));
+  }
+  if (until != table.slots()) return true;
+  desk.swept_slot = 0;
+  bool free =
+      agent.open_calls == 0 && c.now - agent.last_call >= c.clock.ticks_from_ms(kPageRestMs);
+  for (uint32_t i = 0; free && i < table.slots(); ++i) {
+    free = table.at(i).state.load(std::memory_order_relaxed) == uint32_t(CallState::kFree);
+  }
+  if (free) give_page_back(c, page, agent);
+  return true;
 }
 
 }  // namespace
 
-WaitingFrames::Found WaitingFrames::look_for(uint32_t agent, uint64_t call_id) const noexcept {
+WaitingFrames::Found WaitingFrames::look_for(uint32_t agent,
+                                             const wire::FrameHeader& frame) const noexcept {
   Found out;
   for (unsigned i = 0; i < count_; ++i) {
     const WaitingFrame& f = frames_[(first_ + i) % fabric::kWaitingCalls];
-    if (f.agent != agent || f.call_id != call_id) continue;
+    if (!f.is_of(agent, frame)) continue;
     if (f.signed_frame) {
-      out.signed_frame = true;
+      out.signed_frame = &f.slot;
     } else {
       ++out.data;
     }
@@ -101,10 +139,14 @@ WaitingFrames::Found WaitingFrames::look_for(uint32_t agent, uint64_t call_id) c
   return out;
 }
 
-CallDesk::CallDesk(unsigned worker, unsigned workers, const fabric::Arena& arena) {
+CallDesk::CallDesk(unsigned own, unsigned all, const fabric::Arena& arena)
+    : worker(own), workers(all), listed(arena.sizes().call_pages) {
   const uint32_t pages = arena.sizes().call_pages;
-  free_pages.reserve(pages);
-  for (uint32_t p = worker; p < pages; p += workers) free_pages.push_back(p);
+  free_pages.reserve(pages / all + 1);
+  for (uint32_t p = worker; p < pages; p += workers) {
+    free_pages.push_back(p);
+    listed[p] = 1;
+  }
 }
 
 int64_t unix_ms_of(const Context& c) noexcept {
@@ -115,32 +157,14 @@ int64_t unix_ms_of(const Context& c) noexcept {
 void sweep_calls(Context& c) noexcept {
   CallDesk& desk = *c.calls;
   const uint32_t pages = c.arena.sizes().call_pages;
-  if (pages == 0) return;
-  const uint32_t page = desk.swept_page;
-  const auto next_page = [&] {
+  for (unsigned i = 0; i < kPagesAtOnce && i < pages; ++i) {
+    const uint32_t page = desk.swept_page;
+    const bool done = sweep_page(c, page);
+    if (done && desk.swept_slot != 0) return;
     desk.swept_slot = 0;
     desk.swept_page = page + 1 == pages ? 0 : page + 1;
-  };
-  const uint32_t index = c.arena.page_agent(page).load(std::memory_order_acquire);
-  if (index == kNone) return next_page();
-  fabric::Agent& agent = c.tables.agents[index];
-  if (agent.owner.load(std::memory_order_acquire) != c.worker ||
-      agent.call_page.load(std::memory_order_relaxed) != page) {
-    return next_page();
+    if (done) return;
   }
-  const fabric::CallTable table = c.arena.calls(page);
-  const uint32_t until = std::min(desk.swept_slot + kSweptAtOnce, table.slots());
-  for (; desk.swept_slot < until; ++desk.swept_slot) {
-    sweep_record(c, index, table.at(desk.swept_slot));
-  }
-  if (until != table.slots()) return;
-  bool free =
-      agent.open_calls == 0 && c.now - agent.last_call >= c.clock.ticks_from_ms(kPageRestMs);
-  for (uint32_t i = 0; free && i < table.slots(); ++i) {
-    free = table.at(i).state.load(std::memory_order_relaxed) == uint32_t(CallState::kFree);
-  }
-  if (free) give_page_back(c, page, agent);
-  next_page();
 }
 
 }  // namespace sluice::dataplane

@@ -50,7 +50,7 @@ unsigned Worker::poll_once() noexcept {
     n += taken;
   }
   // After the packets that arrived, so that data waits behind one slice of signatures at most.
-  if (const unsigned taken = take_verified(c, burst_); taken != 0) {
+  if (const unsigned taken = take_verified(c, burst_, n == 0); taken != 0) {
     authorize(c, burst_);
     seal(c, burst_);
     deliver(c, burst_);

@@ -111,6 +111,19 @@ class CallTable {
     }
     return nullptr;
   }
+  // Frees one of the places that `room` looks at, if it has ended and `passed(token)`.
+  template <typename Passed>
+  bool reclaim(uint64_t call_id, Passed&& passed) const noexcept {
+    for (uint32_t i = 0; i < kProbes; ++i) {
+      CallRecord& r = records_[(call_id + i) & mask_];
+      if (r.state.load(std::memory_order_relaxed) == uint32_t(CallState::kEnded) &&
+          passed(r.token)) {
+        r.state.store(uint32_t(CallState::kFree), std::memory_order_release);
+        return true;
+      }
+    }
+    return false;
+  }
   CallRecord& at(uint32_t slot) const noexcept { return records_[slot]; }
   uint32_t slots() const noexcept { return mask_ + 1; }
 

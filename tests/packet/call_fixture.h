@@ -89,7 +89,7 @@ class Calls : public testing::Test {
     in_use_ = r.buffers_in_use();
   }
   void TearDown() override {
-    r.poll_workers();
+    settle();
     r.check_balance();
     r.drain_all();
     EXPECT_EQ(r.buffers_in_use(), in_use_);
@@ -128,9 +128,14 @@ class Calls : public testing::Test {
   void arrive_at_once(Agent& from, const std::vector<Buf>& payloads) {
     for (const Buf& p : payloads) r.inject(from.port, framed(from, p), from.queue);
   }
-  // What arrived for an agent after one round of the workers.
-  std::vector<oracle::Frame> arrived(Agent& at) {
+  // A round with packets, and one without: signatures take turns with the rest.
+  void settle() {
     r.poll_workers();
+    r.poll_workers();
+  }
+  // What arrived for an agent meanwhile.
+  std::vector<oracle::Frame> arrived(Agent& at) {
+    settle();
     return r.receive(at);
   }
 

@@ -43,6 +43,7 @@ class CallRights : public Ceremony {
     const auto before = r.counters();
     r.send(from, from.peer.seal(2, 0, from.labels[to.name], e.counter, e.signed_by(from.peer), {}));
     r.poll_workers();
+    r.poll_workers();
     size_t forwarded = 0;
     for (const auto& frame : r.receive(to)) forwarded += frame.frame == 2 ? 1 : 0;
     std::string out;
@@ -105,6 +106,7 @@ TEST_F(CallRights, TheOtherEndCannotSignForTheCaller) {
   const auto before = r.counters();
   r.send(alpha, alpha.peer.seal(2, 0, alpha.labels["beta"], forged.counter,
                                 forged.signed_by(beta.peer), {}));
+  r.poll_workers();
   r.poll_workers();
   EXPECT_EQ(moved(before, r.counters()).at("call.bad_signature"), 1u);
   EXPECT_TRUE(r.receive(beta).empty());

@@ -31,7 +31,7 @@ TEST_F(Calls, OpenAcceptDataClose) {
 
   send(*alpha, 3, 0, to_beta(), last_, {}, Buf(100, 0xaa));
   send(*beta, 3, 1, to_alpha(), last_, {}, Buf(50, 0xbb));
-  r.poll_workers();
+  settle();
   at_beta = r.receive(*beta);
   at_alpha = r.receive(*alpha);
   ASSERT_EQ(at_beta.size(), 1u);
@@ -43,7 +43,7 @@ TEST_F(Calls, OpenAcceptDataClose) {
 
   send(*alpha, 4, 0, to_beta(), last_, close_of(0, 100));
   send(*beta, 4, 1, to_alpha(), last_, close_of(3, 50));
-  r.poll_workers();
+  settle();
   EXPECT_EQ(r.receive(*beta).size(), 1u);
   EXPECT_EQ(r.receive(*alpha).size(), 1u);
   // Its record is free once every worker has passed a quiescent point.
@@ -87,7 +87,7 @@ TEST_F(Calls, DataThatCameWithItsCallFollowsIt) {
   }
   const auto before = r.counters();
   for (const Buf& p : packets) arrive_at_once(*alpha, {p});
-  r.poll_workers();
+  settle();
   const auto at_beta = r.receive(*beta);
   ASSERT_EQ(at_beta.size(), 9u);
   EXPECT_EQ(at_beta[0].frame, 2);
@@ -126,7 +126,7 @@ TEST_F(Calls, DataBehindABadSignatureIsNotForwarded) {
   bytes[150] ^= 1;
   arrive_at_once(*alpha, {alpha->peer.seal(2, 0, to_beta(), e.counter, bytes, {})});
   arrive_at_once(*alpha, {alpha->peer.seal(3, 0, to_beta(), e.counter, {}, Buf(32))});
-  r.poll_workers();
+  settle();
   EXPECT_TRUE(r.receive(*beta).empty());
   EXPECT_EQ(r.counters().at("drop.no_call"), 1u);
   EXPECT_EQ(r.counters().at("call.bad_signature"), 1u);
@@ -155,7 +155,7 @@ TEST_F(Calls, APeerThatIsAwayCostsNoMessageId) {
   const Envelope e = envelope();
   const Buf bytes = e.signed_by(alpha->peer);
   open(bytes, e.counter);
-  r.poll_workers();
+  settle();
   EXPECT_EQ(r.counters().at("drop.peer_offline"), 1u);
   EXPECT_EQ(r.counters().at("call.authorized"), 0u);
   ASSERT_TRUE(r.connect(*beta));
@@ -163,11 +163,84 @@ TEST_F(Calls, APeerThatIsAwayCostsNoMessageId) {
   EXPECT_EQ(arrived(*beta).size(), 1u);
 }
 
+// However much the callee goes on: a caller's records are its own.
+TEST_F(Calls, ACalleeCannotHoldACallThatItsCallerClosed) {
+  const Buf envelope = open_good();
+  ASSERT_EQ(arrived(*beta).size(), 1u);
+  send(*beta, 5, 1, to_alpha(), last_, accept_of(beta->peer, envelope, 0, 1));
+  ASSERT_EQ(arrived(*alpha).size(), 1u);
+  send(*alpha, 4, 0, to_beta(), last_, close_of(0, 0));
+  settle();
+  for (int i = 0; i < 12; ++i) {
+    r.clock.advance_ms(1000);
+    send(*beta, 3, 1, to_alpha(), last_, {}, Buf(32));
+    for (int n = 0; n < 400; ++n) r.poll_workers();
+  }
+  EXPECT_EQ(r.counters().at("calls_closed"), 1u);
+}
+
+// What was let through before is not sent again while nobody knows whether it still may be.
+TEST_F(Calls, NoRepetitionWhileControlStandsStill) {
+  const Buf envelope = open_good();
+  ASSERT_EQ(arrived(*beta).size(), 1u);
+  r.arena->relay().stale_at.store(r.clock.ticks());
+  dies(*alpha, alpha->peer.seal(2, 0, to_beta(), last_, envelope, {}), "control_stale");
+}
+
+// Not even when its thirty seconds are over: the caller hears nothing else of a call that is open.
+TEST_F(Calls, ARepetitionIsOneHoweverLate) {
+  const Buf envelope = open_good();
+  ASSERT_EQ(arrived(*beta).size(), 1u);
+  r.clock.advance_ms(40'000);
+  r.poll_control();
+  open(envelope, last_);
+  EXPECT_EQ(arrived(*beta).size(), 1u);
+}
+
+TEST_F(Calls, AnAcceptanceIsVerifiedNineTimesAtMost) {
+  const Buf envelope = open_good();
+  ASSERT_EQ(arrived(*beta).size(), 1u);
+  const Buf accept = accept_of(beta->peer, envelope, 0, 1);
+  for (int i = 0; i < 9; ++i) {
+    send(*beta, 5, 1, to_alpha(), last_, accept);
+    EXPECT_EQ(arrived(*alpha).size(), 1u) << i;
+  }
+  dies(*beta, beta->peer.seal(5, 1, to_alpha(), last_, accept, {}), "call_repeated");
+  EXPECT_EQ(r.counters().at("accepted"), 1u);
+}
+
+// Two agents that send all they can leave room for a third.
+TEST_F(Calls, TheQueueIsNotTwoAgents) {
+  const auto burst = [&](Agent& from, Agent& to, unsigned count) {
+    std::vector<Buf> out;
+    for (unsigned i = 0; i < count; ++i) {
+      Envelope e = envelope();
+      e.issuer = from.welcome.address;
+      e.audience = to.welcome.address;
+      const Buf bytes = e.signed_by(from.peer);
+      out.push_back(from.peer.seal(2, 0, from.labels[to.name], e.counter, bytes, {}));
+      for (int n = 0; n < 2 && i < 32; ++n) {
+        out.push_back(from.peer.seal(3, 0, from.labels[to.name], e.counter, {}, Buf(32)));
+      }
+    }
+    return out;
+  };
+  const auto before = r.counters();
+  // One queue, so that one worker has all of it.
+  for (const Buf& p : burst(*alpha, *beta, 70)) r.inject(0, framed(*alpha, p), alpha->queue);
+  for (int i = 0; i < 5; ++i) r.poll_workers();
+  const auto after = moved(before, r.counters());
+  EXPECT_LE(after.at("parked"), 128u + 5 * 16);
+  for (int i = 0; i < 40; ++i) r.poll_workers();
+  EXPECT_EQ(r.counters().at("parked"), r.counters().at("resumed"));
+  r.drain_all();
+}
+
 TEST_F(Calls, AnIdleCallIsClosed) {
   open_good();
   ASSERT_EQ(arrived(*beta).size(), 1u);
   r.clock.advance_ms(59'000);
-  for (int i = 0; i < 10'000; ++i) r.poll_workers();
+  for (int i = 0; i < 10'000; ++i) settle();
   EXPECT_EQ(r.counters().at("calls_closed"), 0u);
   r.clock.advance_ms(2'000);
   ASSERT_TRUE(r.poll_until([&] { return r.counters().at("calls_closed") == 1; }));
@@ -195,7 +268,7 @@ TEST_F(Calls, ADecisionAndAnEndAreRecorded) {
   ASSERT_EQ(arrived(*alpha).size(), 2u);  // the denial, too
   const std::string canary = "what-only-the-two-may-read";
   send(*alpha, 3, 0, to_beta(), last_, {}, Buf(canary.begin(), canary.end()));
-  r.poll_workers();
+  settle();
   r.clock.advance_ms(1500);
   send(*alpha, 4, 0, to_beta(), last_, close_of(7, 26));
   send(*beta, 4, 1, to_alpha(), last_, close_of(8, 0));
@@ -296,6 +369,13 @@ TEST_F(Denied, ByTheEnvelopesOwnBytes) {
   denied_if(1, "malformed_envelope", [](Envelope& e) { e.expires = e.issued; });
   denied_if(1, "malformed_envelope", [](Envelope& e) { e.expires = e.issued + 300'001; });
   denied_if(1, "malformed_envelope", [](Envelope& e) { e.issuer ^= 1; });
+  Envelope last = envelope();
+  last.counter = ~uint64_t{0};
+  denied(last.signed_by(alpha->peer), last.counter, 1, "malformed_envelope");
+  last = envelope();
+  last.expires = ~uint64_t{0};
+  last.issued = last.expires - 1;
+  denied(last.signed_by(alpha->peer), last.counter, 1, "malformed_envelope");
   denied_if(4, "wrong_tenant", [](Envelope& e) { e.tenant = 8; });
   denied_if(5, "missing_trace_or_idempotency", [](Envelope& e) { e.trace = Buf(16); });
   denied_if(5, "missing_trace_or_idempotency", [](Envelope& e) { e.key = Buf(16); });
@@ -345,7 +425,7 @@ TEST_F(Denied, WhateverByteIsChanged) {
     bytes[at] ^= 1;
     const auto before = r.counters();
     open(bytes, e.counter);
-    r.poll_workers();
+    settle();
     EXPECT_TRUE(r.receive(*beta).empty()) << at;
     EXPECT_FALSE(moved(before, r.counters()).contains("call.authorized")) << at;
     r.clock.advance_ms(2);
@@ -379,7 +459,7 @@ TEST_F(Denied, TwoOfOneBatchAreDecidedInTheirOrder) {
     arrive_at_once(*alpha,
                    {alpha->peer.seal(2, 0, to_beta(), e.counter, e.signed_by(alpha->peer), {})});
   }
-  r.poll_workers();
+  settle();
   const auto at_beta = r.receive(*beta);
   ASSERT_EQ(at_beta.size(), 1u);
   EXPECT_EQ(at_beta[0].call_id, first.counter);
@@ -392,7 +472,7 @@ TEST_F(Denied, ALabelThatIsNotTheCallersGetsNoAnswer) {
   for (const uint32_t label : {to_beta() ^ 1u << 24, to_alpha(), 0u, 0xffffffu}) {
     const auto before = r.counters();
     send(*alpha, 2, 0, label, e.counter, e.signed_by(alpha->peer));
-    r.poll_workers();
+    settle();
     EXPECT_TRUE(r.drain_all().empty());
     const auto after = moved(before, r.counters());
     EXPECT_EQ(after.at("drop.no_edge"), 1u);
@@ -437,7 +517,7 @@ TEST_F(Denied, AnswersAreBounded) {
   for (int i = 0; i < 80; ++i) {
     arrive_at_once(*alpha, {alpha->peer.seal(2, 0, to_beta(), e.counter, bytes, {})});
   }
-  for (int i = 0; i < 4; ++i) r.poll_workers();
+  for (int i = 0; i < 4; ++i) settle();
   const auto after = moved(before, r.counters());
   EXPECT_EQ(after.at("call.wrong_tenant"), 80u);
   EXPECT_EQ(after.at("denials"), 64u);
@@ -455,7 +535,7 @@ TEST_F(Denied, AnAcceptanceThatIsForged) {
     bad[at] ^= 1;
     const auto before = r.counters();
     send(*beta, 5, 1, to_alpha(), last_, bad);
-    r.poll_workers();
+    settle();
     EXPECT_TRUE(r.receive(*alpha).empty()) << at;
     EXPECT_EQ(moved(before, r.counters()).at("drop.accept_bad"), 1u) << at;
   }
