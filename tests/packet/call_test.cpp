@@ -236,6 +236,150 @@ TEST_F(Calls, TheQueueIsNotTwoAgents) {
   r.drain_all();
 }
 
+TEST_F(Calls, TheCalleesDataFollowsItsAcceptance) {
+  const Buf envelope = open_good();
+  ASSERT_EQ(arrived(*beta).size(), 1u);
+  const Buf accept = accept_of(beta->peer, envelope, 0, 1);
+  arrive_at_once(*beta, {beta->peer.seal(5, 1, to_alpha(), last_, accept, {}),
+                         beta->peer.seal(3, 1, to_alpha(), last_, {}, Buf(32, 1)),
+                         beta->peer.seal(3, 1, to_alpha(), last_, {}, Buf(32, 2)),
+                         beta->peer.seal(4, 1, to_alpha(), last_, close_of(0, 64), {}),
+                         beta->peer.seal(3, 1, to_alpha(), last_, {}, Buf(32, 3))});
+  const auto at_alpha = arrived(*alpha);
+  ASSERT_EQ(at_alpha.size(), 4u);
+  EXPECT_EQ(at_alpha[0].frame, 5);
+  EXPECT_EQ(at_alpha[1].rest, Buf(32, 1));
+  EXPECT_EQ(at_alpha[2].rest, Buf(32, 2));
+  EXPECT_EQ(at_alpha[3].frame, 4);
+  EXPECT_EQ(r.counters().at("drop.no_call"), 1u) << "what comes after the close";
+}
+
+TEST_F(Calls, ACallerThatClosedSendsNothingMore) {
+  open_good();
+  ASSERT_EQ(arrived(*beta).size(), 1u);
+  send(*alpha, 4, 0, to_beta(), last_, close_of(0, 0));
+  ASSERT_EQ(arrived(*beta).size(), 1u);
+  dies(*alpha, alpha->peer.seal(3, 0, to_beta(), last_, {}, Buf(64)), "no_call");
+}
+
+// Whatever is taken up in one round and left for the next.
+TEST_F(Calls, NothingOvertakes) {
+  std::vector<Buf> first, second;
+  Envelope e;
+  std::vector<uint64_t> ids;
+  for (int i = 0; i < 16; ++i) {
+    e = envelope();
+    ids.push_back(e.counter);
+    first.push_back(alpha->peer.seal(2, 0, to_beta(), e.counter, e.signed_by(alpha->peer), {}));
+  }
+  const auto data = [&](size_t call, uint8_t n) {
+    return alpha->peer.seal(3, 0, to_beta(), ids[call], {}, Buf(32, n));
+  };
+  for (uint8_t n = 0; n < 4; ++n) {
+    for (size_t call = 12; call < 16; ++call) first.push_back(data(call, n));
+  }
+  for (uint8_t n = 4; n < 8; ++n) {
+    for (size_t call = 12; call < 16; ++call) second.push_back(data(call, n));
+  }
+  const Buf close = alpha->peer.seal(4, 0, to_beta(), ids[15], close_of(0, 256), {});
+  arrive_at_once(*alpha, first);
+  r.poll_workers();
+  r.clock.advance_ms(1);  // signatures have their turn again
+  arrive_at_once(*alpha, second);
+  r.poll_workers();
+  arrive_at_once(*alpha, {close});
+  r.poll_workers();
+  for (int i = 0; i < 4; ++i) settle();
+  Buf of_last;
+  for (const auto& f : r.receive(*beta)) {
+    if (f.call_id == ids[15]) of_last.push_back(f.frame == 3 ? f.rest[0] : 100 + f.frame);
+  }
+  EXPECT_EQ(of_last, (Buf{102, 0, 1, 2, 3, 4, 5, 6, 7, 104}));
+}
+
+// Nine signatures: the last one waits for the second round, and meets what happened meanwhile.
+class Waiting : public Calls {
+ protected:
+  void SetUp() override {
+    Calls::SetUp();
+    std::vector<Buf> packets;
+    for (int i = 0; i < 9; ++i) {
+      const Envelope e = envelope();
+      packets.push_back(alpha->peer.seal(2, 0, to_beta(), e.counter, e.signed_by(alpha->peer), {}));
+    }
+    arrive_at_once(*alpha, packets);
+    r.poll_workers();
+    ASSERT_EQ(r.receive(*beta).size(), 8u);
+    before_ = r.counters();
+  }
+  std::map<std::string, uint64_t> before_;
+};
+
+TEST_F(Waiting, AnAgentRevokedMeanwhile) {
+  r.control->trust().mark_revoked(*r.control->trust().by_identity(alpha->peer.identity()), "", 1);
+  settle();
+  EXPECT_TRUE(r.receive(*beta).empty());
+  EXPECT_TRUE(r.receive(*alpha).empty());
+  EXPECT_EQ(moved(before_, r.counters()).at("drop.revoked"), 1u);
+}
+
+TEST_F(Waiting, ItsPeerRevokedMeanwhile) {
+  r.control->trust().mark_revoked(*r.control->trust().by_identity(beta->peer.identity()), "", 1);
+  settle();
+  EXPECT_TRUE(r.receive(*beta).empty());
+  EXPECT_EQ(moved(before_, r.counters()).at("call.revoked"), 1u);
+}
+
+TEST_F(Waiting, ThePairEndedMeanwhile) {
+  (void)r.control->trust().close_edges(*r.control->trust().by_identity(beta->peer.identity()));
+  settle();
+  EXPECT_TRUE(r.receive(*beta).empty());
+  EXPECT_EQ(moved(before_, r.counters()).at("call.revoked"), 1u);
+}
+
+TEST_F(Waiting, ItsSessionEndedMeanwhile) {
+  r.clock.advance_ms(181'000);
+  settle();
+  EXPECT_TRUE(r.receive(*beta).empty());
+  EXPECT_EQ(moved(before_, r.counters()).at("drop.session_expired"), 1u);
+}
+
+TEST_F(Waiting, AnotherKeyMeanwhile) {
+  auto identity = beta->peer.identity();
+  r.arena->agents()[r.control->trust().by_identity(alpha->peer.identity())->index].identity.set(
+      identity);
+  settle();
+  EXPECT_TRUE(r.receive(*beta).empty());
+  EXPECT_EQ(moved(before_, r.counters()).at("call.bad_signature"), 1u);
+}
+
+// Another worker may still be at the callee's half of it.
+TEST_F(Calls, ARecordRestsUntilEveryWorkerHasPassed) {
+  std::vector<uint64_t> ids;
+  for (int i = 0; i < 16; ++i) {
+    open_good();
+    ids.push_back(last_);
+    ASSERT_EQ(arrived(*beta).size(), 1u) << i;
+  }
+  send(*beta, 4, 1, to_alpha(), ids[0], close_of(0, 0));
+  settle();
+  const uint32_t index = r.control->trust().by_identity(alpha->peer.identity())->index;
+  const unsigned owner = r.arena->agents()[index].owner.load();
+  const auto alone = [&](const std::vector<Buf>& packets) {
+    for (const Buf& p : packets) r.inject(0, framed(*alpha, p), owner);
+    for (int i = 0; i < 200; ++i) r.poll_worker(owner);
+  };
+  alone({alpha->peer.seal(4, 0, to_beta(), ids[0], close_of(0, 0), {})});
+  EXPECT_EQ(r.counters().at("calls_closed"), 1u);
+  const Envelope e = envelope();
+  alone({alpha->peer.seal(2, 0, to_beta(), e.counter, e.signed_by(alpha->peer), {})});
+  EXPECT_EQ(r.counters().at("call.idempotency_table_full"), 1u);
+  for (int i = 0; i < 200; ++i) r.poll_workers();
+  (void)r.receive(*beta);
+  open(e.signed_by(alpha->peer), e.counter);
+  EXPECT_EQ(arrived(*beta).size(), 1u);
+}
+
 TEST_F(Calls, AnIdleCallIsClosed) {
   open_good();
   ASSERT_EQ(arrived(*beta).size(), 1u);
