@@ -209,33 +209,6 @@ TEST_F(Calls, AnAcceptanceIsVerifiedNineTimesAtMost) {
   EXPECT_EQ(r.counters().at("accepted"), 1u);
 }
 
-// Two agents that send all they can leave room for a third.
-TEST_F(Calls, TheQueueIsNotTwoAgents) {
-  const auto burst = [&](Agent& from, Agent& to, unsigned count) {
-    std::vector<Buf> out;
-    for (unsigned i = 0; i < count; ++i) {
-      Envelope e = envelope();
-      e.issuer = from.welcome.address;
-      e.audience = to.welcome.address;
-      const Buf bytes = e.signed_by(from.peer);
-      out.push_back(from.peer.seal(2, 0, from.labels[to.name], e.counter, bytes, {}));
-      for (int n = 0; n < 2 && i < 32; ++n) {
-        out.push_back(from.peer.seal(3, 0, from.labels[to.name], e.counter, {}, Buf(32)));
-      }
-    }
-    return out;
-  };
-  const auto before = r.counters();
-  // One queue, so that one worker has all of it.
-  for (const Buf& p : burst(*alpha, *beta, 70)) r.inject(0, framed(*alpha, p), alpha->queue);
-  for (int i = 0; i < 5; ++i) r.poll_workers();
-  const auto after = moved(before, r.counters());
-  EXPECT_LE(after.at("parked"), 128u + 5 * 16);
-  for (int i = 0; i < 40; ++i) r.poll_workers();
-  EXPECT_EQ(r.counters().at("parked"), r.counters().at("resumed"));
-  r.drain_all();
-}
-
 TEST_F(Calls, TheCalleesDataFollowsItsAcceptance) {
   const Buf envelope = open_good();
   ASSERT_EQ(arrived(*beta).size(), 1u);
@@ -353,6 +326,35 @@ TEST_F(Waiting, AnotherKeyMeanwhile) {
   EXPECT_EQ(moved(before_, r.counters()).at("call.bad_signature"), 1u);
 }
 
+TEST_F(Waiting, ItsAgentIsNotGivenAway) {
+  const uint32_t index = r.control->trust().by_identity(alpha->peer.identity())->index;
+  const uint32_t owner = r.arena->agents()[index].owner.load();
+  ASSERT_TRUE(r.plane->mailboxes().ask_to_move(owner, {index, 1 - owner}));
+  r.poll_workers();
+  EXPECT_EQ(r.arena->agents()[index].owner.load(), owner);
+  EXPECT_EQ(r.receive(*beta).size(), 1u);
+  ASSERT_TRUE(r.plane->mailboxes().ask_to_move(owner, {index, 1 - owner}));
+  r.poll_workers();
+  EXPECT_EQ(r.arena->agents()[index].owner.load(), 1 - owner) << "when nothing waits any more";
+}
+
+TEST_F(Calls, APageComesHomeWhenItsAgentHasCalledNobodyForLong) {
+  const auto free_pages = [&] {
+    size_t n = 0;
+    for (unsigned w = 0; w < 2; ++w) n += r.plane->worker(w).context().calls->free_pages.size();
+    return n;
+  };
+  const size_t all = free_pages();
+  open_good();
+  ASSERT_EQ(arrived(*beta).size(), 1u);
+  EXPECT_EQ(free_pages(), all - 1);
+  r.clock.advance_ms(61'000);
+  ASSERT_TRUE(r.poll_until([&] { return r.counters().at("calls_closed") == 1; }));
+  EXPECT_EQ(free_pages(), all - 1);
+  r.clock.advance_ms(340'000);
+  ASSERT_TRUE(r.poll_until([&] { return free_pages() == all; }));
+}
+
 // Another worker may still be at the callee's half of it.
 TEST_F(Calls, ARecordRestsUntilEveryWorkerHasPassed) {
   std::vector<uint64_t> ids;
@@ -448,6 +450,43 @@ TEST_F(Calls, ADecisionAndAnEndAreRecorded) {
     EXPECT_EQ(h.object.to_u64(), beta->welcome.address);
     EXPECT_LT(h.source, 2u);
   }
+}
+
+class OneWorker : public Calls {
+ protected:
+  OneWorker() : Calls({.workers = 1}) { r.trust("gamma", "beta"); }
+};
+
+// Few cannot fill the queue that all wait in.
+TEST_F(OneWorker, OneAgentLeavesRoomForOthers) {
+  // Signatures have no turn while packets arrive.
+  r.plane->worker(0).context().calls->slice_took = uint64_t{1} << 60;
+  r.plane->worker(0).context().calls->slice_ended = r.clock.ticks();
+  const auto send_all = [&](Agent& from, unsigned opens, unsigned data) {
+    std::vector<Buf> out;
+    for (unsigned i = 0; i < opens; ++i) {
+      Envelope e = envelope();
+      e.issuer = from.welcome.address;
+      const uint32_t label = from.labels["beta"];
+      out.push_back(from.peer.seal(2, 0, label, e.counter, e.signed_by(from.peer), {}));
+      for (unsigned n = 0; n < 8 && data > 0; ++n, --data) {
+        out.push_back(from.peer.seal(3, 0, label, e.counter, {}, Buf(32)));
+      }
+    }
+    arrive_at_once(from, out);
+    for (size_t left = out.size(); left > 0; left -= std::min<size_t>(left, 32)) r.poll_workers();
+  };
+  const auto before = r.counters();
+  send_all(*alpha, 66, 72);
+  auto after = moved(before, r.counters());
+  EXPECT_EQ(after.at("parked"), 64u + 64);
+  EXPECT_EQ(after.at("drop.call_queue_full"), 2u + 8);
+  send_all(*gamma, 20, 20);
+  after = moved(before, r.counters());
+  EXPECT_EQ(after.at("parked"), 64u + 64 + 8 + 8);
+  for (int i = 0; i < 60; ++i) r.poll_workers();
+  EXPECT_EQ(r.counters().at("parked"), r.counters().at("resumed"));
+  r.drain_all();
 }
 
 class Denied : public Calls {
