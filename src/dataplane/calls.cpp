@@ -10,7 +10,7 @@ using fabric::CallState;
 using fabric::kNone;
 
 constexpr unsigned kSweptAtOnce = 4;   // records
-constexpr unsigned kPagesAtOnce = 32;  // looked at for that
+constexpr unsigned kPagesAtOnce = 8;  // looked at for that
 constexpr uint64_t kIdleMs = 60'000;
 // Once the caller has closed it, however much the callee goes on.
 constexpr uint64_t kLingerMs = 10'000;
