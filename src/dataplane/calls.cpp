@@ -9,7 +9,7 @@ using fabric::CallRecord;
 using fabric::CallState;
 using fabric::kNone;
 
-constexpr unsigned kSweptAtOnce = 4;   // records
+constexpr unsigned kSweptAtOnce = 4;  // records
 constexpr unsigned kPagesAtOnce = 8;  // looked at for that
 constexpr uint64_t kIdleMs = 60'000;
 // Once the caller has closed it, however much the callee goes on.
