@@ -152,6 +152,22 @@ Record act_record(Act act, uint64_t time_ms, std::string_view actor) noexcept {
   return r;
 }
 
+Record approval_record(bool approved, uint64_t time_ms, std::string_view actor,
+                       VirtualAddress caller, VirtualAddress callee, const ByteArray<16>& trace,
+                       uint64_t counter) noexcept {
+  const ActorNumber who = number_of(actor);
+  Record r = make_record({.kind = Kind::kAct,
+                          .detail = static_cast<uint8_t>(approved ? Act::kApprove : Act::kDeny),
+                          .detail2 = static_cast<uint8_t>(who.actor),
+                          .time_ms = time_ms,
+                          .subject = caller,
+                          .object = callee});
+  store_le(r.data() + kBody, who.value);
+  std::memcpy(r.data() + 40, trace.data(), trace.size());
+  store_le(r.data() + 56, counter);
+  return r;
+}
+
 Record record_of(const CallDecision& c) noexcept {
   Record r = make_record({.kind = Kind::kCall,
                           .detail = c.reason,

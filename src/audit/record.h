@@ -98,7 +98,7 @@ enum class Gap : uint8_t {
 enum class Actor : uint8_t { kRelay = 0, kConfig = 1, kUid = 2, kCertificate = 3, kAgent = 4 };
 
 // Acts of operators that change no table.
-enum class Act : uint8_t { kReload = 1, kBackup = 2 };
+enum class Act : uint8_t { kReload = 1, kBackup = 2, kApprove = 3, kDeny = 4 };
 
 struct Header {
   Kind kind = Kind::kOpened;
@@ -155,6 +155,10 @@ Record record_of(const Session& session) noexcept;
 Record handshakes_record(uint8_t outcome, uint64_t time_ms, uint64_t count,
                          uint64_t since_ms) noexcept;
 Record act_record(Act act, uint64_t time_ms, std::string_view actor) noexcept;
+// What somebody said of a call that waited for an approval.
+Record approval_record(bool approved, uint64_t time_ms, std::string_view actor,
+                       VirtualAddress caller, VirtualAddress callee, const ByteArray<16>& trace,
+                       uint64_t counter) noexcept;
 
 struct Proof {
   uint64_t time_ms = 0;

@@ -163,12 +163,15 @@ void add_body(const Header& h, const Record& r, json& out) {
       out["since_ms"] = number(0);
       out["count"] = number(8);
       return;
-    case Kind::kAct:
-      out["act"] = h.detail == uint8_t(Act::kReload)   ? "reload"
-                   : h.detail == uint8_t(Act::kBackup) ? "backup"
-                                                       : "unknown";
+    case Kind::kAct: {
+      constexpr const char* kActs[] = {"unknown", "reload", "backup", "approve", "deny"};
+      out["act"] = kActs[h.detail < std::size(kActs) ? h.detail : 0];
       out["actor"] = actor(h.detail2, number(0));
+      if (h.detail != uint8_t(Act::kApprove) && h.detail != uint8_t(Act::kDeny)) return;
+      out["trace"] = crypto::to_hex({body + 8, 16});
+      out["call"] = number(24);
       return;
+    }
     case Kind::kProof: {
       constexpr const char* kStates[] = {"cut", "not_durable", "not_proven"};
       out["state"] = h.detail < 3 ? kStates[h.detail] : "unknown";

@@ -28,6 +28,10 @@ std::string endpoint_text(const wire::PathHeader& path) {
   return fmt::format("{}:{}", text, path.remote_port());
 }
 
+bool closed_by_window(const fabric::Edge& edge, uint64_t now) {
+  return now >= edge.window_until.load(std::memory_order_relaxed);
+}
+
 json port_json(const fabric::PortStatus& p) {
   return {{"name", p.name},
           {"device", p.device},
@@ -144,6 +148,35 @@ http::Response AdminApi::agents(const Caller& caller) {
   return ok({{"agents", out}});
 }
 
+// What holds the calls of an edge, as far as anything does; and its circuit.
+json AdminApi::calls_json(const EdgeEntry& e) const {
+  const EdgeLimits& limits = control_.trust().limits();
+  const CallTerms& terms = limits.terms().at(e.terms.calls);
+  json quotas = json::array();
+  for (const QuotaUse& q : limits.used(e)) {
+    quotas.push_back({{"calls", q.quota.calls},
+                      {"period_s", q.quota.period_s},
+                      {"used", q.used},
+                      {"ends_ms", q.ends_ms == 0 ? json() : json(q.ends_ms)}});
+  }
+  json windows = json::array();
+  for (const WindowSet& set : terms.windows) {
+    json names = json::array();
+    for (const TimeWindow& w : set) names.push_back(to_string(w));
+    windows.push_back(std::move(names));
+  }
+  constexpr const char* kCircuits[] = {"closed", "open", "half_open"};
+  const auto circuit = control_.around().arena.edges()[e.slot].circuit.state.load();
+  json approval = {{"capabilities", wire::capability_names(terms.approve_capabilities)},
+                   {"scopes", terms.approve_scopes}};
+  return {{"per_s", e.terms.rate.calls_per_s},
+          {"at_once", terms.at_once},
+          {"quotas", std::move(quotas)},
+          {"approval", std::move(approval)},
+          {"windows", std::move(windows)},
+          {"circuit", circuit < std::size(kCircuits) ? kCircuits[circuit] : "closed"}};
+}
+
 http::Response AdminApi::edges(const Caller& caller) {
   json out = json::array();
   for (const EdgeEntry& e : control_.trust().edges()) {
@@ -151,6 +184,7 @@ http::Response AdminApi::edges(const Caller& caller) {
     const AgentEntry& from = control_.trust().agent(e.from);
     const AgentEntry& to = control_.trust().agent(e.to);
     if (!caller.sees(from.address.tenant) && !caller.sees(to.address.tenant)) continue;
+    json calls = calls_json(e);
     out.push_back({{"from", from.name},
                    {"from_did", crypto::to_did(from.identity)},
                    {"to", to.name},
@@ -159,7 +193,9 @@ http::Response AdminApi::edges(const Caller& caller) {
                    {"seal", name_of(e.terms.seal)},
                    {"source", e.agreement == 0 ? "config" : "agreement"},
                    {"packets", record.packets.get()},
-                   {"bytes", record.bytes.get()}});
+                   {"bytes", record.bytes.get()},
+                   {"open", !closed_by_window(record, control_.around().clock.ticks())},
+                   {"calls", std::move(calls)}});
   }
   return ok({{"edges", out}});
 }
@@ -224,7 +260,8 @@ AdminApi::AdminApi(Control& control)
       policy_(control),
       store_(control),
       relay_(control),
-      audit_(control) {
+      audit_(control),
+      calls_(control) {
   const auto read = [this](const char* path, auto&& answer) {
     routes_.push_back({"GET", path, Role::kAuditor, false,
                        [answer](const AdminCall& c, http::Respond r) { r(answer(c.caller)); }});
@@ -242,6 +279,7 @@ AdminApi::AdminApi(Control& control)
   store_.add_routes(routes_);
   relay_.add_routes(routes_);
   audit_.add_routes(routes_);
+  calls_.add_routes(routes_);
 }
 
 void AdminApi::handle(http::Request request, http::Respond respond) {

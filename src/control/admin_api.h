@@ -2,8 +2,11 @@
 // shapes are documented in docs/admin-api.md. Runs on the control thread.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "control/admin_audit.h"
 #include "control/admin_callers.h"
+#include "control/admin_calls.h"
 #include "control/admin_enrolment.h"
 #include "control/admin_policy.h"
 #include "control/admin_relay.h"
@@ -27,6 +30,7 @@ class AdminApi {
   http::Response agents(const Caller& caller);
   http::Response edges(const Caller& caller);
   http::Response counters();
+  nlohmann::json calls_json(const EdgeEntry& edge) const;
 
   Control& control_;
   AdminCallers callers_;
@@ -36,6 +40,7 @@ class AdminApi {
   AdminStore store_;
   AdminRelay relay_;
   AdminAudit audit_;
+  AdminCalls calls_;
   AdminRoutes routes_;
 };
 

@@ -36,6 +36,11 @@ struct Agreement {
   PairKey pair() const { return pair_key(requester, approver); }
 };
 
+// As envelopes name them.
+struct GrantedScopes {
+  std::vector<uint64_t> forward, backward;
+};
+
 class AgreementList {
  public:
   void reserve(size_t agreements) {

@@ -204,6 +204,12 @@ void AuditTrail::act(audit::Act act, std::string_view actor) {
   put(audit::act_record(act, clock_.unix_ms(), actor));
 }
 
+void AuditTrail::approval(bool approved, std::string_view actor, VirtualAddress caller,
+                          VirtualAddress callee, const wire::Envelope& e) {
+  put(audit::approval_record(approved, clock_.unix_ms(), actor, caller, callee,
+                             sluice::take<16>(e.trace), e.counter));
+}
+
 void AuditTrail::proof(const Cut& cut, const RevocationAnswer& answer) {
   put(audit::record_of(audit::Proof{
       .time_ms = clock_.unix_ms(),

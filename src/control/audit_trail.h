@@ -50,6 +50,8 @@ class AuditTrail {
   void look_again() { commits_seen_ = UINT64_MAX; }
   void session(const SessionSeen& seen);
   void act(audit::Act act, std::string_view actor);
+  void approval(bool approved, std::string_view actor, VirtualAddress caller, VirtualAddress callee,
+                const wire::Envelope& envelope);
   void proof(const Cut& cut, const RevocationAnswer& answer);
 
   audit::Writer& writer() { return *writer_; }

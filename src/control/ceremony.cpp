@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "base/log.h"
 #include "control/ceremony_keys.h"
 #include "crypto/hash.h"
@@ -22,6 +24,17 @@ EdgeTerms terms_of(const pb::Terms& terms) {
   }
   for (const std::string& name : terms.protocols()) out.protocols |= wire::protocol_bit(name);
   return out;
+}
+
+std::vector<uint64_t> scopes_of(const pb::Terms& terms) {
+  std::vector<uint64_t> out;
+  for (const std::string& name : terms.scopes()) out.push_back(scope_hash(name));
+  return out;
+}
+
+bool well_formed(const pb::Quota& quota) {
+  return quota.calls() != 0 && quota.calls() <= CallQuota::kMostCalls && quota.period_s() != 0 &&
+         quota.period_s() <= CallQuota::kLongestPeriodS;
 }
 
 uint16_t calls_of(const EdgeTerms& terms) {
@@ -89,6 +102,28 @@ void Ceremony::restore(const Snapshot& snapshot) {
                   {}});
   }
   for (const auto& c : snapshot.consents) waiting_.consent(c.request, c.tenant);
+  for (const auto& s : snapshot.scope_names) scope_names_[{s.tenant, s.hash}] = s.name;
+}
+
+bool Ceremony::scopes_free(const pb::Terms& terms, uint16_t tenant) const {
+  return std::all_of(terms.scopes().begin(), terms.scopes().end(), [&](const std::string& name) {
+    const auto it = scope_names_.find({tenant, scope_hash(name)});
+    return it == scope_names_.end() || it->second == name;
+  });
+}
+
+std::string Ceremony::scope_name(uint16_t tenant, uint64_t hash) const {
+  const auto it = scope_names_.find({tenant, hash});
+  return it == scope_names_.end() ? fmt::format("{:016x}", hash) : it->second;
+}
+
+void Ceremony::add_scopes(const pb::Terms& terms, uint16_t tenant, Changes& changes) const {
+  for (const std::string& name : terms.scopes()) {
+    const uint64_t hash = scope_hash(name);
+    if (!scope_names_.contains({tenant, hash})) {
+      changes.list.push_back(ScopeNameRow{tenant, hash, name});
+    }
+  }
 }
 
 void Ceremony::remember(const Digest& digest) {
@@ -213,7 +248,8 @@ void Ceremony::request(const AgentEntry& agent, CheckedStatement s, Done done) {
                        .forward = other->body.asked(),
                        .backward = body.asked(),
                        .expires_ms = end,
-                       .actor = crypto::to_did(agent.identity)},
+                       .actor = crypto::to_did(agent.identity),
+                       .quota = {}},
                       std::move(done));
     }
   }
@@ -282,7 +318,8 @@ void Ceremony::grant(const AgentEntry& agent, CheckedStatement s, Done done) {
   const pb::TrustGrant& g = s.statement.trust_grant();
   const Digest digest = s.digest;
   if (g.from().size() != 32 || g.to().size() != 32 || g.request().size() != 32 ||
-      g.e2e_key().size() != 32 || !well_formed(g.asked()) || !well_formed(g.offered())) {
+      g.e2e_key().size() != 32 || !well_formed(g.asked()) || !well_formed(g.offered()) ||
+      (g.has_quota() && !well_formed(g.quota()))) {
     return done({OutcomeCode::kMalformed, digest});
   }
   if (g.to() != as_text(agent.identity)) return done({OutcomeCode::kNotYours, digest});
@@ -310,7 +347,8 @@ void Ceremony::grant(const AgentEntry& agent, CheckedStatement s, Done done) {
             .forward = g.asked(),
             .backward = g.offered(),
             .expires_ms = end,
-            .actor = crypto::to_did(agent.identity)},
+            .actor = crypto::to_did(agent.identity),
+            .quota = {g.quota().calls(), g.quota().period_s()}},
            std::move(done));
 }
 
@@ -347,7 +385,8 @@ bool Ceremony::grant_by_policy(WaitingRequest w, const AgentEntry& receiver, Don
                .forward = {},
                .backward = {},
                .expires_ms = 0,
-               .actor = "policy"};
+               .actor = "policy",
+               .quota = {}};
   c.submitted = c.request.row.digest;
   c.forward = c.request.body.asked();
   c.backward = c.request.body.offered();
@@ -361,6 +400,11 @@ void Ceremony::conclude(Conclusion c, Done done) {
   const AgentEntry& requester = trust_.agent(w.requester);
   const AgentEntry& approver = *trust_.by_identity(w.row.receiver);
   if (rotating_.contains(requester.index) || rotating_.contains(approver.index)) return;
+  // What the requester may use is looked at by the approver, and the other way about.
+  if (!scopes_free(c.forward, approver.address.tenant) ||
+      !scopes_free(c.backward, requester.address.tenant)) {
+    return done({OutcomeCode::kScopeTaken, c.submitted});
+  }
   const IdentityPair both = ordered(requester.identity, approver.identity);
   if (!writing_pairs_.insert(both).second) return;  // asked again, it finds how that went
   const uint64_t floor_before = floor_of(both.first, both.second);
@@ -371,14 +415,23 @@ void Ceremony::conclude(Conclusion c, Done done) {
   if (const Agreement* old = trust_.agreement(pair_key(requester.index, approver.index))) {
     changes.list.push_back(PairEnd{old->request, now, "replaced", false, {}, {}});
   }
-  const Agreement agreement{.request = w.row.digest,
-                            .grant = c.answer,
-                            .requester = requester.index,
-                            .approver = approver.index,
-                            .forward = terms_of(c.forward),
-                            .backward = terms_of(c.backward),
-                            .made_ms = now,
-                            .expires_ms = c.expires_ms};
+  Agreement agreement{.request = w.row.digest,
+                      .grant = c.answer,
+                      .requester = requester.index,
+                      .approver = approver.index,
+                      .forward = terms_of(c.forward),
+                      .backward = terms_of(c.backward),
+                      .made_ms = now,
+                      .expires_ms = c.expires_ms};
+  agreement.forward.granted = c.quota;
+  GrantedScopes scopes{scopes_of(c.forward), scopes_of(c.backward)};
+  const size_t names_at = changes.list.size();
+  add_scopes(c.forward, approver.address.tenant, changes);
+  add_scopes(c.backward, requester.address.tenant, changes);
+  std::vector<ScopeNameRow> names;
+  for (size_t i = names_at; i < changes.list.size(); ++i) {
+    names.push_back(std::get<ScopeNameRow>(changes.list[i]));
+  }
   changes.list.push_back(PairRow{.request = agreement.request,
                                  .grant = agreement.grant,
                                  .requester = requester.identity,
@@ -388,9 +441,14 @@ void Ceremony::conclude(Conclusion c, Done done) {
                                  .made_ms = now,
                                  .expires_ms = c.expires_ms,
                                  .forward_calls = calls_of(agreement.forward),
-                                 .backward_calls = calls_of(agreement.backward)});
+                                 .backward_calls = calls_of(agreement.backward),
+                                 .forward_scopes = scopes.forward,
+                                 .backward_scopes = scopes.backward,
+                                 .quota_calls = c.quota.calls,
+                                 .quota_s = c.quota.period_s});
   writing_.insert(c.submitted);
   store_.apply(std::move(changes), [this, agreement, both, floor_before, submitted = c.submitted,
+                                    scopes = std::move(scopes), names = std::move(names),
                                     bytes = std::move(c.bytes), by_policy = c.fresh,
                                     done = std::move(done)](Result<WriteTimes> r) {
     writing_.erase(submitted);
@@ -401,6 +459,7 @@ void Ceremony::conclude(Conclusion c, Done done) {
       return done({old ? OutcomeCode::kStale : OutcomeCode::kStore, submitted});
     }
     remember(submitted);
+    for (const ScopeNameRow& s : names) scope_names_[{s.tenant, s.hash}] = s.name;
     waiting_.end(agreement.request);
     // Revoked while it was written: the revocation came first, and its floor holds.
     if (const uint64_t floor = floor_of(both.first, both.second); floor != floor_before) {
@@ -408,7 +467,7 @@ void Ceremony::conclude(Conclusion c, Done done) {
                    [](const Result<WriteTimes>&) {});
       return done({OutcomeCode::kRevokedBefore, submitted});
     }
-    if (!trust_.agree(agreement)) {
+    if (!trust_.agree(agreement, scopes)) {
       spdlog::warn("a pair waits for edge slots that rest for 180 s: raise limits.edges");
     }
     done({OutcomeCode::kOk, submitted, true});

@@ -55,6 +55,8 @@ class Ceremony {
   const char* waits_for(const WaitingRequest& w) const;
 
   const WaitingRequests& waiting() const { return waiting_; }
+  // What an agreement calls the scope that envelopes name so; its hash in hex where none does.
+  std::string scope_name(uint16_t tenant, uint64_t hash) const;
 
  private:
   using IdentityPair = std::pair<crypto::PublicKey, crypto::PublicKey>;
@@ -79,6 +81,7 @@ class Ceremony {
     pb::Terms forward, backward;
     uint64_t expires_ms = 0;
     std::string actor;
+    CallQuota quota;  // of the requester's calls
   };
   void conclude(Conclusion c, Done done);
   bool grant_by_policy(WaitingRequest request, const AgentEntry& receiver, Done& done);
@@ -87,6 +90,9 @@ class Ceremony {
   void show_waiting(uint32_t agent);
   void show_waiting(const crypto::PublicKey& identity);
   bool deliverable(const WaitingRequest& w, const AgentEntry& receiver) const;
+  // No name among these would be taken for another one.
+  bool scopes_free(const pb::Terms& terms, uint16_t tenant) const;
+  void add_scopes(const pb::Terms& terms, uint16_t tenant, Changes& changes) const;
   uint64_t floor_of(const crypto::PublicKey& a, const crypto::PublicKey& b) const;
   void remember(const Digest& digest);
   void expire();
@@ -103,6 +109,7 @@ class Ceremony {
 
   WaitingRequests waiting_;
   std::map<IdentityPair, uint64_t> floors_;
+  std::map<std::pair<uint16_t, uint64_t>, std::string> scope_names_;  // by tenant and hash
   std::set<Digest> writing_;  // statements that are on their way to the disk
   std::set<IdentityPair> writing_pairs_;
   std::set<uint32_t> rotating_;  // agents whose change of identity is

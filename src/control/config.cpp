@@ -38,7 +38,7 @@ LoadedConfig read_config(std::string_view yaml,
   } else if (const auto tree = read_yaml(yaml, problems)) {
     const Section root(problems, &*tree, "",
                        {"log", "eal", "ports", "cores", "worker", "control", "relay", "handshake",
-                        "limits", "admin", "audit", "trust"});
+                        "limits", "calls", "admin", "audit", "trust"});
     Config& c = out.config;
     read_eal(root, c.topology);
     read_ports(root, c.topology);

@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "control/call_terms.h"
 #include "crypto/identity.h"
 #include "fabric/records.h"
 #include "fabric/topology.h"
@@ -51,7 +52,23 @@ struct LimitsConfig {
   uint32_t calling_agents = 1024;
   uint32_t calls_per_agent = 16;
   uint32_t idempotency_keys_per_agent = 64;
-  uint32_t scope_sets = 1024;  // different sets of scopes that agreements may name
+  uint32_t scope_sets = 1024;     // different sets of scopes that agreements may name
+  uint32_t limited_edges = 8192;  // edges whose calls have limits of their own
+};
+
+// Calls, docs/protocol.md, section 7.
+struct CallsConfig {
+  uint32_t skew_s = 30;           // between an envelope's time and the relay's clock
+  uint32_t longest_life_s = 300;  // of an envelope
+  uint32_t idle_s = 60;
+  uint32_t approval_s = 120;  // how long a call waits for one, within its envelope's life
+  uint32_t parked = 1024;     // calls that wait at a time
+  // An edge's circuit: refused once so many of so many calls failed within that time, tried again
+  // after that other one. 0 percent: never.
+  uint8_t circuit_percent = 50;
+  uint8_t circuit_calls = 20;
+  uint32_t circuit_within_s = 60;
+  uint32_t circuit_open_s = 10;
 };
 
 // What a caller of the operator's API may: each role what the one before it may.
@@ -85,13 +102,15 @@ struct AdminConfig {
 enum class WhenStale : uint8_t { kRefuse, kForward };
 enum class ControlScheduling : uint8_t { kAuto, kFifo, kNormal };
 
-// A token bucket over packets, bytes (of the UDP payload), or both; 0: that measure is not limited.
+// Token buckets over packets, bytes (of the UDP payload) and calls; 0: that measure is not limited.
+// Of calls, one second's worth may come at once.
 struct RateConfig {
   uint64_t packets_per_s = 0;
   uint64_t bytes_per_s = 0;
   uint32_t burst_ms = 10;
+  uint32_t calls_per_s = 0;
 
-  bool limited() const { return packets_per_s != 0 || bytes_per_s != 0; }
+  bool limited() const { return packets_per_s != 0 || bytes_per_s != 0 || calls_per_s != 0; }
   friend auto operator<=>(const RateConfig&, const RateConfig&) = default;
 };
 
@@ -128,6 +147,8 @@ struct TrustPair {
   fabric::SealPolicy seal = fabric::SealPolicy::kFull;
   RateConfig forward_rate;
   RateConfig backward_rate;
+  CallTerms forward_calls;
+  CallTerms backward_calls;
 };
 
 struct TrustConfig {
@@ -145,6 +166,7 @@ struct Config {
   RelayConfig relay;
   HandshakeConfig handshake;
   LimitsConfig limits;
+  CallsConfig calls;
   AdminConfig admin;
   AuditConfig audit;
   TrustConfig trust;

@@ -4,6 +4,7 @@
 
 #include "control/config.h"
 #include "crypto/text.h"
+#include "wire/call.h"
 
 namespace sluice::control {
 namespace {
@@ -92,7 +93,52 @@ std::string print_rate(std::string_view key, const RateConfig& r) {
   std::string out = fmt::format("      {}: {{ ", key);
   if (r.packets_per_s != 0) out += fmt::format("packets_per_s: {}, ", r.packets_per_s);
   if (r.bytes_per_s != 0) out += fmt::format("bytes_per_s: {}, ", r.bytes_per_s);
+  if (r.calls_per_s != 0) out += fmt::format("calls_per_s: {}, ", r.calls_per_s);
   return out + fmt::format("burst_ms: {} }}\n", r.burst_ms);
+}
+
+std::string print_windows(const TrustConfig& t) {
+  std::map<std::string, const TimeWindow*> windows;
+  for (const auto& p : t.pairs) {
+    for (const WindowSet& set : p.forward_calls.windows) {
+      for (const TimeWindow& w : set) windows[w.name] = &w;
+    }
+  }
+  if (windows.empty()) return {};
+  std::string out = "  windows:\n";
+  for (const auto& [name, w] : windows) {
+    out += fmt::format("    {}: {{ zone: {}, {} }}\n", quoted(name), quoted(w->zone), times_of(*w));
+  }
+  return out;
+}
+
+std::string print_call_terms(std::string_view key, const CallTerms& t) {
+  CallTerms rest = t;
+  rest.windows.clear();
+  if (!rest.limits_calls()) return {};
+  std::vector<std::string> parts;
+  if (t.at_once != 0) parts.push_back(fmt::format("at_once: {}", t.at_once));
+  if (t.quota.calls != 0) {
+    parts.push_back(
+        fmt::format("quota: {{ calls: {}, per: {}s }}", t.quota.calls, t.quota.period_s));
+  }
+  if (t.approve_capabilities != 0 || !t.approve_scopes.empty()) {
+    std::vector<std::string> marks;
+    if (t.approve_capabilities != 0) {
+      marks.push_back("capabilities: " +
+                      quoted_list(wire::capability_names(t.approve_capabilities)));
+    }
+    if (!t.approve_scopes.empty()) marks.push_back("scopes: " + quoted_list(t.approve_scopes));
+    parts.push_back(fmt::format("approval: {{ {} }}", fmt::join(marks, ", ")));
+  }
+  return fmt::format("      {}: {{ {} }}\n", key, fmt::join(parts, ", "));
+}
+
+std::string print_window_list(const CallTerms& t) {
+  if (t.windows.empty()) return {};
+  std::vector<std::string> names;
+  for (const TimeWindow& w : t.windows.front()) names.push_back(w.name);
+  return fmt::format("      windows: {}\n", quoted_list(names));
 }
 
 std::string print_trust(const TrustConfig& t) {
@@ -114,8 +160,11 @@ std::string print_trust(const TrustConfig& t) {
         quoted(p.from), quoted(p.to), name_of(p.forward), name_of(p.backward), name_of(p.seal));
     out += print_rate("forward_rate", p.forward_rate);
     out += print_rate("backward_rate", p.backward_rate);
+    out += print_call_terms("forward_calls", p.forward_calls);
+    out += print_call_terms("backward_calls", p.backward_calls);
+    out += print_window_list(p.forward_calls);
   }
-  return out;
+  return out + print_windows(t);
 }
 
 }  // namespace
@@ -215,10 +264,18 @@ std::string print_config(const Config& c) {
   out += fmt::format(
       "limits:\n  agents: {}\n  edges: {}\n  sessions: {}\n  tenants: {}\n"
       "  prepared_keys_mb: {}\n  packet_buffers: {}\n  calling_agents: {}\n"
-      "  calls_per_agent: {}\n  idempotency_keys_per_agent: {}\n  scope_sets: {}\n",
+      "  calls_per_agent: {}\n  idempotency_keys_per_agent: {}\n  scope_sets: {}\n"
+      "  limited_edges: {}\n",
       c.limits.agents, c.limits.edges, c.limits.sessions, c.limits.tenants,
       c.limits.prepared_keys_mb, c.limits.packet_buffers, c.limits.calling_agents,
-      c.limits.calls_per_agent, c.limits.idempotency_keys_per_agent, c.limits.scope_sets);
+      c.limits.calls_per_agent, c.limits.idempotency_keys_per_agent, c.limits.scope_sets,
+      c.limits.limited_edges);
+  out += fmt::format(
+      "calls:\n  skew_s: {}\n  longest_life_s: {}\n  idle_s: {}\n  approval_s: {}\n"
+      "  parked: {}\n  circuit: {{ failed_percent: {}, of_calls: {}, within_s: {}, open_s: {} }}\n",
+      c.calls.skew_s, c.calls.longest_life_s, c.calls.idle_s, c.calls.approval_s, c.calls.parked,
+      c.calls.circuit_percent, c.calls.circuit_calls, c.calls.circuit_within_s,
+      c.calls.circuit_open_s);
   out += print_admin(c.admin);
   out += fmt::format(
       "audit:\n  folder: {}\n{}", quoted(c.audit.folder),

@@ -74,6 +74,7 @@ void read_limits(const Section& s, LimitsConfig& out) {
   power_of_two("calls_per_agent", out.calls_per_agent, 4096);
   power_of_two("idempotency_keys_per_agent", out.idempotency_keys_per_agent, 1u << 20);
   s.number("scope_sets", out.scope_sets, 0, 1'000'000);
+  s.number("limited_edges", out.limited_edges, 0, 16'000'000);
   constexpr uint32_t kFewestBuffers = 1024;
   uint32_t buffers = 0;
   if (!s.number("packet_buffers", buffers, 0, 16'000'000)) return;
@@ -129,8 +130,9 @@ void read_services(const Section& root, Config& out) {
 
   read_limits(root.section("limits", {"agents", "edges", "sessions", "tenants", "prepared_keys_mb",
                                       "packet_buffers", "calling_agents", "calls_per_agent",
-                                      "idempotency_keys_per_agent", "scope_sets"}),
+                                      "idempotency_keys_per_agent", "scope_sets", "limited_edges"}),
               out.limits);
+  read_calls(root, out.calls);
 }
 
 }  // namespace sluice::control

@@ -68,6 +68,8 @@ class TrustReader {
   TrustReader(Problems& problems, const std::optional<ByteArray<32>>& relay_key)
       : problems_(problems), relay_key_(relay_key) {}
 
+  void read_windows_of(const Section& s) { windows_ = read_windows(s, "windows"); }
+
   TrustTenant read_tenant(const YamlNode& node, size_t index) {
     const Section s(problems_, &node, fmt::format("trust.tenants[{}]", index + 1), {"id", "rate"});
     TrustTenant tenant;
@@ -113,7 +115,8 @@ class TrustReader {
 
   TrustPair read_pair(const YamlNode& node, size_t index) {
     const Section s(problems_, &node, fmt::format("trust.pairs[{}]", index + 1),
-                    {"from", "to", "forward", "backward", "seal", "forward_rate", "backward_rate"});
+                    {"from", "to", "forward", "backward", "seal", "forward_rate", "backward_rate",
+                     "forward_calls", "backward_calls", "windows"});
     TrustPair pair;
     pair.line = node.line;
     const auto from = read_member(s, "from", pair.from);
@@ -129,6 +132,10 @@ class TrustReader {
                                   {"any", fabric::SealPolicy::kAny}});
     read_rate(s, "forward_rate", pair.forward_rate);
     read_rate(s, "backward_rate", pair.backward_rate);
+    read_call_terms(s, "forward_calls", pair.forward_calls);
+    read_call_terms(s, "backward_calls", pair.backward_calls);
+    read_window_list(s, "windows", windows_, pair.forward_calls);
+    pair.backward_calls.windows = pair.forward_calls.windows;
     if (from && to) check_pair(s, pair, *from, *to);
     return pair;
   }
@@ -228,6 +235,7 @@ class TrustReader {
 
   Problems& problems_;
   const std::optional<ByteArray<32>>& relay_key_;
+  Windows windows_;
   std::map<uint16_t, int> tenants_;                           // line of the first
   std::map<std::string, int> names_;                          // line of the first
   std::map<crypto::PublicKey, int> identities_;               // line of the first
@@ -238,18 +246,21 @@ class TrustReader {
 }  // namespace
 
 void read_rate(const Section& parent, std::string_view key, RateConfig& out) {
-  const Section s = parent.section(key, {"packets_per_s", "bytes_per_s", "burst_ms"});
+  const Section s =
+      parent.section(key, {"packets_per_s", "bytes_per_s", "burst_ms", "calls_per_s"});
   s.number("packets_per_s", out.packets_per_s, 1, 1'000'000'000);
   s.number("bytes_per_s", out.bytes_per_s, 1, 1'000'000'000'000);
   s.number("burst_ms", out.burst_ms, 1, 10'000);
-  s.require_any({"packets_per_s", "bytes_per_s"},
-                "limits nothing; give packets_per_s, bytes_per_s or both");
+  s.number("calls_per_s", out.calls_per_s, 1, 10'000'000);
+  s.require_any({"packets_per_s", "bytes_per_s", "calls_per_s"},
+                "limits nothing; give packets_per_s, bytes_per_s, calls_per_s or several");
 }
 
 void read_trust(const Section& root, const std::optional<ByteArray<32>>& relay_key,
                 const LimitsConfig& limits, TrustConfig& out) {
-  const Section s = root.section("trust", {"tenants", "agents", "pairs"});
+  const Section s = root.section("trust", {"tenants", "agents", "pairs", "windows"});
   TrustReader reader(root.problems(), relay_key);
+  reader.read_windows_of(s);
   const auto tenants = s.list("tenants");
   for (size_t i = 0; i < tenants.size(); ++i) {
     out.tenants.push_back(reader.read_tenant(tenants[i], i));

@@ -16,6 +16,8 @@ constexpr unsigned kIdleUs = 500;
 constexpr unsigned kQuietUs = 2000;
 constexpr uint64_t kQuietAfterMs = 50;
 constexpr uint64_t kPublishMs = 100;
+constexpr int64_t kClockStepMs = 50;
+constexpr uint64_t kQuotaMs = 1000;
 
 std::vector<uint16_t> port_mtus(const Config& config) {
   std::vector<uint16_t> out;
@@ -70,6 +72,16 @@ static std::vector<audit::RecordRing*> audit_rings(fabric::Mailboxes& mailboxes)
   return out;
 }
 
+fabric::CallOptions call_options(const CallsConfig& c) {
+  return {.skew_ms = int64_t{c.skew_s} * 1000,
+          .longest_life_ms = uint64_t{c.longest_life_s} * 1000,
+          .idle_ms = uint64_t{c.idle_s} * 1000,
+          .circuit_percent = c.circuit_percent,
+          .circuit_calls = c.circuit_calls,
+          .circuit_within_ms = c.circuit_within_s * 1000,
+          .circuit_open_ms = c.circuit_open_s * 1000};
+}
+
 fabric::ArenaSizes arena_sizes(const Config& config) {
   return {.agents = config.limits.agents,
           .edges = config.limits.edges,
@@ -81,7 +93,8 @@ fabric::ArenaSizes arena_sizes(const Config& config) {
           .call_pages = std::min(config.limits.calling_agents, config.limits.agents),
           .calls_each = config.limits.calls_per_agent,
           .keys_each = config.limits.idempotency_keys_per_agent,
-          .scope_sets = config.limits.scope_sets};
+          .scope_sets = config.limits.scope_sets,
+          .edge_calls = config.limits.limited_edges};
 }
 
 Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> store,
@@ -111,7 +124,8 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
       pace_(around_.clock),
       directory_(around_.clock, trust_, *store_, pace_),
       ceremony_(keys_, around_.clock, trust_, channel_, *store_, enrolment_, revocations_, pace_),
-      policies_(around_.clock, around_.qsbr, trust_, channel_, ceremony_, enrolment_, *store_) {
+      policies_(around_.clock, around_.qsbr, trust_, channel_, ceremony_, enrolment_, *store_),
+      approvals_(config_.calls, around_.clock, around_.arena, trust_, around_.mailboxes) {
   keyring_.on_change([this] {
     to_tell_.clear();
     for (const auto& [slot, session] : sessions_.entries()) {
@@ -204,6 +218,8 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
 
 void Control::on_event(const fabric::Event& e) {
   if (e.kind == fabric::Event::Kind::kWantsMove) return owners_.want(e.subject, e.worker, e.detail);
+  if (e.kind == fabric::Event::Kind::kParked) return approvals_.parked(e.subject, e.detail);
+  if (e.kind == fabric::Event::Kind::kCircuit) return circuit_changed(e.subject, e.detail);
   if (!sessions_.confirm(e.subject, e.detail)) return;
   const SessionEntry& s = sessions_.entries().at(e.subject);
   const AgentEntry& agent = trust_.agent(s.agent);
@@ -221,6 +237,38 @@ void Control::on_event(const fabric::Event& e) {
   ceremony_.introduce(s.agent);
 }
 
+void Control::circuit_changed(uint32_t slot, uint32_t state) {
+  if (!trust_.edges().contains(slot)) return;
+  const EdgeEntry& edge = trust_.edges().at(slot);
+  const auto& from = trust_.agent(edge.from).name;
+  const auto& to = trust_.agent(edge.to).name;
+  switch (static_cast<fabric::CircuitState>(state)) {
+    case fabric::CircuitState::kOpen:
+      return spdlog::warn("calls of {} to {} are refused for {} s: too many failed", from, to,
+                          config_.calls.circuit_open_s);
+    case fabric::CircuitState::kHalfOpen:
+      return spdlog::info("one call of {} to {} is let through to try", from, to);
+    case fabric::CircuitState::kClosed:
+      return spdlog::info("calls of {} to {} are let through again", from, to);
+  }
+}
+
+// A second's calls at most are forgotten by a crash.
+void Control::keep_quotas(uint64_t now) {
+  if (now - quotas_kept_ < around_.clock.ticks_from_ms(kQuotaMs)) return;
+  quotas_kept_ = now;
+  Changes changes{"relay", around_.clock.unix_ms(), {}};
+  for (const EdgeLimits::Change& c : trust_.limits().take_changes()) {
+    changes.list.push_back(QuotaUseRow{trust_.agent(c.from).address.to_u64(),
+                                       trust_.agent(c.to).address.to_u64(), c.use.quota.period_s,
+                                       c.use.used, c.use.ends_ms});
+  }
+  if (changes.list.empty()) return;
+  store_->apply(std::move(changes), [](const Result<WriteTimes>& r) {
+    if (!r) spdlog::error("what is used of quotas could not be kept: {}", r.error().message);
+  });
+}
+
 // Not at each round: workers share the line.
 void Control::publish(uint64_t now) {
   if (published_ != 0 && now - published_ < around_.clock.ticks_from_ms(kPublishMs)) return;
@@ -231,9 +279,14 @@ void Control::publish(uint64_t now) {
   if (config_.when_stale != WhenStale::kForward) {
     relay.stale_at.store(stale_at, std::memory_order_relaxed);
   }
-  relay.unix_at_tick0_ms.store(
-      static_cast<int64_t>(clock.unix_ms()) - static_cast<int64_t>(now / (clock.hz() / 1000)),
-      std::memory_order_relaxed);
+  const int64_t tick0 =
+      static_cast<int64_t>(clock.unix_ms()) - static_cast<int64_t>(now / (clock.hz() / 1000));
+  relay.unix_at_tick0_ms.store(tick0, std::memory_order_relaxed);
+  // It was set, or the two clocks have drifted apart.
+  if (std::abs(tick0 - clock_known_) > kClockStepMs) {
+    clock_known_ = tick0;
+    trust_.clock_was_set();
+  }
   relay.audited.store(audit_ && audit_->writer().available() ? 1 : 0, std::memory_order_relaxed);
   relay.calls_stale_at.store(stale_at, std::memory_order_relaxed);
 }
@@ -249,7 +302,7 @@ unsigned Control::poll() {
   busy = prepared_.poll() || busy;
   busy = channel_.poll() || busy;
   sessions_.poll();
-  trust_.rates().poll();
+  trust_.poll();
   busy = revocations_.poll() || busy;
   busy = directory_.poll() || busy;
   ceremony_.poll();
@@ -260,6 +313,8 @@ unsigned Control::poll() {
     busy = true;
   }
   busy = policies_.poll() || busy;
+  busy = approvals_.poll() || busy;
+  keep_quotas(around_.clock.ticks());
   busy = audit_->poll() || busy;
   if (handshakes_.backlog()) return 0;
   const uint64_t now = around_.clock.ticks();

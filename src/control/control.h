@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "control/approvals.h"
 #include "control/audit_trail.h"
 #include "control/ceremony.h"
 #include "control/channel.h"
@@ -68,12 +69,14 @@ class Control {
   Store& store() { return *store_; }
   RelayKeyring& keyring() { return keyring_; }
   AuditTrail& audit() { return *audit_; }
+  Approvals& approvals() { return approvals_; }
   uint64_t epoch() const { return around_.arena.relay().epoch; }
   uint64_t started() const { return started_; }
 
  private:
   Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> store, Surroundings around);
   void on_event(const fabric::Event& e);
+  void circuit_changed(uint32_t slot, uint32_t state);
   void answer_submit(uint32_t agent, uint64_t request, const Outcome& outcome);
   void enforce(const TrustChange& change);
 
@@ -82,10 +85,13 @@ class Control {
   Surroundings around_;
   uint64_t started_;
   void publish(uint64_t now);
+  void keep_quotas(uint64_t now);
 
   uint64_t last_busy_ = 0;         // ticks
   std::vector<uint32_t> to_tell_;  // agents that do not know the relay's key yet
   uint64_t published_ = 0;         // ticks: when workers were last told that control runs
+  int64_t clock_known_ = 0;        // Unix time of tick 0 that ends of edges were computed with
+  uint64_t quotas_kept_ = 0;       // ticks
   TrustTable trust_;
   SessionTable sessions_;
   PreparedKeys prepared_;
@@ -100,11 +106,15 @@ class Control {
   Directory directory_;
   Ceremony ceremony_;
   Policies policies_;
+  Approvals approvals_;
   std::unique_ptr<AuditTrail> audit_;  // from create() on
 };
 
 // Puts the running relay's numbers and secrets where workers read them.
 uint64_t fill_relay_record(fabric::Arena& arena);
+
+// The calls: section as workers have it.
+fabric::CallOptions call_options(const CallsConfig& calls);
 
 // The tables that the limits: of a configuration ask for.
 fabric::ArenaSizes arena_sizes(const Config& config);

@@ -23,6 +23,9 @@ struct EdgeTerms {
   uint8_t capabilities = wire::kAllCapabilities;
   uint8_t protocols = wire::kAllProtocols;
   RateConfig rate;
+  uint32_t calls = 0;                   // what holds them, by its number in CallTermsList
+  CallQuota granted;                    // of the grant; the operator's is among those
+  uint32_t scopes = fabric::kAnyScope;  // a set of ScopeSets, kNoScope or kAnyScope
 
   friend bool operator==(const EdgeTerms&, const EdgeTerms&) = default;
 };

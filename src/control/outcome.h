@@ -23,6 +23,9 @@ namespace sluice::control {
   X(kUnknownRequest, "unknown_request", "no such request waits for this agent",                    \
     "list what waits: sluice-agent pending")                                                       \
   X(kExceeds, "exceeds", "more is granted than the request asks for or offers", "")                \
+  X(kScopeTaken, "scope_taken",                                                                    \
+    "a scope's name begins with the same hash as another one that is in use in this tenant",       \
+    "choose another name")                                                                         \
   X(kRevokedBefore, "revoked_before", "the pair was revoked after this statement was made",        \
     "ask again")                                                                                   \
   X(kTooMany, "too_many", "too many requests wait already", "let some be answered or expire")      \

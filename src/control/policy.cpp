@@ -44,6 +44,8 @@ PolicyBounds tighten(const PolicyBounds& a, const PolicyBounds& b) {
   out.rate.packets_per_s = lower(a.rate.packets_per_s, b.rate.packets_per_s);
   out.rate.bytes_per_s = lower(a.rate.bytes_per_s, b.rate.bytes_per_s);
   out.rate.burst_ms = std::min(a.rate.burst_ms, b.rate.burst_ms);
+  out.rate.calls_per_s = static_cast<uint32_t>(lower(a.rate.calls_per_s, b.rate.calls_per_s));
+  out.calls = tighten(a.calls, b.calls);
   return out;
 }
 

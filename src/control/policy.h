@@ -42,6 +42,7 @@ struct PolicyBounds {
   std::optional<std::set<std::string>> scopes, protocols;
   std::optional<fabric::SealPolicy> seal;
   RateConfig rate;
+  CallTerms calls;  // and the windows of all that goes over the edge
 
   friend bool operator==(const PolicyBounds&, const PolicyBounds&) = default;
 };

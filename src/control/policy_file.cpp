@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "base/duration.h"
 #include "control/config_parts.h"
 #include "wire/statement.h"
 
@@ -26,8 +25,8 @@ bool is_name_pattern(std::string_view text) {
 
 class PolicyReader {
  public:
-  PolicyReader(Problems& problems, const TenantLookup& tenant)
-      : problems_(problems), tenant_(tenant) {}
+  PolicyReader(Problems& problems, const TenantLookup& tenant, Windows windows)
+      : problems_(problems), tenant_(tenant), windows_(std::move(windows)) {}
 
   PolicyRole read_role(const YamlNode& node) {
     PolicyRole out;
@@ -65,24 +64,16 @@ class PolicyReader {
   }
 
   PolicyRule read_rule(const YamlNode& node, size_t index) {
-    const Section s(problems_, &node, fmt::format("rules[{}]", index + 1),
-                    {"from", "to", "action", "for", "scopes", "protocols", "seal", "rate"});
+    const Section s(
+        problems_, &node, fmt::format("rules[{}]", index + 1),
+        {"from", "to", "action", "for", "scopes", "protocols", "seal", "rate", "calls", "windows"});
     PolicyRule out;
     for (const auto& [key, target] : {std::pair{"from", &out.from}, std::pair{"to", &out.to}}) {
       if (!s.require(key, "give a name, a pattern, role:NAME, a DID, or \"*\"")) continue;
       if (const auto v = s.text(key)) *target = read_pattern(v->text, v->line, s.place(key), true);
     }
     s.choice("action", out.action, kActions);
-    if (const auto v = s.text("for")) {
-      const auto seconds = parse_duration_s(v->text);
-      if (!seconds || *seconds == 0) {
-        s.problem(v->line, "for",
-                  fmt::format("{} is no time; give a number and s, m, h or d, such as 30d",
-                              quote(v->text)));
-      } else {
-        out.bounds.longest_ms = *seconds * 1000;
-      }
-    }
+    if (const auto seconds = read_duration(s, "for")) out.bounds.longest_ms = *seconds * 1000;
     out.bounds.scopes = read_names(s, "scopes");
     out.bounds.protocols = read_names(s, "protocols");
     fabric::SealPolicy seal{};
@@ -94,6 +85,8 @@ class PolicyReader {
       out.bounds.seal = seal;
     }
     read_rate(s, "rate", out.bounds.rate);
+    read_call_terms(s, "calls", out.bounds.calls);
+    read_window_list(s, "windows", windows_, out.bounds.calls);
     return out;
   }
 
@@ -158,6 +151,7 @@ class PolicyReader {
 
   Problems& problems_;
   const TenantLookup& tenant_;
+  const Windows windows_;
   std::vector<std::string> roles_;
 };
 
@@ -187,9 +181,9 @@ LoadedPolicy parse_policy(std::string_view yaml, const TenantLookup& tenant) {
   if (yaml.size() > kLargestPolicy) {
     problems.add(0, fmt::format("the policy is larger than {} KiB", kLargestPolicy >> 10));
   } else if (const auto tree = read_yaml(yaml, problems)) {
-    const Section root(problems, &*tree, "", {"default", "roles", "rules"});
+    const Section root(problems, &*tree, "", {"default", "roles", "rules", "windows"});
     root.choice("default", out.policy.otherwise, kActions);
-    PolicyReader reader(problems, tenant);
+    PolicyReader reader(problems, tenant, read_windows(root, "windows"));
     const auto roles = root.map("roles");
     for (const YamlNode& node : roles) out.policy.roles.push_back(reader.read_role(node));
     const auto rules = root.list("rules");
@@ -228,7 +222,11 @@ std::string to_string(const PolicyRule& r) {
   if (b.seal) out += fmt::format(", seal {}", name_of(*b.seal));
   if (b.rate.packets_per_s != 0) out += fmt::format(", {} packets/s", b.rate.packets_per_s);
   if (b.rate.bytes_per_s != 0) out += fmt::format(", {} bytes/s", b.rate.bytes_per_s);
-  if (b.rate.limited()) out += fmt::format(", burst {} ms", b.rate.burst_ms);
+  if (b.rate.packets_per_s != 0 || b.rate.bytes_per_s != 0) {
+    out += fmt::format(", burst {} ms", b.rate.burst_ms);
+  }
+  if (b.rate.calls_per_s != 0) out += fmt::format(", {} calls/s", b.rate.calls_per_s);
+  out += to_string(b.calls);
   return out;
 }
 

@@ -44,6 +44,10 @@ enum Sql : size_t {
   kTrimCheckpoints,
   kForgetCheckpoints,
   kSkipNumbers,
+  kAddScopeName,
+  kScopeName,
+  kForgetQuotaUses,
+  kAddQuotaUse,
   kAddFeed,
   kCount
 };
@@ -71,7 +75,8 @@ constexpr const char* kSql[] = {
     "SELECT state FROM requests WHERE digest = ?",
     "UPDATE requests SET state = ?2, ended_ms = ?3, answer = ?4 WHERE digest = ?1 AND state = 0",
     "INSERT INTO pairs (request, grant_digest, requester, approver, forward_right, backward_right,"
-    " made_ms, expires_ms, forward_calls, backward_calls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " made_ms, expires_ms, forward_calls, backward_calls, forward_scopes, backward_scopes,"
+    " quota_calls, quota_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (request) DO NOTHING",
     "SELECT 1 FROM pairs WHERE request = ? AND grant_digest = ? AND ended_ms IS NULL",
     "SELECT requester, approver FROM pairs WHERE request = ?",
@@ -98,9 +103,22 @@ constexpr const char* kSql[] = {
     "DELETE FROM audit_checkpoints",
     "INSERT OR REPLACE INTO sqlite_sequence (rowid, name, seq) VALUES"
     " ((SELECT rowid FROM sqlite_sequence WHERE name = 'changes'), 'changes', ?)",
+    "INSERT INTO scope_names (tenant, hash, name) VALUES (?, ?, ?)"
+    " ON CONFLICT (tenant, hash) DO NOTHING",
+    "SELECT name FROM scope_names WHERE tenant = ? AND hash = ?",
+    "DELETE FROM quota_uses WHERE ends_ms <= ?",
+    "INSERT INTO quota_uses (source, target, period_s, used, ends_ms) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (source, target, period_s)"
+    " DO UPDATE SET used = excluded.used, ends_ms = excluded.ends_ms",
     "INSERT INTO changes (at_ms, actor, kind, subject, object) VALUES (?, ?, ?, ?, ?)",
 };
 static_assert(std::size(kSql) == kCount);
+
+Buffer bytes_of(const std::vector<uint64_t>& words) {
+  Buffer out(words.size() * 8);
+  for (size_t i = 0; i < words.size(); ++i) store_le(out.data() + 8 * i, words[i]);
+  return out;
+}
 
 }  // namespace
 
@@ -369,6 +387,34 @@ Result<void> Database::one(const ChangesForgotten& row) {
   return finish(r, "number changes behind those that are forgotten");
 }
 
+Result<void> Database::one(const ScopeNameRow& row) {
+  ByteArray<8> hash;
+  store_le(hash.data(), row.hash);
+  {
+    Run r(statements_[kAddScopeName]);
+    r.bind(uint64_t{row.tenant}).bind(Bytes(hash)).bind(std::string_view(row.name));
+    if (auto ok = finish(r, "keep a scope's name"); !ok) return ok;
+  }
+  Run r(statements_[kScopeName]);
+  if (r.bind(uint64_t{row.tenant}).bind(Bytes(hash)).step() != SQLITE_ROW) return failed("read");
+  if (r.text(0) == row.name) return {};
+  return fail(
+      ErrorCode::kConflict,
+      fmt::format("the scope {} would be taken for {}, which is in use", row.name, r.text(0)));
+}
+
+Result<void> Database::one(const QuotaUseRow& row) {
+  {
+    Run old(statements_[kForgetQuotaUses]);
+    old.bind(row.ends_ms - uint64_t{row.period_s} * 1000);
+    if (auto ok = finish(old, "keep what is used of a quota"); !ok) return ok;
+  }
+  Run r(statements_[kAddQuotaUse]);
+  r.bind(row.from).bind(row.to).bind(uint64_t{row.period_s}).bind(uint64_t{row.used});
+  r.bind(row.ends_ms);
+  return finish(r, "keep what is used of a quota");
+}
+
 Result<void> Database::one(const PairRow& row) {
   const auto requester = first_of(row.requester);
   const auto approver = first_of(row.approver);
@@ -380,6 +426,9 @@ Result<void> Database::one(const PairRow& row) {
   r.bind(Bytes(*approver)).bind(uint64_t{row.forward}).bind(uint64_t{row.backward});
   r.bind(row.made_ms).bind(row.expires_ms);
   r.bind(uint64_t{row.forward_calls}).bind(uint64_t{row.backward_calls});
+  const Buffer forward = bytes_of(row.forward_scopes), backward = bytes_of(row.backward_scopes);
+  r.bind(Bytes(forward)).bind(Bytes(backward));
+  r.bind(uint64_t{row.quota_calls}).bind(uint64_t{row.quota_s});
   if (auto ok = finish(r, "keep a pair"); !ok) return ok;
   if (sqlite3_changes(db_.get()) != 0) return {};
   Run stands(statements_[kPairStands]);

@@ -83,6 +83,8 @@ class Database {
   Result<void> one(const AuditForgotten& row);
   Result<void> one(const AuditKnown& row);
   Result<void> one(const ChangesForgotten& row);
+  Result<void> one(const ScopeNameRow& row);
+  Result<void> one(const QuotaUseRow& row);
   // Rows refer to an agent by its first identity.
   Result<ByteArray<32>> first_of(const ByteArray<32>& identity);
   Result<void> keep_statement(const Digest& digest, Bytes statement);
@@ -91,7 +93,7 @@ class Database {
   Result<uint64_t> one_number(const char* sql);
   tl::unexpected<Error> failed(const char* what);
 
-  static constexpr size_t kSqlCount = 35;
+  static constexpr size_t kSqlCount = 39;
 
   std::string path_;
   bool broken_ = false;

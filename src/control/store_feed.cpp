@@ -68,6 +68,12 @@ FeedName named(const AuditCheckpointRow&) {
 FeedName named(const AuditKnown&) {
   return {};
 }
+FeedName named(const ScopeNameRow&) {
+  return {};
+}
+FeedName named(const QuotaUseRow&) {
+  return {};
+}
 FeedName named(const AuditForgotten& f) {
   ByteArray<8> size;
   store_le(size.data(), f.size);

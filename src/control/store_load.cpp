@@ -46,6 +46,14 @@ bool get(const Run& r, int column, ByteArray<32>& out) {
   return true;
 }
 
+std::vector<uint64_t> words_of(Bytes bytes) {
+  std::vector<uint64_t> out;
+  for (size_t at = 0; at + 8 <= bytes.size(); at += 8) {
+    out.push_back(load_le<uint64_t>(bytes.data() + at));
+  }
+  return out;
+}
+
 }  // namespace
 
 // `read` takes one row; false: it cannot be what the program wrote.
@@ -131,7 +139,8 @@ Result<Snapshot> Database::load() {
   if (ok) {
     ok = each_row(
         "SELECT request, grant_digest, requester, approver, forward_right, backward_right, made_ms,"
-        " expires_ms, forward_calls, backward_calls FROM pairs WHERE ended_ms IS NULL ORDER BY id",
+        " expires_ms, forward_calls, backward_calls, forward_scopes, backward_scopes, quota_calls,"
+        " quota_s FROM pairs WHERE ended_ms IS NULL ORDER BY id",
         [&](const Run& r) {
           PairRow& row = out.pairs.emplace_back();
           row.forward = static_cast<uint8_t>(r.number(4));
@@ -140,6 +149,10 @@ Result<Snapshot> Database::load() {
           row.expires_ms = r.number(7);
           row.forward_calls = static_cast<uint16_t>(r.number(8));
           row.backward_calls = static_cast<uint16_t>(r.number(9));
+          row.forward_scopes = words_of(r.blob(10));
+          row.backward_scopes = words_of(r.blob(11));
+          row.quota_calls = static_cast<uint32_t>(r.number(12));
+          row.quota_s = static_cast<uint32_t>(r.number(13));
           return get(r, 0, row.request) && get(r, 1, row.grant) && get(r, 2, row.requester) &&
                  get(r, 3, row.approver);
         });
@@ -200,6 +213,22 @@ Result<Snapshot> Database::load() {
                     out.audit.at_ms = r.number(2);
                     return get(r, 1, out.audit.root);
                   });
+  }
+  if (ok) {
+    ok = each_row("SELECT tenant, hash, name FROM scope_names", [&](const Run& r) {
+      const auto hash = words_of(r.blob(1));
+      out.scope_names.push_back(
+          {static_cast<uint16_t>(r.number(0)), hash.empty() ? 0 : hash[0], std::string(r.text(2))});
+      return hash.size() == 1;
+    });
+  }
+  if (ok) {
+    ok = each_row(
+        "SELECT source, target, period_s, used, ends_ms FROM quota_uses", [&](const Run& r) {
+          out.quota_uses.push_back({r.number(0), r.number(1), static_cast<uint32_t>(r.number(2)),
+                                    static_cast<uint32_t>(r.number(3)), r.number(4)});
+          return true;
+        });
   }
   if (!ok) return tl::unexpected<Error>(std::move(ok.error()));
   bring_up_to_date(out);

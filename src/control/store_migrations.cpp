@@ -150,6 +150,29 @@ ALTER TABLE pairs ADD COLUMN forward_calls INTEGER NOT NULL DEFAULT 0
 ALTER TABLE pairs ADD COLUMN backward_calls INTEGER NOT NULL DEFAULT 0
   CHECK (backward_calls BETWEEN 0 AND 65535);
 )sql",
+    // Scopes as envelopes name them, eight bytes each.
+    R"sql(
+ALTER TABLE pairs ADD COLUMN forward_scopes BLOB NOT NULL DEFAULT x''
+  CHECK (length(forward_scopes) % 8 = 0);
+ALTER TABLE pairs ADD COLUMN backward_scopes BLOB NOT NULL DEFAULT x''
+  CHECK (length(backward_scopes) % 8 = 0);
+ALTER TABLE pairs ADD COLUMN quota_calls INTEGER NOT NULL DEFAULT 0 CHECK (quota_calls >= 0);
+ALTER TABLE pairs ADD COLUMN quota_s INTEGER NOT NULL DEFAULT 0 CHECK (quota_s >= 0);
+CREATE TABLE scope_names (
+  tenant INTEGER NOT NULL CHECK (tenant BETWEEN 0 AND 0xffff),
+  hash   BLOB    NOT NULL CHECK (length(hash) = 8),
+  name   TEXT    NOT NULL,
+  PRIMARY KEY (tenant, hash)
+) STRICT;
+CREATE TABLE quota_uses (
+  source   INTEGER NOT NULL,
+  target   INTEGER NOT NULL,
+  period_s INTEGER NOT NULL CHECK (period_s > 0),
+  used     INTEGER NOT NULL CHECK (used >= 0),
+  ends_ms  INTEGER NOT NULL,
+  PRIMARY KEY (source, target, period_s)
+) STRICT;
+)sql",
 };
 
 }  // namespace

@@ -120,6 +120,12 @@ struct PairRow {
   // wire/call.h.
   uint16_t forward_calls = 0;
   uint16_t backward_calls = 0;
+  // And scopes, as envelopes name them.
+  std::vector<uint64_t> forward_scopes;
+  std::vector<uint64_t> backward_scopes;
+  // What the approver lets the requester call in a period; 0: any number.
+  uint32_t quota_calls = 0;
+  uint32_t quota_s = 0;
 };
 struct PairEnd {
   Digest request{};
@@ -181,16 +187,32 @@ struct AuditKnown {
   ByteArray<32> root{};
   uint64_t at_ms = 0;
 };
+// A scope's name that stands in an agreement of that tenant's agents, by what envelopes say in its
+// place: no other name may be taken for it. Not in the feed.
+struct ScopeNameRow {
+  uint16_t tenant = 0;
+  uint64_t hash = 0;
+  std::string name;
+};
+// What one agent has used of a quota of calls to another, by virtual addresses. Not in the feed.
+struct QuotaUseRow {
+  uint64_t from = 0;
+  uint64_t to = 0;
+  uint32_t period_s = 0;
+  uint32_t used = 0;
+  uint64_t ends_ms = 0;
+};
 // A backup was restored that does not know of the changes between: numbers go on behind them.
 struct ChangesForgotten {
   uint64_t kept = 0;       // the last one that is known
   uint64_t forgotten = 0;  // the last one that is not
 };
 
-using Change = std::variant<AgentRow, AgentUpdate, RevocationRow, TenantRow, TokenRow, TokenUse,
-                            TokenEnd, RequestRow, RequestEnd, ConsentRow, PairRow, PairEnd,
-                            PolicyRow, RelayKeyRow, RelayKeyRetired, RotationRow,
-                            AuditCheckpointRow, AuditForgotten, AuditKnown, ChangesForgotten>;
+using Change =
+    std::variant<AgentRow, AgentUpdate, RevocationRow, TenantRow, TokenRow, TokenUse, TokenEnd,
+                 RequestRow, RequestEnd, ConsentRow, PairRow, PairEnd, PolicyRow, RelayKeyRow,
+                 RelayKeyRetired, RotationRow, AuditCheckpointRow, AuditForgotten, AuditKnown,
+                 ChangesForgotten, ScopeNameRow, QuotaUseRow>;
 
 // One transaction's part: all of it or nothing.
 struct Changes {
@@ -242,6 +264,8 @@ struct Snapshot {
   std::vector<RotationRow> rotations;   // in the order in which they were made
   std::vector<RelayKeyRow> relay_keys;  // in the order in which they were made
   AuditCheckpointRow audit;             // the last one; at 0 ms: there is none
+  std::vector<ScopeNameRow> scope_names;
+  std::vector<QuotaUseRow> quota_uses;
 };
 
 }  // namespace sluice::control

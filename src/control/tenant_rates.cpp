@@ -33,6 +33,7 @@ Result<void> TenantRates::apply(const std::vector<TrustTenant>& tenants) {
     if (tenant.slot == fabric::kNone) {
       tenant.slot = static_cast<uint32_t>(tenants_.size() - 1);
       tenant.offered.assign(arena_.sizes().workers, 0);
+      tenant.offered_calls.assign(arena_.sizes().workers, 0);
     }
     tenant.rate = t.rate;
   }
@@ -47,18 +48,29 @@ uint32_t TenantRates::slot_of(uint16_t tenant) const {
 
 void TenantRates::divide(Tenant& tenant) {
   const uint32_t workers = arena_.sizes().workers;
-  std::vector<double> demand(workers);
-  double total = 0;
-  for (uint32_t w = 0; w < workers; ++w) {
-    const uint64_t offered = arena_.tenant_share(w, tenant.slot).offered_packets.get();
-    demand[w] = double(offered - tenant.offered[w]);
-    tenant.offered[w] = offered;
-    total += demand[w];
-  }
-  for (uint32_t w = 0; w < workers; ++w) {
+  // What arrived of packets says nothing of calls: each is divided by its own.
+  const auto parts = [&](fabric::Counter fabric::TenantShare::*offered,
+                         std::vector<uint64_t>& last) {
+    std::vector<double> out(workers);
+    double total = 0;
+    for (uint32_t w = 0; w < workers; ++w) {
+      const uint64_t now = (arena_.tenant_share(w, tenant.slot).*offered).get();
+      out[w] = double(now - last[w]);
+      last[w] = now;
+      total += out[w];
+    }
     const double equal = 1.0 / workers;
-    const double part = total == 0 ? equal : kStandby * equal + (1 - kStandby) * demand[w] / total;
-    arena_.tenant_share(w, tenant.slot).bucket.set(limit_of(tenant.rate, clock_, part));
+    for (double& part : out) {
+      part = total == 0 ? equal : kStandby * equal + (1 - kStandby) * part / total;
+    }
+    return out;
+  };
+  const auto packets = parts(&fabric::TenantShare::offered_packets, tenant.offered);
+  const auto calls = parts(&fabric::TenantShare::offered_calls, tenant.offered_calls);
+  for (uint32_t w = 0; w < workers; ++w) {
+    fabric::TenantShare& share = arena_.tenant_share(w, tenant.slot);
+    share.bucket.set(limit_of(tenant.rate, clock_, packets[w]));
+    share.calls.set(calls[w] * tenant.rate.calls_per_s, clock_.hz());
   }
 }
 

@@ -32,7 +32,7 @@ class TenantRates {
   struct Tenant {
     uint32_t slot = fabric::kNone;
     RateConfig rate;
-    std::vector<uint64_t> offered;  // by worker, when last divided
+    std::vector<uint64_t> offered, offered_calls;  // by worker, when last divided
   };
   void divide(Tenant& tenant);
 

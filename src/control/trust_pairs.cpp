@@ -20,13 +20,6 @@ std::vector<EdgeEntry> TrustTable::edges_of(uint32_t agent) const {
   return out;
 }
 
-// Ticks of a moment of the relay's clock; 0 is never.
-uint64_t TrustTable::ticks_at(uint64_t unix_ms) const {
-  if (unix_ms == 0) return ~uint64_t{0};
-  const uint64_t now = clock_.unix_ms();
-  return clock_.ticks() + (unix_ms > now ? clock_.ticks_from_ms(unix_ms - now) : 0);
-}
-
 std::optional<TrustTable::Wanted> TrustTable::wanted(PairKey pair) const {
   const AgentEntry& a = agents_[pair.first];
   const AgentEntry& b = agents_[pair.second];
@@ -56,9 +49,10 @@ std::optional<TrustTable::Wanted> TrustTable::agreed(const Agreement& g,
   const uint64_t end = end_of(g, policy);
   if (end != 0 && end <= clock_.unix_ms()) return std::nullopt;
   EdgeTerms forward = g.forward, backward = g.backward;
-  const auto bound = [](EdgeTerms& terms, const PolicyBounds& b) {
+  const auto bound = [this](EdgeTerms& terms, const PolicyBounds& b) {
     if (b.seal) terms.seal = *b.seal;
     terms.rate = b.rate;
+    terms.calls = limits_.terms().number_of(b.calls);
   };
   bound(forward, there.bounds);
   bound(backward, policy.decide(granted, &asked).bounds);
@@ -139,9 +133,12 @@ TrustTable::Settled TrustTable::settle(PairKey pair) {
   return Settled::kWaiting;
 }
 
-bool TrustTable::agree(Agreement agreement) {
+bool TrustTable::agree(Agreement agreement, const GrantedScopes& scopes) {
   const PairKey key = agreement.pair();
   agreement.number = next_agreement_++;
+  // Before the former ones are let go: they are often the same.
+  agreement.forward.scopes = scopes_.hold(scopes.forward);
+  agreement.backward.scopes = scopes_.hold(scopes.backward);
   forget(key);
   agreement.ends_ms = 0;
   set_end(agreements_.set(std::move(agreement)));
@@ -161,6 +158,7 @@ void TrustTable::forget(PairKey pair) {
   const Agreement* g = agreements_.find(pair);
   if (g == nullptr) return;
   expiries_.erase({g->ends_ms, pair});
+  for (const EdgeTerms* terms : {&g->forward, &g->backward}) scopes_.release(terms->scopes);
   agreements_.remove(pair);
 }
 
@@ -225,6 +223,7 @@ uint32_t TrustTable::take_slot() {
 }
 
 bool TrustTable::open_pair(PairKey pair, const Wanted& w) {
+  if (!limits_.has_room(w.forward, w.backward)) return false;
   const uint32_t slots[2] = {take_slot(), take_slot()};
   if (slots[0] == fabric::kNone || slots[1] == fabric::kNone) {
     for (const uint32_t s : slots) {
@@ -232,7 +231,6 @@ bool TrustTable::open_pair(PairKey pair, const Wanted& w) {
     }
     return false;
   }
-  const uint64_t until = ticks_at(w.expires_ms);
   uint32_t labels[2];
   for (int i = 0; i < 2; ++i) {
     fabric::Edge& e = arena_.edges()[slots[i]];
@@ -251,17 +249,14 @@ bool TrustTable::open_pair(PairKey pair, const Wanted& w) {
     e.seals = fabric::seals_of(terms.seal);
     e.capabilities = terms.capabilities;
     e.protocols = terms.protocols;
-    // Scopes are between the agents where the relay's configuration made the pair.
     const Agreement* made = w.agreement == 0 ? nullptr : agreements_.find(pair);
     e.grant = made == nullptr ? 0 : load_le<uint64_t>(made->grant.data());
-    e.scopes = w.agreement == 0 ? fabric::kAnyScope : fabric::kNoScope;
-    e.bucket.set(limit_of(terms.rate, clock_));
-    e.bucket.reset();
-    e.window_until.store(until, std::memory_order_relaxed);
+    e.scopes = terms.scopes;
     e.packets.set(0);
     e.bytes.set(0);
     e.tenant = agents_[source].address.tenant;
     const EdgeEntry entry{slots[i], source, e.target, terms, labels[i], w.agreement, w.expires_ms};
+    limits_.open(entry);
     edges_.add(entry);
     e.gate.store(fabric::edge_gate(fabric::EdgeState::kOpen, e.generation(), source),
                  std::memory_order_release);
@@ -281,6 +276,7 @@ void TrustTable::close_slot(uint32_t slot, fabric::EdgeState state) {
   edge.gate.store(fabric::edge_gate(state, edge.generation(), edge.source()),
                   std::memory_order_release);
   resting_.push_back({slot, clock_.ticks() + clock_.ticks_from_ms(kRestMs)});
+  limits_.close(edges_.at(slot));
   edges_.remove(slot);
 }
 

@@ -100,18 +100,26 @@ void TrustTable::restore(const Snapshot& snapshot) {
     auto& formers = agents_[index].formers;
     if (formers.back().identity == former) std::reverse(formers.begin(), formers.end());
   }
+  for (const QuotaUseRow& row : snapshot.quota_uses) {
+    const AgentEntry* from = by_address(VirtualAddress::from_u64(row.from));
+    const AgentEntry* to = by_address(VirtualAddress::from_u64(row.to));
+    if (from == nullptr || to == nullptr) continue;
+    limits_.restore(from->index, to->index, {{0, row.period_s}, row.used, row.ends_ms});
+  }
   for (const auto& row : snapshot.pairs) {
     const AgentEntry* from = by_identity(row.requester);
     const AgentEntry* to = by_identity(row.approver);
     if (from == nullptr || to == nullptr) continue;  // limits.agents is too small: said elsewhere
-    agree({.request = row.request,
-           .grant = row.grant,
-           .requester = from->index,
-           .approver = to->index,
-           .forward = terms_of(row.forward, row.forward_calls),
-           .backward = terms_of(row.backward, row.backward_calls),
-           .made_ms = row.made_ms,
-           .expires_ms = row.expires_ms});
+    Agreement agreement{.request = row.request,
+                        .grant = row.grant,
+                        .requester = from->index,
+                        .approver = to->index,
+                        .forward = terms_of(row.forward, row.forward_calls),
+                        .backward = terms_of(row.backward, row.backward_calls),
+                        .made_ms = row.made_ms,
+                        .expires_ms = row.expires_ms};
+    agreement.forward.granted = {row.quota_calls, row.quota_s};
+    agree(std::move(agreement), {row.forward_scopes, row.backward_scopes});
   }
 }
 
@@ -132,6 +140,15 @@ VirtualAddress TrustTable::fresh_address(uint16_t tenant) const {
     const VirtualAddress address{tenant, static_cast<uint32_t>(crypto::random_u64())};
     if (address.node != 0 && !addresses_.contains(address)) return address;
   }
+}
+
+EdgeTerms TrustTable::configured_terms(EdgeRight right, const TrustPair& pair,
+                                       const RateConfig& rate, const CallTerms& calls) {
+  return {.right = right,
+          .seal = pair.seal,
+          .rate = rate,
+          .calls = limits_.terms().number_of(calls),
+          .granted = {}};
 }
 
 Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
@@ -223,6 +240,7 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
     moved = moved || !entry->standing();
     entry->configured = true;
     arena_.agents()[entry->index].bucket.set(limit_of(a.rate, clock_));
+    arena_.agents()[entry->index].call_bucket.set(a.rate.calls_per_s, clock_.hz());
     configured.insert(entry->index);
     index_of[a.name] = entry->index;
   }
@@ -244,8 +262,8 @@ Result<TrustChange> TrustTable::apply(const TrustConfig& trust) {
   configured_pairs_.clear();
   for (const auto& p : trust.pairs) {
     const uint32_t a = index_of.at(p.from), b = index_of.at(p.to);
-    const EdgeTerms forward{.right = p.forward, .seal = p.seal, .rate = p.forward_rate};
-    const EdgeTerms backward{.right = p.backward, .seal = p.seal, .rate = p.backward_rate};
+    const EdgeTerms forward = configured_terms(p.forward, p, p.forward_rate, p.forward_calls);
+    const EdgeTerms backward = configured_terms(p.backward, p, p.backward_rate, p.backward_calls);
     configured_pairs_[pair_key(a, b)] =
         a < b ? ConfiguredPair{forward, backward} : ConfiguredPair{backward, forward};
     pairs.push_back(pair_key(a, b));

@@ -17,8 +17,10 @@
 #include "base/error.h"
 #include "control/agreement_list.h"
 #include "control/config.h"
+#include "control/edge_limits.h"
 #include "control/edge_list.h"
 #include "control/policy_table.h"
+#include "control/scope_sets.h"
 #include "control/store_rows.h"
 #include "control/tenant_rates.h"
 #include "crypto/identity.h"
@@ -76,7 +78,11 @@ struct TrustChange {
 class TrustTable {
  public:
   TrustTable(fabric::Arena& arena, const Clock& clock)
-      : arena_(arena), clock_(clock), rates_(arena, clock) {}
+      : arena_(arena),
+        clock_(clock),
+        rates_(arena, clock),
+        limits_(arena, clock),
+        scopes_(arena, clock) {}
 
   // What the store knows, at start: addresses, names and revocations, none of them configured yet.
   void restore(const Snapshot& snapshot);
@@ -110,7 +116,7 @@ class TrustTable {
 
   // An agreement that is durable; replaces an earlier one of the pair. False: every edge slot
   // rests, and the pair opens once one is free.
-  bool agree(Agreement agreement);
+  bool agree(Agreement agreement, const GrantedScopes& scopes = {});
   const Agreement* agreement(PairKey pair) const;
   // The agreement of that agent that was made by the statement, as request or as grant, whether its
   // edges stand or not.
@@ -151,6 +157,16 @@ class TrustTable {
   std::vector<EdgeEntry> edges_of(uint32_t agent) const;
   const EdgeList& edges() const { return edges_; }
   TenantRates& rates() { return rates_; }
+  EdgeLimits& limits() { return limits_; }
+  const EdgeLimits& limits() const { return limits_; }
+  ScopeSets& scopes() { return scopes_; }
+  // Tenants' parts of their rates, and windows that open or close.
+  void poll() {
+    rates_.poll();
+    limits_.poll();
+  }
+  // The clock was set: every end is at another tick.
+  void clock_was_set() { limits_.clock_was_set(edges_); }
 
   // Step 1 of a revocation: one atomic store, then the table catches up.
   void mark_revoked(AgentEntry& agent, const std::string& reason, uint64_t at_ms);
@@ -176,7 +192,8 @@ class TrustTable {
   bool open_pair(PairKey pair, const Wanted& w);
   void close_pair(PairKey pair);
   void forget(PairKey pair);
-  uint64_t ticks_at(uint64_t unix_ms) const;
+  EdgeTerms configured_terms(EdgeRight right, const TrustPair& pair, const RateConfig& rate,
+                             const CallTerms& calls);
   void rename(AgentEntry& entry, const std::string& name);
   void judge_anew(const AgentEntry& entry);
   uint32_t take_slot();
@@ -185,6 +202,8 @@ class TrustTable {
   fabric::Arena& arena_;
   const Clock& clock_;
   TenantRates rates_;
+  EdgeLimits limits_;
+  ScopeSets scopes_;
   std::map<VirtualAddress, uint32_t> addresses_;                // of all agents ever
   std::map<std::pair<uint16_t, std::string>, uint32_t> names_;  // the last one called so
   std::vector<AgentEntry> agents_;

@@ -14,7 +14,7 @@ using fabric::EdgeState;
 using wire::FrameHeader;
 using wire::FrameType;
 
-constexpr uint8_t kReplyOnly = 3;
+constexpr uint8_t kMaySend = 1;
 
 bool active(const fabric::Agent& a) noexcept {
   return a.state.load(std::memory_order_acquire) == uint32_t(AgentState::kActive);
@@ -119,7 +119,10 @@ void check_edge(const Tables& t, uint64_t now, uint32_t source, Slot& s) noexcep
   const uint64_t claimed =
       fabric::edge_gate(EdgeState::kOpen, wire::label_generation(label), source);
   if (gate != claimed) return s.die(why_closed(gate, claimed));
-  if (now >= edge.window_until.load(std::memory_order_relaxed)) return s.die(DropReason::kRevoked);
+  if (now >= edge.window_until.load(std::memory_order_relaxed)) [[unlikely]] {
+    const bool over = now >= edge.expires.load(std::memory_order_relaxed);
+    s.die(over ? DropReason::kRevoked : DropReason::kOutsideWindow);
+  }
   s.out_index = edge.target;
   prefetch(&t.agents[edge.target]);
 }
@@ -134,7 +137,7 @@ void find_peer(const Tables& t, Slot& s) noexcept {
   const fabric::Agent& target = t.agents[s.out_index];
   if (!active(target)) return s.die(DropReason::kRevoked);
   const fabric::Edge& edge = t.edges[s.edge];
-  if (edge.right == kReplyOnly) return s.die(DropReason::kRight);
+  if (edge.right != kMaySend) return s.die(DropReason::kRight);
   if ((edge.seals & (s.header_seal ? 2 : 1)) == 0) return s.die(DropReason::kSealNotAllowed);
   s.out_index = target.session.load(std::memory_order_acquire);
   if (s.out_index == fabric::kNone) return s.die(DropReason::kPeerOffline);

@@ -30,6 +30,12 @@ CallRecord* record_of(const Context& c, const Slot& s, const FrameHeader& f) noe
   return c.arena.calls(page).find(f.call_id, reply ? edge.opposite_label : f.label);
 }
 
+// What the callee sends belongs to a call of the edge on which it was opened.
+bool callers_window_open(const Context& c, const CallRecord& r) noexcept {
+  return c.now <
+         c.tables.edges[wire::label_slot(r.label)].window_until.load(std::memory_order_relaxed);
+}
+
 bool fits(const Context& c, unsigned has) noexcept {
   const unsigned waiting = c.calls->waiting.size();
   const unsigned most = waiting < fabric::kWaitingCalls / 2 ? kPerAgent : kPerAgentWhenFull;
@@ -91,6 +97,7 @@ void pass_data(Context& c, Slot& s, const FrameHeader& f) noexcept {
     if (accepted != 1 || r->closed_back.load(std::memory_order_relaxed) != 0) {
       return s.die(DropReason::kNoCall);
     }
+    if (!callers_window_open(c, *r)) return s.die(DropReason::kOutsideWindow);
   } else if (r->closed != 0) {
     return s.die(DropReason::kNoCall);
   }
@@ -137,6 +144,7 @@ void pass_accept(Context& c, Slot& s, const FrameHeader& f) noexcept {
   const auto accept = load_le<wire::CallAccept>(s.outer + wire::kDataRegion + sizeof f);
   CallRecord* r = record_of(c, s, f);
   if (r == nullptr) return s.die(DropReason::kNoCall);
+  if (!callers_window_open(c, *r)) return s.die(DropReason::kOutsideWindow);
   const wire::Envelope& e = r->envelope;
   if (!all_zero(Bytes(accept.zero)) || accept.epoch != e.epoch || accept.counter != e.counter) {
     return s.die(DropReason::kAcceptBad);

@@ -4,6 +4,7 @@
 #include <rte_mbuf.h>
 
 #include "crypto/hash.h"
+#include "dataplane/call_limits.h"
 #include "dataplane/call_steps.h"
 
 namespace sluice::dataplane {
@@ -15,8 +16,6 @@ using fabric::kNone;
 using wire::CallReason;
 using wire::Envelope;
 
-constexpr int64_t kMostSkewMs = 30'000;
-constexpr uint64_t kLongestLifeMs = 300'000;
 constexpr uint8_t kMostRepeats = 8;
 // CALL_DENY that one agent is sent, and denials of its calls that are recorded one by one.
 constexpr uint32_t kDenials = 64;
@@ -74,7 +73,7 @@ bool has_bit(uint8_t bits, uint8_t number) noexcept {
 bool belongs_here(const Context& c, const Slot& s, const wire::FrameHeader& f,
                   const Envelope& e) noexcept {
   return wire::well_formed(e) && e.counter == f.call_id &&
-         e.expires_ms - e.issued_ms <= kLongestLifeMs &&
+         e.expires_ms - e.issued_ms <= c.options.calls.longest_life_ms &&
          e.issuer == c.tables.agents[s.session->agent].address;
 }
 
@@ -90,65 +89,112 @@ bool has_room(const Context& c, const fabric::Agent& agent, const Envelope& e,
   return table.reclaim(e.counter, [&](uint64_t token) { return c.qsbr.passed(token); });
 }
 
-CallReason judge_time(int64_t now_ms, const Envelope& e) noexcept {
+// What an envelope is at the relay: nothing yet, or that of a call that it has.
+struct Judged {
+  CallReason reason = CallReason::kAuthorized;
+  uint32_t retry_ms = 0;
+  CallRecord* record = nullptr;  // the open or parked call whose very envelope this is
+};
+
+// `parked`: its issue was judged when it came, and it has waited since.
+CallReason judge_time(const Context& c, const Envelope& e, bool parked) noexcept {
+  const int64_t now_ms = unix_ms_of(c);
   const auto issued = static_cast<int64_t>(e.issued_ms);
-  if (issued - now_ms > kMostSkewMs) return CallReason::kNotYetValid;
-  if (now_ms - issued > kMostSkewMs || now_ms >= static_cast<int64_t>(e.expires_ms)) {
+  const int64_t skew = c.options.calls.skew_ms;
+  if (!parked && issued - now_ms > skew) return CallReason::kNotYetValid;
+  if ((!parked && now_ms - issued > skew) || now_ms >= static_cast<int64_t>(e.expires_ms)) {
     return CallReason::kExpiredMessage;
   }
   return CallReason::kAuthorized;
 }
 
-// All but the signature; the rates where they have not been charged yet. `repeated`: the open call
-// whose very envelope this is.
-CallReason judge(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e, uint64_t tag,
-                 CallRecord*& repeated) noexcept {
-  const fabric::Agent& agent = c.tables.agents[s.session->agent];
-  const fabric::Edge& edge = c.tables.edges[s.edge];
-  const fabric::RelayRecord& relay = c.arena.relay();
-  if (!belongs_here(c, s, f, e)) return CallReason::kMalformedEnvelope;
-  if (c.tables.agents[edge.target].state.load(std::memory_order_acquire) !=
-      uint32_t(fabric::AgentState::kActive)) {
-    return CallReason::kRevoked;
+// The message id and the key were not used before.
+CallReason judge_uses(const Context& c, const fabric::Agent& agent, const Envelope& e,
+                      uint64_t tag) noexcept {
+  if (e.epoch != c.arena.relay().epoch ||
+      agent.calls.check(e.counter) != fabric::ReplayVerdict::kFresh) {
+    return CallReason::kReplayed;
   }
-  // Another grant than the one in force: what it gave may have been taken back.
-  if (e.grant != edge.grant) return CallReason::kRevoked;
-  if (e.tenant != agent.tenant) return CallReason::kWrongTenant;
-  if (all_zero(Bytes(e.trace)) || all_zero(Bytes(e.idempotency))) {
-    return CallReason::kMissingTraceOrIdempotency;
-  }
-  if (e.audience != c.tables.agents[edge.target].address) return CallReason::kWrongAudience;
   const uint32_t page = agent.call_page.load(std::memory_order_relaxed);
-  CallRecord* open = page == kNone ? nullptr : c.arena.calls(page).find(f.call_id, f.label);
-  if (open != nullptr && std::memcmp(&open->envelope, &e, sizeof e) == 0) {
-    repeated = open;
-    return CallReason::kReplayed;
-  }
-  if (const CallReason r = judge_time(unix_ms_of(c), e); r != CallReason::kAuthorized) return r;
-  if (e.epoch != relay.epoch || agent.calls.check(e.counter) != fabric::ReplayVerdict::kFresh) {
-    return CallReason::kReplayed;
-  }
   if (page != kNone &&
       fabric::IdempotencyKeys(c.arena.keys(page), c.arena.sizes().keys_each).contains(tag, c.now)) {
     return CallReason::kDuplicateIdempotencyKey;
   }
+  return CallReason::kAuthorized;
+}
+
+CallReason judge_rights(const Context& c, const fabric::Edge& edge, const Envelope& e,
+                        uint32_t& retry_ms) noexcept {
   if (!rights_cover(c, edge, e)) return CallReason::kMissingScope;
   if (edge.right == kReplyOnly || !has_bit(edge.capabilities, e.capability)) {
     return CallReason::kCapabilityNotAllowed;
   }
   if (!has_bit(edge.protocols, e.protocol)) return CallReason::kProtocolNotAllowed;
-  if (c.now >= relay.calls_stale_at.load(std::memory_order_relaxed)) {
-    return CallReason::kControlStale;
-  }
-  if (s.verdict == Verdict::kNone && charge_call(c, s) != DropReason::kNone) {
-    return CallReason::kRateLimited;
-  }
-  if (!has_room(c, agent, e, tag)) return CallReason::kIdempotencyTableFull;
-  if (relay.audited.load(std::memory_order_relaxed) == 0 ||
-      !c.mailboxes.of(c.worker).audit->has_room(1)) {
-    return CallReason::kAuditUnavailable;
+  if (c.now >= edge.window_until.load(std::memory_order_relaxed)) {
+    retry_ms = opens_in_ms(c, edge);
+    return CallReason::kOutsideWindow;
   }
   return CallReason::kAuthorized;
+}
+
+// Limits, and room for one more call. Spends rate tokens where they have not been spent yet.
+CallReason judge_limits(Context& c, Slot& s, const Envelope& e, uint64_t tag,
+                        uint32_t& retry_ms) noexcept {
+  const fabric::Agent& agent = c.tables.agents[s.session->agent];
+  const fabric::Edge& edge = c.tables.edges[s.edge];
+  if (!circuit_closed(c, edge, retry_ms)) return CallReason::kCircuitOpen;
+  const uint32_t label = load_le<uint32_t>(s.outer + wire::kDataRegion + 4);
+  if (crowded(c, edge, agent, label)) return CallReason::kRateLimited;
+  if (s.verdict == Verdict::kNone && !charge_open(c, s, retry_ms)) return CallReason::kRateLimited;
+  if (!within_quota(c, edge, retry_ms)) return CallReason::kQuotaExhausted;
+  if (!has_room(c, agent, e, tag)) return CallReason::kIdempotencyTableFull;
+  return CallReason::kAuthorized;
+}
+
+// All but the signature and the approval.
+Judged judge(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e,
+             uint64_t tag) noexcept {
+  const fabric::Agent& agent = c.tables.agents[s.session->agent];
+  const fabric::Edge& edge = c.tables.edges[s.edge];
+  const fabric::RelayRecord& relay = c.arena.relay();
+  const bool parked = s.approval != Approval::kNone;
+  const auto is = [](CallReason r) { return Judged{.reason = r}; };
+  if (!belongs_here(c, s, f, e)) return is(CallReason::kMalformedEnvelope);
+  if (c.tables.agents[edge.target].state.load(std::memory_order_acquire) !=
+      uint32_t(fabric::AgentState::kActive)) {
+    return is(CallReason::kRevoked);
+  }
+  // Another grant than the one in force: what it gave may have been taken back.
+  if (e.grant != edge.grant) return is(CallReason::kRevoked);
+  if (e.tenant != agent.tenant) return is(CallReason::kWrongTenant);
+  if (all_zero(Bytes(e.trace)) || all_zero(Bytes(e.idempotency))) {
+    return is(CallReason::kMissingTraceOrIdempotency);
+  }
+  if (e.audience != c.tables.agents[edge.target].address) return is(CallReason::kWrongAudience);
+  if (const uint32_t page = agent.call_page.load(std::memory_order_relaxed);
+      page != kNone && !parked) {
+    CallRecord* there = c.arena.calls(page).find(f.call_id, f.label);
+    if (there == nullptr) there = c.arena.calls(page).find_parked(f.call_id, f.label);
+    if (there != nullptr && std::memcmp(&there->envelope, &e, sizeof e) == 0) {
+      return {.reason = CallReason::kReplayed, .record = there};
+    }
+  }
+  Judged out{.reason = judge_time(c, e, parked)};
+  if (out.reason == CallReason::kAuthorized && !parked) out.reason = judge_uses(c, agent, e, tag);
+  if (out.reason == CallReason::kAuthorized) {
+    out.reason = judge_rights(c, edge, e, out.retry_ms);
+  }
+  if (out.reason != CallReason::kAuthorized) return out;
+  if (c.now >= relay.calls_stale_at.load(std::memory_order_relaxed)) {
+    return is(CallReason::kControlStale);
+  }
+  if (!parked) out.reason = judge_limits(c, s, e, tag, out.retry_ms);
+  if (out.reason != CallReason::kAuthorized) return out;
+  if (relay.audited.load(std::memory_order_relaxed) == 0 ||
+      !c.mailboxes.of(c.worker).audit->has_room(1)) {
+    return is(CallReason::kAuditUnavailable);
+  }
+  return out;
 }
 
 // An agent whose calls fail one after the other is not listened to for the rest of its time.
@@ -160,7 +206,28 @@ bool denied_enough(const Context& c, fabric::Agent& agent) noexcept {
   return agent.denials >= kDenials;
 }
 
-// The frame goes back as CALL_DENY where the caller may be told, and within the rate of it.
+// The frame goes back to the caller as CALL_DENY.
+void answer(Context& c, Slot& s, const Envelope& e, CallReason reason,
+            uint32_t retry_after_ms) noexcept {
+  const fabric::Agent& agent = c.tables.agents[s.session->agent];
+  uint8_t* region = s.outer + wire::kDataRegion;
+  wire::FrameHeader f = wire::read_frame(region);
+  f.type = static_cast<uint8_t>(wire::FrameType::kCallDeny);
+  f.extension_length = wire::kCallDenySize;
+  const wire::CallDeny denial{e.epoch, e.counter, static_cast<uint16_t>(reason), 0, retry_after_ms};
+  wire::write_frame(region, f);
+  store_le(region + sizeof f, denial);
+  s.size = static_cast<uint16_t>(wire::kDataMin + wire::kCallDenySize);
+  s.edge = 0;  // the label is the caller's own
+  const uint32_t current = agent.session.load(std::memory_order_acquire);
+  const bool stands = current != kNone && can_send(c.tables.sessions[current], c.now);
+  s.out_index = stands ? current : s.session_index;
+  s.out = &c.tables.sessions[s.out_index];
+  c.counters.denials.add(1);
+  s.next = Next::kForward;
+}
+
+// Says so where the caller may be told, and within the rate of it.
 void deny(Context& c, Slot& s, const Envelope& e, CallReason reason,
           uint32_t retry_after_ms = 0) noexcept {
   fabric::Agent& agent = c.tables.agents[s.session->agent];
@@ -173,21 +240,7 @@ void deny(Context& c, Slot& s, const Envelope& e, CallReason reason,
     (void)c.mailboxes.of(c.worker).audit->put(decision_record(c, s, e, reason));
   }
   if (reason == CallReason::kNoEdge) return s.die(DropReason::kNoEdge);
-  uint8_t* region = s.outer + wire::kDataRegion;
-  wire::FrameHeader f = wire::read_frame(region);
-  f.type = static_cast<uint8_t>(wire::FrameType::kCallDeny);
-  f.extension_length = wire::kCallDenySize;
-  const wire::CallDeny answer{e.epoch, e.counter, static_cast<uint16_t>(reason), 0, retry_after_ms};
-  wire::write_frame(region, f);
-  store_le(region + sizeof f, answer);
-  s.size = static_cast<uint16_t>(wire::kDataMin + wire::kCallDenySize);
-  s.edge = 0;  // the label is the caller's own
-  const uint32_t current = agent.session.load(std::memory_order_acquire);
-  const bool stands = current != kNone && can_send(c.tables.sessions[current], c.now);
-  s.out_index = stands ? current : s.session_index;
-  s.out = &c.tables.sessions[s.out_index];
-  c.counters.denials.add(1);
-  s.next = Next::kForward;
+  answer(c, s, e, reason, retry_after_ms);
 }
 
 void repeat(Context& c, Slot& s, CallRecord& r) noexcept {
@@ -200,9 +253,9 @@ void repeat(Context& c, Slot& s, CallRecord& r) noexcept {
   forward_call_frame(c, s, false);
 }
 
-// Window, key and record: from here on the call is open.
-void open_call(Context& c, const Slot& s, const wire::FrameHeader& f, const Envelope& e,
-               uint64_t tag) noexcept {
+// Window, key, quota and record: from here on the call is open, or waits for an approval.
+CallRecord& open_call(Context& c, const Slot& s, const wire::FrameHeader& f, const Envelope& e,
+                      uint64_t tag, fabric::CallState state) noexcept {
   const uint32_t index = s.session->agent;
   fabric::Agent& agent = c.tables.agents[index];
   bool highest = false;
@@ -215,7 +268,8 @@ void open_call(Context& c, const Slot& s, const wire::FrameHeader& f, const Enve
     c.arena.page_agent(page).store(index, std::memory_order_release);
     agent.call_page.store(page, std::memory_order_release);
   }
-  const uint64_t left = e.expires_ms - static_cast<uint64_t>(unix_ms_of(c)) + kMostSkewMs;
+  const uint64_t left = e.expires_ms - static_cast<uint64_t>(unix_ms_of(c)) +
+                        static_cast<uint64_t>(c.options.calls.skew_ms);
   *fabric::IdempotencyKeys(c.arena.keys(page), slots).room(tag, c.now) = {
       tag, c.now + c.clock.ticks_from_ms(left)};
   CallRecord& r = *c.arena.calls(page).room(e.counter);
@@ -230,8 +284,70 @@ void open_call(Context& c, const Slot& s, const wire::FrameHeader& f, const Enve
   r.last_back.store(c.now, std::memory_order_relaxed);
   r.repeats_back = 0;
   r.envelope = e;
-  r.state.store(uint32_t(fabric::CallState::kOpen), std::memory_order_release);
+  count_open(c, c.tables.edges[wire::label_slot(f.label)], r);
+  r.state.store(uint32_t(state), std::memory_order_release);
   ++agent.open_calls;
+  return r;
+}
+
+// Which of its agent's calls control is to ask about.
+uint32_t place_of(const Context& c, const fabric::Agent& agent, const CallRecord& r) noexcept {
+  return static_cast<uint32_t>(
+      &r - &c.arena.calls(agent.call_page.load(std::memory_order_relaxed)).at(0));
+}
+
+void park(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e,
+          uint64_t tag) noexcept {
+  const uint32_t index = s.session->agent;
+  CallRecord& r = open_call(c, s, f, e, tag, fabric::CallState::kParked);
+  if (!tell(c, fabric::Event::Kind::kParked, index, place_of(c, c.tables.agents[index], r))) {
+    end_call(c, c.tables.agents[index], r, CallOutcome::kNone);
+    return deny(c, s, e, CallReason::kApprovalDenied);
+  }
+  c.counters.calls_parked.add(1);
+  deny(c, s, e, CallReason::kApprovalRequired);
+}
+
+// What control says of a parked call, as its CALL_OPEN. Everything but what the call has used up
+// itself is looked at again.
+void conclude(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e) noexcept {
+  fabric::Agent& agent = c.tables.agents[s.session->agent];
+  const uint32_t page = agent.call_page.load(std::memory_order_relaxed);
+  CallRecord* r = page == kNone ? nullptr : c.arena.calls(page).find_parked(f.call_id, f.label);
+  if (r == nullptr || std::memcmp(&r->envelope, &e, sizeof e) != 0) {
+    return s.die(DropReason::kStaleFrame);
+  }
+  Judged judged = judge(c, s, f, e, 0);
+  if (judged.reason == CallReason::kAuthorized && s.approval == Approval::kRefused) {
+    judged.reason = CallReason::kApprovalDenied;
+  }
+  if (judged.reason != CallReason::kAuthorized) {
+    end_call(c, agent, *r, CallOutcome::kNone);
+    return deny(c, s, e, judged.reason, judged.retry_ms);
+  }
+  // A callee that is away may come back while the approval lasts; control asks again.
+  forward_call_frame(c, s, true);
+  if (!s.at(Next::kForward)) return;
+  r->opened = r->last = agent.last_call = c.now;
+  r->last_back.store(c.now, std::memory_order_relaxed);
+  r->state.store(uint32_t(fabric::CallState::kOpen), std::memory_order_release);
+  c.counters.calls[static_cast<size_t>(CallReason::kAuthorized)].add(1);
+  (void)c.mailboxes.of(c.worker).audit->put(decision_record(c, s, e, CallReason::kAuthorized));
+}
+
+// The envelope of a call that the relay has, once more.
+void again(Context& c, Slot& s, const Envelope& e, CallRecord& r) noexcept {
+  if (r.state.load(std::memory_order_relaxed) == uint32_t(fabric::CallState::kOpen)) {
+    return repeat(c, s, r);
+  }
+  // The caller may have missed that it waits. No decision, and so no record.
+  fabric::Agent& agent = c.tables.agents[s.session->agent];
+  if (r.repeats >= kMostRepeats || denied_enough(c, agent)) {
+    return s.die(DropReason::kCallRepeated);
+  }
+  ++r.repeats;
+  ++agent.denials;
+  answer(c, s, e, CallReason::kApprovalRequired, 0);
 }
 
 }  // namespace
@@ -241,14 +357,27 @@ void deny_closed(Context& c, Slot& s) noexcept {
   const wire::FrameHeader f = wire::read_frame(s.outer + wire::kDataRegion);
   // Of a label that is not the sender's nothing is said, nor looked at.
   if (s.dead == DropReason::kNoEdge) return deny(c, s, e, CallReason::kNoEdge);
+  // A window is looked at where it stands in the order.
+  if (s.dead == DropReason::kOutsideWindow) {
+    s.dead = DropReason::kNone;
+    return;
+  }
   const bool good = belongs_here(c, s, f, e);
   deny(c, s, e, good ? CallReason::kRevoked : CallReason::kMalformedEnvelope);
+}
+
+void end_call(Context& c, fabric::Agent& caller, CallRecord& r, CallOutcome outcome) noexcept {
+  judge_outcome(c, r, outcome);
+  r.state.store(uint32_t(fabric::CallState::kEnded), std::memory_order_release);
+  r.token = c.qsbr.start();
+  --caller.open_calls;
 }
 
 void pass_open(Context& c, Slot& s) noexcept {
   // A copy: the frame may become its own denial.
   const Envelope e = envelope_of(s);
   const wire::FrameHeader f = wire::read_frame(s.outer + wire::kDataRegion);
+  if (s.approval != Approval::kNone) return conclude(c, s, f, e);
   const uint32_t index = s.session->agent;
   const uint64_t tag = tag_of(c, e, index);
   if (s.verdict == Verdict::kNone) {
@@ -259,9 +388,9 @@ void pass_open(Context& c, Slot& s) noexcept {
       return deny(c, s, e, CallReason::kReplayed);
     }
   }
-  CallRecord* repeated = nullptr;
-  CallReason reason = judge(c, s, f, e, tag, repeated);
-  if (repeated != nullptr) return repeat(c, s, *repeated);
+  const Judged judged = judge(c, s, f, e, tag);
+  if (judged.record != nullptr) return again(c, s, e, *judged.record);
+  CallReason reason = judged.reason;
   if (reason == CallReason::kAuthorized && s.verdict == Verdict::kNone) {
     // No signature is verified for what would not be forwarded, or for who fails all the time.
     if (!can_reach(c, s)) return s.die(DropReason::kPeerOffline);
@@ -271,11 +400,12 @@ void pass_open(Context& c, Slot& s) noexcept {
   if (reason == CallReason::kAuthorized && s.verdict == Verdict::kBad) {
     reason = CallReason::kBadSignature;
   }
-  if (reason != CallReason::kAuthorized) return deny(c, s, e, reason);
+  if (reason != CallReason::kAuthorized) return deny(c, s, e, reason, judged.retry_ms);
+  if (needs_approval(c, c.tables.edges[s.edge], e)) return park(c, s, f, e, tag);
   // A peer that is away costs the caller nothing: the same envelope may be sent again.
   forward_call_frame(c, s, true);
   if (!s.at(Next::kForward)) return;
-  open_call(c, s, f, e, tag);
+  (void)open_call(c, s, f, e, tag, fabric::CallState::kOpen);
   c.counters.calls[static_cast<size_t>(CallReason::kAuthorized)].add(1);
   (void)c.mailboxes.of(c.worker).audit->put(decision_record(c, s, e, CallReason::kAuthorized));
 }

@@ -1,5 +1,6 @@
 #include "dataplane/calls.h"
 
+#include "dataplane/call_steps.h"
 #include "dataplane/stages.h"
 
 namespace sluice::dataplane {
@@ -11,11 +12,10 @@ using fabric::kNone;
 
 constexpr unsigned kSweptAtOnce = 4;  // records
 constexpr unsigned kPagesAtOnce = 8;  // looked at for that
-constexpr uint64_t kIdleMs = 60'000;
 // Once the caller has closed it, however much the callee goes on.
 constexpr uint64_t kLingerMs = 10'000;
-// After that an agent's envelopes have all expired: its page holds nothing that is needed.
-constexpr uint64_t kPageRestMs = 400'000;
+// How much longer than its envelope a call may wait for an approval: control says when it is over.
+constexpr int64_t kParkedGraceMs = 10'000;
 
 enum class End : uint8_t { kClosed = 0, kIdle = 1, kEdge = 2 };
 
@@ -43,14 +43,18 @@ audit::Record closed_record(const Context& c, const CallRecord& r, uint64_t call
   return audit::record_of(out);
 }
 
+bool edge_stands(const Context& c, uint32_t agent, const CallRecord& r) noexcept {
+  const fabric::Edge& edge = c.tables.edges[wire::label_slot(r.label)];
+  return edge.gate.load(std::memory_order_acquire) ==
+         fabric::edge_gate(fabric::EdgeState::kOpen, wire::label_generation(r.label), agent);
+}
+
 bool is_over(const Context& c, uint32_t agent, const CallRecord& r, End& why) noexcept {
   if (r.closed != 0 && r.closed_back.load(std::memory_order_acquire) != 0) {
     why = End::kClosed;
     return true;
   }
-  const fabric::Edge& edge = c.tables.edges[wire::label_slot(r.label)];
-  if (edge.gate.load(std::memory_order_acquire) !=
-      fabric::edge_gate(fabric::EdgeState::kOpen, wire::label_generation(r.label), agent)) {
+  if (!edge_stands(c, agent, r)) {
     why = End::kEdge;
     return true;
   }
@@ -60,7 +64,34 @@ bool is_over(const Context& c, uint32_t agent, const CallRecord& r, End& why) no
   }
   const uint64_t last = std::max(r.last, r.last_back.load(std::memory_order_relaxed));
   why = End::kIdle;
-  return c.now > last && c.now - last >= c.clock.ticks_from_ms(kIdleMs);
+  return c.now > last && c.now - last >= c.clock.ticks_from_ms(c.options.calls.idle_ms);
+}
+
+// Of a call that its callee refused, or that a half-open circuit waits for.
+void judge_answer(Context& c, CallRecord& r) noexcept {
+  const uint32_t accepted = r.accepted.load(std::memory_order_relaxed);
+  if (accepted > 1) judge_outcome(c, r, CallOutcome::kFailed);
+  if (accepted == 1 && r.probe != 0) judge_outcome(c, r, CallOutcome::kGood);
+}
+
+CallOutcome outcome_of(const CallRecord& r, End why) noexcept {
+  if (why == End::kEdge) return CallOutcome::kNone;
+  const bool good = r.accepted.load(std::memory_order_relaxed) == 1 &&
+                    r.closed_back.load(std::memory_order_relaxed) <= 1;
+  return good ? CallOutcome::kGood : CallOutcome::kFailed;
+}
+
+// Of a parked call: its edge has gone, or control has not said anything in time.
+bool is_forgotten(const Context& c, uint32_t agent, const CallRecord& r, End& why) noexcept {
+  why = edge_stands(c, agent, r) ? End::kIdle : End::kEdge;
+  return why == End::kEdge ||
+         unix_ms_of(c) >= static_cast<int64_t>(r.envelope.expires_ms) + kParkedGraceMs;
+}
+
+// After that an agent's envelopes have all expired: its page holds nothing that is needed.
+uint64_t page_rest_ms(const Context& c) noexcept {
+  const fabric::CallOptions& o = c.options.calls;
+  return o.longest_life_ms + 3 * static_cast<uint64_t>(o.skew_ms) + 10'000;
 }
 
 void sweep_record(Context& c, uint32_t agent, CallRecord& r) noexcept {
@@ -73,15 +104,17 @@ void sweep_record(Context& c, uint32_t agent, CallRecord& r) noexcept {
       }
       return;
     case CallState::kOpen:
+      judge_answer(c, r);
+      break;
+    case CallState::kParked:
       break;
   }
   End why{};
-  if (!is_over(c, agent, r, why)) return;
+  const bool parked = r.state.load(std::memory_order_relaxed) == uint32_t(CallState::kParked);
+  if (!(parked ? is_forgotten(c, agent, r, why) : is_over(c, agent, r, why))) return;
   fabric::Agent& caller = c.tables.agents[agent];
   (void)c.mailboxes.of(c.worker).audit->put(closed_record(c, r, caller.address, why));
-  r.state.store(uint32_t(CallState::kEnded), std::memory_order_release);
-  r.token = c.qsbr.start();
-  --caller.open_calls;
+  end_call(c, caller, r, parked ? CallOutcome::kNone : outcome_of(r, why));
   c.counters.calls_closed.add(1);
 }
 
@@ -114,7 +147,7 @@ bool sweep_page(Context& c, uint32_t page) noexcept {
   if (until != table.slots()) return true;
   desk.swept_slot = 0;
   bool free =
-      agent.open_calls == 0 && c.now - agent.last_call >= c.clock.ticks_from_ms(kPageRestMs);
+      agent.open_calls == 0 && c.now - agent.last_call >= c.clock.ticks_from_ms(page_rest_ms(c));
   for (uint32_t i = 0; free && i < table.slots(); ++i) {
     free = table.at(i).state.load(std::memory_order_relaxed) == uint32_t(CallState::kFree);
   }

@@ -15,11 +15,6 @@ constexpr uint64_t kChallengeSlotMs = 5000;
 // So many packets in a row through one other worker, and control is asked to move the agent there.
 constexpr uint32_t kRunToMove = 256;
 
-bool tell(Context& c, fabric::Event::Kind kind, uint32_t subject, uint32_t detail) noexcept {
-  fabric::Event e{kind, subject, detail, c.worker};
-  return rte_ring_sp_enqueue_elem(c.mailboxes.of(c.worker).events.get(), &e, sizeof e) == 0;
-}
-
 // The first authentic packet of a session confirms it; control then makes it the one to send on.
 void report_confirmation(Context& c, const Slot& s) noexcept {
   fabric::Session& session = *s.session;
@@ -47,6 +42,11 @@ void note_arrival(Context& c, fabric::Agent& agent, uint32_t index, unsigned rec
 }
 
 }  // namespace
+
+bool tell(Context& c, fabric::Event::Kind kind, uint32_t subject, uint32_t detail) noexcept {
+  fabric::Event e{kind, subject, detail, c.worker};
+  return rte_ring_sp_enqueue_elem(c.mailboxes.of(c.worker).events.get(), &e, sizeof e) == 0;
+}
 
 uint64_t challenge_value(const Context& c, uint32_t session, const wire::PathHeader& path,
                          unsigned slots_ago) noexcept {

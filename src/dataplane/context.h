@@ -49,6 +49,7 @@ struct WorkerOptions {
   uint8_t dscp = 0;
   bool ipv4_udp_checksum = false;
   uint16_t burst = 32;
+  fabric::CallOptions calls = {};
 };
 
 // The arena's tables as plain pointers. Stages copy it to their stack: packets are written through

@@ -32,6 +32,9 @@ enum class Next : uint8_t {
 // Of the signature of a call frame.
 enum class Verdict : uint8_t { kNone, kBad, kGood };
 
+// Of a call that was parked: what control says of it.
+enum class Approval : uint8_t { kNone, kApproved, kRefused };
+
 // One cache line: a burst of 64 leaves most of the first-level cache to what it looks up.
 struct alignas(64) Slot {
   rte_mbuf* mbuf = nullptr;
@@ -60,6 +63,7 @@ struct alignas(64) Slot {
   bool challenge : 1 = false;  // its source has to prove itself before the endpoint moves
   bool passed_on : 1 = false;  // a former owner's ring sent it here
   Verdict verdict : 2 = Verdict::kNone;
+  Approval approval : 2 = Approval::kNone;
   bool to_meta_path : 1 = false;  // leaves along its PacketMeta's path, not to the endpoint
 
   bool alive() const noexcept { return dead == fabric::DropReason::kNone; }

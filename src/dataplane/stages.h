@@ -39,6 +39,9 @@ void take_moves(Context& c) noexcept;
 uint64_t challenge_value(const Context& c, uint32_t session, const wire::PathHeader& path,
                          unsigned slots_ago) noexcept;
 
+// Something for control, without a packet. False: the ring is full.
+bool tell(Context& c, fabric::Event::Kind kind, uint32_t subject, uint32_t detail) noexcept;
+
 // ARP, NDP and echo: turns the frame in `s` into its answer, or gives it its reason.
 void respond(Context& c, Slot& s, uint8_t port, const wire::IpView& ip, wire::IpVerdict v) noexcept;
 bool is_ours(const PortView& port, const uint8_t* ip, bool v6) noexcept;

@@ -47,6 +47,21 @@ void frame(Context& c, Slot& s, const PacketMeta& m) noexcept {
   s.next = Next::kForward;
 }
 
+// A parked call goes through `authorize` as if it had just arrived. Control asks again where it met
+// an agent that has moved on.
+void approval(Context& c, Slot& s, const PacketMeta& m) noexcept {
+  s.outer -= wire::kDataRegion;
+  s.size = static_cast<uint16_t>(s.size + wire::kDataRegion);
+  s.session_index = m.session;
+  s.session = session_of(c, m);
+  if (s.session == nullptr ||
+      c.tables.agents[s.session->agent].owner.load(std::memory_order_acquire) != c.worker) {
+    return s.die(DropReason::kStaleFrame);
+  }
+  s.approval = m.kind == ParcelKind::kApproved ? Approval::kApproved : Approval::kRefused;
+  s.next = Next::kFrame;
+}
+
 void take_one(Context& c, Slot& s) noexcept {
   const PacketMeta& m = fabric::meta_of(s.mbuf);
   s.outer = rte_pktmbuf_mtod_offset(s.mbuf, uint8_t*, m.payload_offset);
@@ -89,10 +104,16 @@ unsigned take_from_control(Context& c, Burst& b) noexcept {
     const PacketMeta& m = fabric::meta_of(s.mbuf);
     s.outer = rte_pktmbuf_mtod_offset(s.mbuf, uint8_t*, m.payload_offset);
     s.size = m.payload_size;
-    if (m.kind == ParcelKind::kReply) {
-      reply(c, s, m);
-    } else {
-      frame(c, s, m);
+    switch (m.kind) {
+      case ParcelKind::kReply:
+        reply(c, s, m);
+        break;
+      case ParcelKind::kApproved:
+      case ParcelKind::kRefused:
+        approval(c, s, m);
+        break;
+      default:
+        frame(c, s, m);
     }
   }
   return n;

@@ -58,6 +58,7 @@ unsigned Worker::poll_once() noexcept {
   }
   sweep_calls(c);
   if (const unsigned taken = take_from_control(c, burst_); taken != 0) {
+    authorize(c, burst_);  // what somebody approved
     seal(c, burst_);
     deliver(c, burst_);
     n += taken;

@@ -12,10 +12,26 @@
 
 namespace sluice::fabric {
 
+// Bounds of calls (docs/protocol.md §7), fixed at start: the configuration's calls: section.
+struct CallOptions {
+  int64_t skew_ms = 30'000;            // between an envelope's time and the relay's clock
+  uint64_t longest_life_ms = 300'000;  // of an envelope
+  uint64_t idle_ms = 60'000;           // after which a call is over
+  // A circuit opens when so many in a hundred, 0: never, of so many calls, 1 to 255, that ended
+  // within that time failed; and lets one call try after that other time.
+  uint8_t circuit_percent = 50;
+  uint8_t circuit_calls = 20;
+  uint32_t circuit_within_ms = 60'000;
+  uint32_t circuit_open_ms = 10'000;
+};
+
 enum class CallState : uint32_t {
   kFree = 0,
   kOpen = 1,
   kEnded = 2,  // nothing goes over it any more; its slot waits for a grace period
+  // Its signature holds, and somebody has to approve it: the caller's message id and key are used
+  // up, and nothing has been forwarded.
+  kParked = 3,
 };
 
 // One open call. Each side's line is written by the owner of that side's agent alone; the caller's
@@ -34,7 +50,9 @@ struct alignas(64) CallRecord {
   uint8_t repeats = 0;  // CALL_OPENs forwarded again
   uint8_t closed = 0;   // the caller said CALL_CLOSE
   uint16_t status = 0;  // with that
-  uint8_t reserved0[4] = {};
+  uint8_t judged = 0;   // its outcome was told to the edge's circuit
+  uint8_t probe = 0;    // it is the one that a half-open circuit let through
+  uint8_t reserved0[2] = {};
   // Line 1. The callee's owner.
   std::atomic<uint32_t> accepted{0};     // 0: no answer yet; else 1 + the answer's status
   std::atomic<uint32_t> closed_back{0};  // 1 + status of the callee's CALL_CLOSE
@@ -98,6 +116,17 @@ class CallTable {
     for (uint32_t i = 0; i < kProbes; ++i) {
       CallRecord& r = records_[(call_id + i) & mask_];
       if (r.state.load(std::memory_order_acquire) == uint32_t(CallState::kOpen) &&
+          r.call_id == call_id && r.label == label) {
+        return &r;
+      }
+    }
+    return nullptr;
+  }
+  // One that waits for an approval. The caller's owner.
+  CallRecord* find_parked(uint64_t call_id, uint32_t label) const noexcept {
+    for (uint32_t i = 0; i < kProbes; ++i) {
+      CallRecord& r = records_[(call_id + i) & mask_];
+      if (r.state.load(std::memory_order_acquire) == uint32_t(CallState::kParked) &&
           r.call_id == call_id && r.label == label) {
         return &r;
       }

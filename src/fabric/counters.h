@@ -45,6 +45,8 @@ class Counter {
   X(verified, "verified", "signatures of calls that were verified, good or bad")                   \
   X(accepted, "accepted", "calls whose CALL_ACCEPT was verified and forwarded")                    \
   X(calls_closed, "calls_closed", "calls that ended, by both sides, by idleness or by revocation") \
+  X(calls_parked, "calls_parked", "calls that were set aside until somebody approves them")        \
+  X(circuits_opened, "circuits_opened", "edges whose calls are refused since too many failed")     \
   X(denials, "denials", "CALL_DENY sent")                                                          \
   X(roamed, "roamed", "endpoints moved after an answered challenge")                               \
   X(moved, "moved", "agents given to another worker")                                              \

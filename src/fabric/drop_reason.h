@@ -68,7 +68,9 @@ enum class Severity : uint8_t {
     "the control thread has not run for control.max_staleness_s: see why it stands still")         \
   X(kNoEdge, "no_edge", kAttack, "a label that this agent does not own")                           \
   X(kRight, "right", kConfig,                                                                      \
-    "the edge gives no right to send messages: set it to may_send in trust.pairs")                 \
+    "the edge gives no right to send messages outside of calls: set it to may_send")               \
+  X(kOutsideWindow, "outside_window", kState,                                                      \
+    "the edge's window is closed at this time (windows in the policy or in trust.pairs)")          \
   X(kEdgeRate, "edge_rate", kOverload, "beyond the rate of its edge (trust.pairs)")                \
   X(kAgentRate, "agent_rate", kOverload, "beyond the rate of its sender (trust.agents)")           \
   X(kTenantRate, "tenant_rate", kOverload, "beyond the rate of its tenant (trust.tenants)")        \

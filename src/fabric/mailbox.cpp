@@ -129,13 +129,14 @@ bool Mailboxes::ask_to_move(unsigned owner, Move move) {
   return rte_ring_sp_enqueue_elem(boxes_[owner].moves.get(), &move, sizeof move) == 0;
 }
 
-bool Mailboxes::send_frame(unsigned worker, uint32_t session, uint32_t generation, Bytes frame) {
+bool Mailboxes::send_frame(unsigned worker, uint32_t session, uint32_t generation, Bytes frame,
+                           ParcelKind kind) {
   rte_mbuf* m = take_buffer(pool_);
   if (m == nullptr) return false;
   Parcel parcel(m);
   PacketMeta& meta = parcel.meta();
   meta = PacketMeta{};
-  meta.kind = ParcelKind::kFrame;
+  meta.kind = kind;
   meta.session = session;
   meta.generation = generation;
   meta.payload_offset = kFramePayloadAt;

@@ -19,11 +19,13 @@ struct rte_ring;
 namespace sluice::fabric {
 
 enum class ParcelKind : uint8_t {
-  kHello,  // worker to control: a whole UDP payload that passed length and mac1
-  kRekey,  // the same, from a running session's own endpoint
-  kFrame,  // worker to control: an authentic CONTROL frame; control to worker: a frame to seal
-  kReply,  // control to worker: a UDP payload for meta.path
-  kData,   // worker to worker: an authentic DATA packet, not yet committed
+  kHello,     // worker to control: a whole UDP payload that passed length and mac1
+  kRekey,     // the same, from a running session's own endpoint
+  kFrame,     // worker to control: an authentic CONTROL frame; control to worker: a frame to seal
+  kReply,     // control to worker: a UDP payload for meta.path
+  kApproved,  // control to worker: the CALL_OPEN of a parked call, which was approved
+  kRefused,   // or was not
+  kData,      // worker to worker: an authentic DATA packet, not yet committed
 };
 
 struct alignas(64) PacketMeta {
@@ -90,6 +92,8 @@ struct Event {
   enum class Kind : uint32_t {
     kConfirmed = 1,  // subject: session, detail: its generation
     kWantsMove = 2,  // subject: agent, detail: the worker through which its packets arrive
+    kParked = 3,     // subject: agent, detail: which of its calls waits for an approval
+    kCircuit = 4,    // subject: edge, detail: the CircuitState that it went into
   } kind;
   uint32_t subject;
   uint32_t detail;
@@ -142,7 +146,9 @@ class Mailboxes {
   // Sends the parcel's payload back along its path, by the worker that received it.
   bool reply(Parcel parcel);
   // A frame (header and all that follows) that `worker` seals for the session's endpoint.
-  bool send_frame(unsigned worker, uint32_t session, uint32_t generation, Bytes frame);
+  // Of the kinds kFrame, kApproved and kRefused.
+  bool send_frame(unsigned worker, uint32_t session, uint32_t generation, Bytes frame,
+                  ParcelKind kind = ParcelKind::kFrame);
   // Asks `owner` to give the agent to `move.to`; it may own it no more, then nothing happens.
   bool ask_to_move(unsigned owner, Move move);
 

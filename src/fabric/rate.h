@@ -89,14 +89,50 @@ class Bucket {
 };
 static_assert(sizeof(Bucket) == 40);
 
+// The same over calls: one second's worth at once. `hz`: of the ticks.
+class CallBucket {
+ public:
+  // 0: not limited.
+  void set(double calls_per_s, uint64_t hz) noexcept {
+    const double ticks = calls_per_s <= 0 ? 0 : double(hz) / calls_per_s + 0.999;
+    ticks_per_call_.store(static_cast<uint64_t>(ticks), std::memory_order_relaxed);
+  }
+  // While no worker has it.
+  void reset() noexcept { at_ = 0; }
+
+  // False: it does not conform, and will in `wait` ticks.
+  bool take(uint64_t now, uint64_t hz, uint64_t& before, uint64_t& wait) noexcept {
+    const uint64_t each = ticks_per_call_.load(std::memory_order_relaxed);
+    before = at_;
+    if (each == 0) return true;
+    const uint64_t at = std::max(at_, now);
+    const uint64_t latest = now + (each < hz ? hz - each : 0);
+    if (at > latest) {
+      wait = at - latest;
+      return false;
+    }
+    at_ = at + each;
+    return true;
+  }
+  void put_back(uint64_t before) noexcept { at_ = before; }
+
+ private:
+  std::atomic<uint64_t> ticks_per_call_{0};  // control
+  uint64_t at_ = 0;                          // the worker: ticks at which it would be full again
+};
+static_assert(sizeof(CallBucket) == 16);
+
 // A worker's share of one tenant's limit. Control divides the limit among the workers by what each
 // was offered, again and again; all shares together never exceed it.
 struct alignas(64) TenantShare {
   Bucket bucket;
   Counter offered_packets;  // the worker
   Counter offered_bytes;
-  uint64_t reserved = 0;
+  uint64_t reserved0 = 0;
+  CallBucket calls;
+  Counter offered_calls;
+  uint64_t reserved1[5] = {};
 };
-static_assert(sizeof(TenantShare) == 64);
+static_assert(sizeof(TenantShare) == 128);
 
 }  // namespace sluice::fabric

@@ -187,12 +187,25 @@ struct alignas(64) Agent {
   uint32_t denials = 0;        // CALL_DENY sent in the window of denials_since
   uint64_t denials_since = 0;  // ticks
   uint64_t last_call = 0;      // ticks of the last one that was let through
-  uint8_t reserved2[32] = {};
+  CallBucket call_bucket;      // its limit: control
+  uint8_t reserved2[16] = {};
 };
 static_assert(sizeof(Agent) == 512 && offsetof(Agent, packets) == 64 &&
               offsetof(Agent, calls) == 128 && offsetof(Agent, call_page) == 448);
 
 enum class EdgeState : uint32_t { kFree = 0, kOpen = 1, kRevoked = 2 };
+
+// Whether calls over an edge are let through: none for a time once too many of them failed, then
+// one to try. Written by the source agent's owner.
+enum class CircuitState : uint8_t { kClosed = 0, kOpen = 1, kHalfOpen = 2 };
+struct Circuit {
+  uint8_t outcomes = 0;           // of calls, since `at`
+  uint8_t failed = 0;             // of those
+  std::atomic<uint8_t> state{0};  // CircuitState; control reads it
+  uint8_t trying = 0;             // half open: a call is under way that will tell
+  uint32_t at = 0;                // when it was opened, or counting began (circuit_time)
+};
+static_assert(sizeof(Circuit) == 8);
 
 enum class SealPolicy : uint8_t { kFull = 0, kHeader = 1, kAny = 2 };
 
@@ -217,20 +230,24 @@ struct alignas(64) Edge {
   uint32_t opposite_label = 0;  // what the target calls the way back
   uint8_t right = 0;            // 1 may_send, 2 may_open, 3 reply_only
   uint8_t seals = 1;            // taken: bit 0 the full seal, bit 1 the header seal
-  uint8_t requires_calls = 0;
-  uint8_t capabilities = 0;  // that calls may use: bits of wire/call.h
+  uint8_t capabilities = 0;     // that calls may use: bits of wire/call.h
+  uint8_t protocols = 0;
   uint32_t tenant = 0;
   uint32_t credential = kNone;
   uint32_t scopes = kNoScope;  // a set of Arena::scopes(), kNoScope or kAnyScope
-  std::atomic<uint64_t> window_until{~uint64_t{0}};  // ticks: the edge is closed from then on
-  uint64_t grant = 0;  // what the digest of the pair's grant begins with; 0: the relay's policy
-  uint8_t protocols = 0;
-  uint8_t reserved0[15] = {};
+  // Ticks: the edge is closed from then on, since its time is over or its window closes; control
+  // moves it on while it runs, at each opening and when the clock was set.
+  std::atomic<uint64_t> window_until{~uint64_t{0}};
+  uint64_t grant = 0;      // what the digest of the pair's grant begins with; 0: the relay's policy
+  uint32_t calls = kNone;  // limits of its calls (Arena::edge_calls); kNone: it has none
+  uint32_t reserved0 = 0;
+  // Ticks: the end of the trust. What is closed before it is closed by a window.
+  std::atomic<uint64_t> expires{~uint64_t{0}};
   // Line 1. The source agent's owner worker.
   Counter packets;
   Counter bytes;
-  Bucket bucket;  // its limit: control
-  uint64_t reserved1 = 0;
+  Bucket bucket;    // its limit: control
+  Circuit circuit;  // over its calls
 
   EdgeState state() const noexcept {
     return EdgeState(gate.load(std::memory_order_acquire) & 0xff);

@@ -85,7 +85,8 @@ Result<void> serve(const control::Config& config, const std::string& path) {
   const dataplane::WorkerOptions options{.udp_port = config.relay.udp_port,
                                          .dscp = config.relay.dscp,
                                          .ipv4_udp_checksum = config.relay.ipv4_udp_checksum,
-                                         .burst = config.topology.burst};
+                                         .burst = config.topology.burst,
+                                         .calls = control::call_options(config.calls)};
   auto plane = dataplane::Plane::create(config.topology, options, need, clock, **arena);
   if (!plane) return tl::unexpected(plane.error());
   times.done("ports");

@@ -20,6 +20,13 @@ uint8_t bit_of(const char* const (&names)[N], std::string_view name) noexcept {
 uint8_t capability_bit(std::string_view name) noexcept {
   return bit_of(kCapabilityNames, name);
 }
+std::vector<std::string> capability_names(uint8_t bits) {
+  std::vector<std::string> out;
+  for (size_t i = 0; i < std::size(kCapabilityNames); ++i) {
+    if ((bits >> i & 1) != 0) out.emplace_back(kCapabilityNames[i]);
+  }
+  return out;
+}
 uint8_t protocol_bit(std::string_view name) noexcept {
   return bit_of(kProtocolNames, name);
 }

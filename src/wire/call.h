@@ -2,6 +2,9 @@
 // CALL_ACCEPT, CALL_CLOSE and CALL_DENY say. Little-endian, plain values, any thread.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "base/bytes.h"
 #include "wire/call_reason.h"
 #include "wire/frame.h"
@@ -20,10 +23,11 @@ inline constexpr const char* kCapabilityNames[] = {"", "read", "delegate", "tool
 enum class CallProtocol : uint8_t { kRaw = 0, kA2a = 1, kMcp = 2, kOpenai = 3, kAnp = 4, kAcp = 5 };
 inline constexpr const char* kProtocolNames[] = {"raw", "a2a", "mcp", "openai", "anp", "acp"};
 
-// Rights as workers compare them: bit n is capability or protocol n.
+// Rights as workers compare them: bit n is capability or protocol n, and back.
 inline constexpr uint8_t kAllCapabilities = 0x1e;
 inline constexpr uint8_t kAllProtocols = 0x3f;
 // The bit of one of those names; 0: no such name.
+std::vector<std::string> capability_names(uint8_t bits);
 uint8_t capability_bit(std::string_view name) noexcept;
 uint8_t protocol_bit(std::string_view name) noexcept;
 
