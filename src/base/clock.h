@@ -27,6 +27,10 @@ class Clock {
 
   uint64_t unix_ms() const noexcept;
 
+  // As when somebody sets the host's clock; ticks go on.
+  void set_wall_forward_ms(int64_t ms) noexcept {
+    shift_ms_.fetch_add(static_cast<uint64_t>(ms), std::memory_order_relaxed);
+  }
   void advance_ms(uint64_t ms) noexcept {
     shift_ticks_.fetch_add(ticks_from_ms(ms), std::memory_order_relaxed);
     shift_ms_.fetch_add(ms, std::memory_order_relaxed);

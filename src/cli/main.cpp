@@ -37,6 +37,7 @@ struct Options {
   std::string did, name, life = "1h", host, token, request, file;
   bool dry_run = false;
   std::string shell;
+  std::string call;  // that waits for an approval
   std::string overlap = "30d";
   uint32_t number = 0, uses = 1;
   uint64_t after = 0, limit = 100;
@@ -318,6 +319,13 @@ int run(int argc, char** argv) {
   consent_command->add_option("--tenant", o.tenant, "For which of the two (name or number)")
       ->required();
   consent_command->footer("Both tenants have to consent, each by an operator of its own.");
+  auto* approvals = app.add_subcommand("approvals", "Calls that wait until somebody approves them");
+  auto* approve = app.add_subcommand("approve", "Let such a call go on");
+  auto* deny = app.add_subcommand("deny", "Refuse it; its caller is told");
+  for (auto* of : {approve, deny}) {
+    of->add_option("ID", o.call, "As approvals shows it")->required();
+  }
+  approve->footer("Example:  sluicectl approvals; sluicectl approve 3f2a90c1");
   auto* policy = app.add_subcommand("policy", "Who may ask whom, and within which bounds");
   policy->require_subcommand(1);
   auto* policy_show = policy->add_subcommand("show", "The policy in force");
@@ -385,6 +393,13 @@ int run(int argc, char** argv) {
   if (requests->parsed()) return o.client.show("/v1/requests", print_requests);
   if (top->parsed()) return run_top(o.client, o.top);
   if (consent_command->parsed()) return consent(o);
+  if (approvals->parsed()) return o.client.show("/v1/approvals", print_approvals);
+  if (approve->parsed() || deny->parsed()) {
+    return o.client.change(approve->parsed() ? "/v1/approvals/approve" : "/v1/approvals/deny",
+                           {{"id", o.call}}, [](const json& b) {
+                             return fmt::format("call {} is {}", text(b["id"]), text(b["decided"]));
+                           });
+  }
   if (policy_show->parsed()) return o.client.show("/v1/policy", print_policy);
   if (policy_apply->parsed()) return apply_policy(o);
   if (relay_keys->parsed()) {

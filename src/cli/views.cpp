@@ -96,17 +96,34 @@ void print_agents(const json& body) {
                    rows));
 }
 
+// What stands in the way of calls, or will soon.
+static std::string state_of_edge(const json& e) {
+  if (e["open"] == false) return "outside its window";
+  const json& c = e["calls"];
+  if (c["circuit"] != "closed") return "circuit " + text(c["circuit"]);
+  std::string out;
+  for (const auto& q : c["quotas"]) {
+    out +=
+        fmt::format("{}{} of {} used", out.empty() ? "" : ", ", text(q["used"]), text(q["calls"]));
+  }
+  return out;
+}
+
 void print_edges(const json& body) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& e : body["edges"]) {
     rows.push_back({text(e["from"]), text(e["to"]), text(e["right"]), text(e["seal"]),
-                    text(e["source"]), count(e["packets"]), bytes(e["bytes"])});
+                    text(e["source"]), count(e["packets"]), bytes(e["bytes"]), state_of_edge(e)});
   }
-  fmt::print(
-      "{}",
-      format_table(
-          {{"FROM"}, {"TO"}, {"RIGHT"}, {"SEAL"}, {"SOURCE"}, {"PACKETS", true}, {"BYTES", true}},
-          rows));
+  fmt::print("{}", format_table({{"FROM"},
+                                 {"TO"},
+                                 {"RIGHT"},
+                                 {"SEAL"},
+                                 {"SOURCE"},
+                                 {"PACKETS", true},
+                                 {"BYTES", true},
+                                 {"CALLS"}},
+                                rows));
 }
 
 void print_counters(const json& c, bool all) {
@@ -194,6 +211,25 @@ void print_changes(const json& body) {
   }
   fmt::print("{}",
              format_table({{"NUMBER", true}, {"AGO", true}, {"BY"}, {"WHAT"}, {"OF"}, {""}}, rows));
+}
+
+void print_approvals(const json& body) {
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& a : body["approvals"]) {
+    std::string scopes;
+    for (const auto& s : a["scopes"]) scopes += (scopes.empty() ? "" : " ") + text(s);
+    rows.push_back({text(a["id"]), text(a["from"]), text(a["to"]), text(a["capability"]),
+                    text(a["protocol"]), scopes, remaining(a["until_ms"]), text(a["trace"])});
+  }
+  fmt::print("{}", format_table({{"ID"},
+                                 {"FROM"},
+                                 {"TO"},
+                                 {"CAPABILITY"},
+                                 {"PROTOCOL"},
+                                 {"SCOPES"},
+                                 {"FOR ANOTHER", true},
+                                 {"TRACE"}},
+                                rows));
 }
 
 void print_policy(const json& body) {

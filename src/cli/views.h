@@ -23,6 +23,7 @@ void print_tenants(const nlohmann::json& body);
 void print_tokens(const nlohmann::json& body);
 void print_requests(const nlohmann::json& body);
 void print_changes(const nlohmann::json& body);
+void print_approvals(const nlohmann::json& body);
 void print_policy(const nlohmann::json& body);
 void print_policy_change(const nlohmann::json& body);
 

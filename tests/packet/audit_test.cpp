@@ -193,7 +193,9 @@ TEST(AuditNumbers, NoChangeIsUnknownToTheLog) {
                                  control::AuditCheckpointRow{},
                                  control::AuditForgotten{},
                                  control::AuditKnown{},
-                                 control::ChangesForgotten{}};
+                                 control::ChangesForgotten{},
+                                 control::ScopeNameRow{},
+                                 control::QuotaUseRow{}};
   static_assert(std::size(all) == std::variant_size_v<control::Change>);
   for (size_t i = 0; i < std::size(all); ++i) {
     ASSERT_EQ(all[i].index(), i);

@@ -95,6 +95,8 @@ Rig::Rig(Setup setup) : clock(kHz), setup_(setup) {
       setup.max_staleness_s == 0 ? control::WhenStale::kForward : control::WhenStale::kRefuse;
   config.max_staleness_s = std::max(setup.max_staleness_s, 1u);
 
+  config.calls = setup.calls;
+
   crypto::Key256 secret;
   for (size_t i = 0; i < 32; ++i) secret.data()[i] = static_cast<uint8_t>(i + 1);
   keys.tunnel = crypto::X25519KeyPair::from_secret(secret);
@@ -107,7 +109,8 @@ Rig::Rig(Setup setup) : clock(kHz), setup_(setup) {
   const dataplane::WorkerOptions options{.udp_port = 7600,
                                          .dscp = setup.dscp,
                                          .ipv4_udp_checksum = setup.ipv4_udp_checksum,
-                                         .burst = t.burst};
+                                         .burst = t.burst,
+                                         .calls = control::call_options(config.calls)};
   auto made = dataplane::Plane::create(t, options, need_, clock, *arena);
   if (!made) throw std::runtime_error(made.error().message);
   plane = std::move(*made);

@@ -228,7 +228,8 @@ TEST_F(ConfigTrustTest, RefusesMistakesOfSealsAndRates) {
     refuse(agents + "  pairs:\n    - { from: alpha, to: beta, " + rest + " }\n", rest, what);
   };
   pair("seal: heder", "trust.pairs[1].seal: \"heder\" is not one of full, header, any");
-  pair("forward_rate: {}", "forward_rate: limits nothing; give packets_per_s, bytes_per_s or both");
+  pair("forward_rate: {}",
+       "forward_rate: limits nothing; give packets_per_s, bytes_per_s, calls_per_s");
   pair("backward_rate: { burst_ms: 5 }", "backward_rate: limits nothing");
   pair("forward_rate: { packets_per_s: 0 }", "packets_per_s: 0 is out of range");
   pair("forward_rate: { packets_per_s: 1000000001 }", "out of range; give 1 to 1000000000");
@@ -247,6 +248,33 @@ TEST_F(ConfigTrustTest, RefusesMistakesOfSealsAndRates) {
              "    - { id: 7, rate: { packets_per_s: 1 } }\n"
              "    - { id: 7, rate: { packets_per_s: 2 } }\n",
          "packets_per_s: 2", "is listed on line");
+}
+
+TEST_F(ConfigTrustTest, PrintsWhatHoldsCalls) {
+  const std::string yaml = with(
+      "  windows:\n    office: { zone: Europe/Berlin, days: [mon-fri], hours: [\"09:00-17:00\"] }\n"
+      "    once: { from: \"2026-12-01 08:00\", to: \"2026-12-01 08:00:30\" }\n"
+      "  agents:\n" +
+      alpha_.entry(relay_) + beta_.entry(relay_) +
+      "  pairs:\n    - { from: alpha, to: beta, windows: [office, once], forward_rate: { "
+      "calls_per_s: 3 "
+      "},\n        forward_calls: { at_once: 4, quota: { calls: 5, per: 1h } },\n"
+      "        backward_calls: { approval: { capabilities: [read], scopes: [\"a b\"] } } }\n");
+  const auto first = parse_config(yaml, relay_);
+  ASSERT_EQ(shown(first), "");
+  const std::string printed = print_config(first.config);
+  const auto second = parse_config(printed, relay_);
+  EXPECT_EQ(shown(second), "") << printed;
+  EXPECT_EQ(print_config(second.config), printed);
+  const TrustPair& pair = second.config.trust.pairs[0];
+  EXPECT_EQ(pair.forward_rate.calls_per_s, 3u);
+  EXPECT_EQ(pair.forward_calls.quota, (CallQuota{5, 3600}));
+  EXPECT_EQ(pair.forward_calls.at_once, 4);
+  EXPECT_EQ(pair.backward_calls.approve_scopes, std::vector<std::string>{"a b"});
+  EXPECT_EQ(pair.backward_calls.windows, pair.forward_calls.windows);
+  EXPECT_EQ(pair.forward_calls.windows, first.config.trust.pairs[0].forward_calls.windows);
+  ASSERT_EQ(pair.forward_calls.windows.size(), 1u);
+  EXPECT_EQ(pair.forward_calls.windows[0].size(), 2u);
 }
 
 TEST_F(ConfigTrustTest, PrintsWhatItReads) {

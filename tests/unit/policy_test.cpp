@@ -269,6 +269,109 @@ rules:
   EXPECT_EQ(loaded.problems.size(), 12u);
 }
 
+TEST(PolicyFile, ReadsWhatHoldsCalls) {
+  const auto loaded = load(R"(windows:
+  office: { zone: Europe/Berlin, days: [mon-fri, sun], hours: ["09:00-12:30", "22:00-06:00"] }
+  launch: { zone: America/New_York, from: "2026-12-01 08:00", to: "2026-12-01T20:00" }
+rules:
+  - from: "*"
+    to: "*"
+    rate: { calls_per_s: 7 }
+    calls: { at_once: 4, quota: { calls: 5, per: 1h }, approval: { capabilities: [read, tool_call], scopes: [pay] } }
+    windows: [office, launch]
+)");
+  ASSERT_TRUE(loaded.problems.empty()) << loaded.problems.front().text;
+  const PolicyBounds& b = loaded.policy.rules[0].bounds;
+  EXPECT_EQ(b.rate.calls_per_s, 7u);
+  EXPECT_EQ(b.calls.at_once, 4);
+  EXPECT_EQ(b.calls.quota, (CallQuota{5, 3600}));
+  EXPECT_EQ(b.calls.approve_capabilities, 0x0a);
+  EXPECT_EQ(b.calls.approve_scopes, std::vector<std::string>{"pay"});
+  ASSERT_EQ(b.calls.windows.size(), 1u);
+  ASSERT_EQ(b.calls.windows[0].size(), 2u);
+  EXPECT_EQ(b.calls.windows[0][1].days, 0x5f);
+  EXPECT_EQ(b.calls.windows[0][1].hours,
+            (std::vector<std::pair<uint16_t, uint16_t>>{{540, 750}, {1320, 360}}));
+  EXPECT_EQ(to_string(loaded.policy.rules[0]),
+            "* -> *: ask, 7 calls/s, 4 calls at once, 5 calls in 3600 s, approval of "
+            "read/tool_call, approval of scope pay, open launch (from: \"2026-12-01 08:00\", to: "
+            "\"2026-12-01 20:00\", America/New_York) or office (days: [mon, tue, wed, thu, fri, "
+            "sun], hours: [\"09:00-12:30\", \"22:00-06:00\"], Europe/Berlin)");
+}
+
+TEST(PolicyFile, SaysWhatIsWrongWithWindowsAndQuotas) {
+  const auto loaded = load(R"(windows:
+  a: { zone: Mars/Olympus, hours: ["09:00-17:00"] }
+  b: { hours: ["9-17"] }
+  c: { days: [monday] }
+  d: { from: "2026-12-01 08:00" }
+  e: { from: "2026-12-01 08:00", to: "2026-12-01 07:00" }
+  f: { from: "2026-12-01 08:00", to: "2026-12-02 07:00", days: [mon] }
+  g: {}
+  Bad: { hours: ["09:00-17:00"] }
+rules:
+  - { from: "*", to: "*", windows: [ofice] }
+  - { from: "*", to: "*", windows: [] }
+  - { from: "*", to: "*", calls: { quota: { calls: 5 } } }
+  - { from: "*", to: "*", calls: { quota: { calls: 0, per: 1h } } }
+  - { from: "*", to: "*", calls: { quota: { calls: 1, per: soon } } }
+  - { from: "*", to: "*", calls: { approval: { capabilities: [everything] } } }
+  - { from: "*", to: "*", calls: { approval: { scopes: [a, b, c, d, e] } } }
+  - { from: "*", to: "*", calls: {} }
+)");
+  const auto has = [&](int line, std::string_view what) {
+    return std::any_of(loaded.problems.begin(), loaded.problems.end(), [&](const auto& p) {
+      return p.line == line && p.text.find(what) != std::string::npos;
+    });
+  };
+  EXPECT_TRUE(has(2, "is no time zone"));
+  EXPECT_TRUE(has(3, "is no span of hours"));
+  EXPECT_TRUE(has(4, "is no day"));
+  EXPECT_TRUE(has(5, "to: is missing"));
+  EXPECT_TRUE(has(6, "is not after from"));
+  EXPECT_TRUE(has(7, "make two windows"));
+  EXPECT_TRUE(has(8, "is never closed"));
+  EXPECT_TRUE(has(9, "is not a window's name"));
+  EXPECT_TRUE(has(11, "no window is called"));
+  EXPECT_TRUE(has(12, "names no window"));
+  EXPECT_TRUE(has(13, "per: is missing"));
+  EXPECT_TRUE(has(14, "out of range"));
+  EXPECT_TRUE(has(15, "is no time"));
+  EXPECT_TRUE(has(16, "is no capability"));
+  EXPECT_TRUE(has(17, "at most 4 scopes"));
+  EXPECT_TRUE(has(18, "holds nothing"));
+  EXPECT_EQ(loaded.problems.size(), 16u);
+}
+
+// Of rules that fit equally well all hold, in whichever order they stand.
+TEST(PolicyFile, BoundsOfCallsHoldTogether) {
+  const auto decide_in = [](const std::string& rules) {
+    const auto loaded = load(
+        "windows:\n  w: { hours: [\"09:00-17:00\"] }\n"
+        "  v: { days: [mon] }\nrules:\n" +
+        rules);
+    EXPECT_TRUE(loaded.problems.empty());
+    return decide(loaded.policy, {.did = {}, .name = "a", .tenant = 1},
+                  {.did = {}, .name = "b", .tenant = 1});
+  };
+  const std::string one =
+      "  - { from: a, to: b, calls: { at_once: 4, quota: { calls: 5, per: 1h }, approval: { "
+      "scopes: "
+      "[s] } }, windows: [w] }\n";
+  const std::string other =
+      "  - { from: a, to: b, calls: { at_once: 2, quota: { calls: 20, per: 1d }, approval: { "
+      "capabilities: [read] } }, windows: [v] }\n";
+  const CallTerms terms = decide_in(one + other).bounds.calls;
+  EXPECT_EQ(terms.at_once, 2);
+  EXPECT_EQ(terms.quota, (CallQuota{5, 86'400}));
+  EXPECT_EQ(terms.approve_capabilities, 2);
+  EXPECT_EQ(terms.approve_scopes, std::vector<std::string>{"s"});
+  EXPECT_EQ(terms.windows.size(), 2u);
+  CallTerms swapped = decide_in(other + one).bounds.calls;
+  std::reverse(swapped.windows.begin(), swapped.windows.end());
+  EXPECT_EQ(swapped, terms);
+}
+
 TEST(PolicyFile, ReadsItsOwnSpellingAndTellsWhatChanged) {
   const auto before = load("rules: [{ from: \"a*@7\", to: \"*\", action: deny }]");
   const auto after = load("default: deny\nrules: [{ from: \"a*@acme\", to: \"*\", action: ask }]");
