@@ -144,7 +144,7 @@ void read_eal(const Section& root, fabric::Topology& out) {
 }
 
 void read_cores(const Section& root, fabric::Topology& out) {
-  const Section s = root.section("cores", {"control", "workers"});
+  const Section s = root.section("cores", {"control", "workers", "verifiers"});
   s.number("control", out.control_core, 0, kHighestCore);
   const auto nodes =
       s.required_list("workers", "list at least one worker with its core and queues");
@@ -169,6 +169,23 @@ void read_cores(const Section& root, fabric::Topology& out) {
     out.workers.push_back(std::move(worker));
   }
   if (!nodes.empty()) queues.check_coverage();
+  const auto verifiers = s.list("verifiers");
+  if (verifiers.size() > fabric::kMaxVerifiers) {
+    s.problem(verifiers[fabric::kMaxVerifiers].line, "verifiers",
+              fmt::format("{} verifiers are listed; a relay runs at most {}", verifiers.size(),
+                          fabric::kMaxVerifiers));
+  }
+  for (const YamlNode& node : verifiers) {
+    const auto text = scalar_text(root.problems(), node, s.place("verifiers"));
+    if (!text) continue;
+    const auto core = parse_decimal(*text);
+    if (core && *core <= kHighestCore) {
+      out.verifiers.push_back(static_cast<unsigned>(*core));
+    } else {
+      s.problem(node.line, "verifiers",
+                fmt::format("{} is no CPU core; give numbers, such as [5, 6]", quote(*text)));
+    }
+  }
 }
 
 }  // namespace sluice::control

@@ -85,6 +85,9 @@ std::string print_topology(const fabric::Topology& t) {
     }
     out += fmt::format("    - core: {}\n      queues: {}\n", w.core, quoted_list(queues));
   }
+  std::vector<std::string> verifiers;
+  for (const unsigned core : t.verifiers) verifiers.push_back(std::to_string(core));
+  out += fmt::format("  verifiers: [{}]\n", fmt::join(verifiers, ", "));
   return out + fmt::format("worker:\n  idle: {}\n  burst: {}\n", name_of(t.idle), t.burst);
 }
 

@@ -35,6 +35,8 @@ struct Surroundings {
   Store::Post post;  // to the control thread; outlives the control plane
   // Cores for threads that are neither worker nor control; empty: as the control thread's.
   std::vector<unsigned> spare_cores = {};
+  // Of verifier cores, which read prepared keys; null: there are none.
+  fabric::Qsbr* verifiers = nullptr;
 };
 
 class Control {

@@ -10,9 +10,10 @@ constexpr size_t kAtOnce = crypto::Ed25519BatchVerifier::kMaxPrepare;
 }  // namespace
 
 PreparedKeys::PreparedKeys(fabric::Arena& arena, fabric::Qsbr& qsbr, const Clock& clock,
-                           const crypto::lanes::Engine* engine)
+                           const crypto::lanes::Engine* engine, fabric::Qsbr* verifiers)
     : arena_(arena),
       qsbr_(qsbr),
+      verifiers_(verifiers),
       clock_(clock),
       enabled_(engine != nullptr && !arena.prepared_keys().empty()),
       maker_(engine),
@@ -79,7 +80,16 @@ void PreparedKeys::forget(uint32_t agent) {
 }
 
 bool PreparedKeys::poll() {
-  while (!resting_.empty() && qsbr_.passed(slots_[resting_.front()].token)) {
+  // A worker hands what it has read to a verifier within its round: both have let go of a key when
+  // workers have passed, and then the verifiers.
+  while (!resting_.empty()) {
+    Slot& s = slots_[resting_.front()];
+    if (!qsbr_.passed(s.token)) break;
+    if (verifiers_ != nullptr) {
+      if (s.verifiers_token == 0) s.verifiers_token = verifiers_->start();
+      if (!verifiers_->passed(s.verifiers_token)) break;
+      s.verifiers_token = 0;
+    }
     free_.push_back(resting_.front());
     resting_.pop_front();
   }

@@ -21,7 +21,8 @@ class PreparedKeys {
   static constexpr uint32_t kGroupsPerSecond = 500;
 
   PreparedKeys(fabric::Arena& arena, fabric::Qsbr& qsbr, const Clock& clock,
-               const crypto::lanes::Engine* engine = crypto::batch_engine());
+               const crypto::lanes::Engine* engine = crypto::batch_engine(),
+               fabric::Qsbr* verifiers = nullptr);
 
   // The agent's prepared key, valid until `poll`; or none.
   const crypto::PreparedKey* find(uint32_t agent) const;
@@ -51,6 +52,7 @@ class PreparedKeys {
     bool used = false;     // since the clock's hand last passed
     bool resting = false;  // taken from its agent, until `token`
     uint64_t token = 0;
+    uint64_t verifiers_token = 0;
   };
   struct Wanted {
     uint32_t agent;
@@ -62,6 +64,7 @@ class PreparedKeys {
 
   fabric::Arena& arena_;
   fabric::Qsbr& qsbr_;
+  fabric::Qsbr* const verifiers_;  // others that read keys; null: there are none
   const Clock& clock_;
   const bool enabled_;
   crypto::Ed25519BatchVerifier maker_;

@@ -42,7 +42,7 @@ bool fits(const Context& c, unsigned has) noexcept {
   return has < most && !c.calls->waiting.full();
 }
 
-void push(Context& c, Slot& s, const FrameHeader& f, bool signed_frame) noexcept {
+WaitingFrame& push(Context& c, Slot& s, const FrameHeader& f, bool signed_frame) noexcept {
   WaitingFrame& w = c.calls->waiting.push();
   w.slot = s;
   w.generation = s.session->generation;
@@ -55,6 +55,7 @@ void push(Context& c, Slot& s, const FrameHeader& f, bool signed_frame) noexcept
   fabric::Agent& agent = c.tables.agents[w.agent];
   ++(signed_frame ? agent.waiting_opens : agent.waiting_data);
   s.next = Next::kWait;
+  return w;
 }
 
 void wait_in_line(Context& c, Slot& s, const FrameHeader& f, unsigned before) noexcept {
@@ -176,22 +177,20 @@ bool still_there(const Context& c, const WaitingFrame& w) noexcept {
          session.generation == w.generation && c.now < session.expires;
 }
 
-// What the signature covers; where its signer's record is of a call that has ended, nothing does.
-bool make_job(Context& c, const Slot& s, unsigned at, const crypto::PublicKey& key,
-              crypto::VerifyJob& job) noexcept {
+// What is to be verified of a frame. False: its record is of a call that has ended, and nothing is.
+bool fill_request(Context& c, const Slot& s, VerifyRequest& request) noexcept {
   const uint8_t* region = s.outer + wire::kDataRegion;
   const uint8_t* extension = region + sizeof(FrameHeader);
-  uint8_t* message = c.calls->messages[at];
   size_t size = 0;
-  const uint8_t* signature = nullptr;
   const auto add = [&](const void* from, size_t n) {
-    std::memcpy(message + size, from, n);
+    std::memcpy(request.message.data() + size, from, n);
     size += n;
   };
+  size_t signature_at = 0;
   if (region[0] == uint8_t(FrameType::kCallOpen)) {
     add(crypto::kLabelCall.data(), crypto::kLabelCall.size());
     add(extension, wire::kEnvelopeSigned);
-    signature = extension + offsetof(wire::Envelope, signature);
+    signature_at = offsetof(wire::Envelope, signature);
   } else {
     const CallRecord* r = record_of(c, s, wire::read_frame(region));
     if (r == nullptr) return false;
@@ -199,15 +198,58 @@ bool make_job(Context& c, const Slot& s, unsigned at, const crypto::PublicKey& k
     wire::write_accept_signed(r->envelope, load_le<wire::CallAccept>(extension), text);
     add(crypto::kLabelAccept.data(), crypto::kLabelAccept.size());
     add(text.data(), text.size());
-    signature = extension + offsetof(wire::CallAccept, signature);
+    signature_at = offsetof(wire::CallAccept, signature);
   }
-  const uint32_t prepared =
-      c.tables.agents[s.session->agent].prepared.load(std::memory_order_acquire);
-  job = {.key = &key,
-         .message = {message, size},
-         .signature = reinterpret_cast<const crypto::Signature*>(signature),
-         .prepared = prepared == kNone ? nullptr : &c.arena.prepared_keys()[prepared]};
+  const fabric::Agent& agent = c.tables.agents[s.session->agent];
+  request.size = static_cast<uint32_t>(size);
+  std::memcpy(request.signature.data(), extension + signature_at, request.signature.size());
+  agent.identity.get(request.key);
+  request.prepared = agent.prepared.load(std::memory_order_acquire);
   return true;
+}
+
+crypto::VerifyJob job_of(const Context& c, const VerifyRequest& r) noexcept {
+  return {.key = &r.key,
+          .message = {r.message.data(), r.size},
+          .signature = &r.signature,
+          .prepared = r.prepared == kNone ? nullptr : &c.arena.prepared_keys()[r.prepared]};
+}
+
+// A waiting frame is taken up again, as if it had just been committed.
+Slot& resume(Context& c, Burst& b, const WaitingFrame& w) noexcept {
+  fabric::Agent& agent = c.tables.agents[w.agent];
+  --(w.signed_frame ? agent.waiting_opens : agent.waiting_data);
+  Slot& s = b.add(w.slot.mbuf);
+  s = w.slot;
+  s.next = Next::kFrame;
+  s.verdict = Verdict::kGood;  // it has waited
+  c.counters.resumed.add(1);
+  if (!still_there(c, w)) {
+    s.die(DropReason::kSessionExpired);
+  } else if (!w.signed_frame && c.now - w.since > c.clock.ticks_from_ms(kDataWaitsMs)) {
+    s.die(DropReason::kCallWait);
+  }
+  return s;
+}
+
+// What a verifier core has answered, in the order in which it came.
+unsigned take_answered(Context& c, Burst& b) noexcept {
+  WaitingFrames& waiting = c.calls->waiting;
+  while (waiting.size() != 0 && b.count < c.options.burst) {
+    const WaitingFrame& w = waiting.front();
+    Verdict verdict = Verdict::kGood;
+    if (w.signed_frame) {
+      VerifyRequest& r = c.calls->verifier_core->at(w.request);
+      const auto state = static_cast<AskState>(r.state.load(std::memory_order_acquire));
+      if (state == AskState::kAsked) break;
+      verdict = state == AskState::kGood ? Verdict::kGood : Verdict::kBad;
+      r.state.store(uint32_t(AskState::kNone), std::memory_order_relaxed);
+      c.counters.verified.add(1);
+    }
+    resume(c, b, w).verdict = verdict;
+    waiting.pop();
+  }
+  return b.count;
 }
 
 }  // namespace
@@ -216,7 +258,10 @@ void wait_for_signature(Context& c, Slot& s, const FrameHeader& f) noexcept {
   if (!fits(c, c.tables.agents[s.session->agent].waiting_opens)) {
     return s.die(DropReason::kCallQueueFull);
   }
-  push(c, s, f, true);
+  VerifyQueue* core = c.calls->verifier_core;
+  if (core != nullptr && !fill_request(c, s, core->next())) return s.die(DropReason::kNoCall);
+  WaitingFrame& w = push(c, s, f, true);
+  if (core != nullptr) w.request = core->ask();
 }
 
 void pass_call_frame(Context& c, Slot& s) noexcept {
@@ -239,29 +284,22 @@ unsigned take_verified(Context& c, Burst& b, bool idle) noexcept {
   CallDesk& desk = *c.calls;
   WaitingFrames& waiting = desk.waiting;
   if (waiting.size() == 0) return 0;
+  if (desk.verifier_core != nullptr) return take_answered(c, b);
   if (!idle && c.clock.ticks() - desk.slice_ended < desk.slice_took) return 0;
   crypto::VerifyJob jobs[CallDesk::kSlice];
-  crypto::PublicKey keys[CallDesk::kSlice];
   Slot* of[CallDesk::kSlice];
   unsigned count = 0;
   while (waiting.size() != 0 && b.count < c.options.burst) {
     const WaitingFrame& w = waiting.front();
     if (w.signed_frame && count == CallDesk::kSlice) break;
-    fabric::Agent& agent = c.tables.agents[w.agent];
-    --(w.signed_frame ? agent.waiting_opens : agent.waiting_data);
-    Slot& s = b.add(w.slot.mbuf);
-    s = w.slot;
-    s.next = Next::kFrame;
-    s.verdict = Verdict::kGood;  // it has waited
-    c.counters.resumed.add(1);
-    if (!still_there(c, w)) {
-      s.die(DropReason::kSessionExpired);
-    } else if (!w.signed_frame && c.now - w.since > c.clock.ticks_from_ms(kDataWaitsMs)) {
-      s.die(DropReason::kCallWait);
-    } else if (w.signed_frame) {
-      agent.identity.get(keys[count]);
+    Slot& s = resume(c, b, w);
+    if (w.signed_frame && s.alive()) {
       s.verdict = Verdict::kBad;
-      if (make_job(c, s, count, keys[count], jobs[count])) of[count++] = &s;
+      VerifyRequest& r = desk.slice[count];
+      if (fill_request(c, s, r)) {
+        jobs[count] = job_of(c, r);
+        of[count++] = &s;
+      }
     }
     waiting.pop();
   }

@@ -10,6 +10,7 @@
 #include "base/spsc_ring.h"
 #include "crypto/ed25519_batch.h"
 #include "dataplane/burst.h"
+#include "dataplane/verifier.h"
 #include "fabric/arena.h"
 #include "wire/call.h"
 
@@ -26,6 +27,7 @@ struct WaitingFrame {
   uint8_t reply = 0;          // which of the two calls of that id
   uint64_t since = 0;         // ticks
   bool signed_frame = false;  // CALL_OPEN or CALL_ACCEPT; else what came behind one
+  uint32_t request = 0;       // where a verifier core was asked
 
   bool is_of(uint32_t agent_index, const wire::FrameHeader& f) const noexcept {
     return agent == agent_index && call_id == f.call_id && label == f.label &&
@@ -72,6 +74,7 @@ struct CallDesk {
   }
 
   crypto::Ed25519BatchVerifier verifier;
+  VerifyQueue* verifier_core = nullptr;  // where there is one; else signatures are verified here
   WaitingFrames waiting;
   const unsigned worker, workers;
   std::vector<uint32_t> free_pages;  // never grows beyond what is reserved
@@ -82,7 +85,7 @@ struct CallDesk {
   // half of a worker at most.
   uint64_t slice_ended = 0;
   uint64_t slice_took = 0;
-  uint8_t messages[kSlice][256];  // what was signed
+  VerifyRequest slice[kSlice];  // what is verified here
 };
 
 // A CALL_OPEN over an edge that `check_edge` closed: says so, where the caller may know.

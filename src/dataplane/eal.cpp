@@ -97,6 +97,10 @@ Result<std::unique_ptr<Eal>> Eal::start(const fabric::Topology& t, const MemoryN
     if (auto r = check_core(t.workers[w].core, "worker"); !r) return tl::unexpected(r.error());
     lcores += fmt::format(",{}@{}", w + 1, t.workers[w].core);
   }
+  for (size_t v = 0; v < t.verifiers.size(); ++v) {
+    if (auto r = check_core(t.verifiers[v], "verifier"); !r) return tl::unexpected(r.error());
+    lcores += fmt::format(",{}@{}", t.workers.size() + v + 1, t.verifiers[v]);
+  }
   std::vector<std::string> args = {"sluiced",       "--lcores",    lcores,
                                    "--file-prefix", t.file_prefix, "--log-level=*:error"};
   switch (t.mode) {

@@ -43,8 +43,21 @@ Result<std::unique_ptr<Plane>> Plane::create(const fabric::Topology& topology,
                     .pool = buffers.of_worker(w),
                     .ports = plane->views_,
                     .counters = arena.counters(w)};
+    if (!topology.verifiers.empty()) {
+      plane->verify_queues_.push_back(std::make_unique<VerifyQueue>());
+      context.calls->verifier_core = plane->verify_queues_.back().get();
+    }
     plane->workers_.push_back(
         std::make_unique<Worker>(std::move(context), topology.workers[w].queues, topology.idle));
+  }
+  const auto verifiers = static_cast<unsigned>(topology.verifiers.size());
+  if (verifiers != 0) plane->verifier_qsbr_ = std::make_unique<fabric::Qsbr>(verifiers);
+  for (unsigned v = 0; v < verifiers; ++v) {
+    plane->verifiers_.push_back(std::make_unique<Verifier>(
+        v, arena, *plane->verifier_qsbr_, topology.idle == fabric::IdleMode::kBackoff));
+    for (unsigned w = v; w < workers; w += verifiers) {
+      plane->verifiers_[v]->serve(*plane->verify_queues_[w]);
+    }
   }
   return plane;
 }
@@ -55,22 +68,29 @@ Plane::~Plane() {
 
 Result<void> Plane::start() {
   stop_.store(false);
-  for (unsigned w = 0; w < workers_.size(); ++w) {
-    struct Launch {
-      Worker* worker;
-      const std::atomic<bool>* stop;
-      std::atomic<unsigned>* ended;
-    };
-    static Launch launches[fabric::kMaxWorkers];
-    launches[w] = {workers_[w].get(), &stop_, &ended_};
-    const auto entry = [](void* arg) -> int {
-      const auto* l = static_cast<Launch*>(arg);
-      l->worker->run(*l->stop);
-      l->ended->fetch_add(1, std::memory_order_release);
-      return 0;
-    };
-    if (rte_eal_remote_launch(entry, &launches[w], w + 1) != 0) {
-      return fail(ErrorCode::kInternal, fmt::format("worker {} does not start on its lcore", w));
+  struct Launch {
+    Worker* worker;
+    Verifier* verifier;  // one of the two
+    const std::atomic<bool>* stop;
+    std::atomic<unsigned>* ended;
+  };
+  static Launch launches[fabric::kMaxWorkers + fabric::kMaxVerifiers];
+  const auto entry = [](void* arg) -> int {
+    const auto* l = static_cast<Launch*>(arg);
+    if (l->worker != nullptr) l->worker->run(*l->stop);
+    if (l->verifier != nullptr) l->verifier->run(*l->stop);
+    l->ended->fetch_add(1, std::memory_order_release);
+    return 0;
+  };
+  const size_t workers = workers_.size();
+  for (size_t i = 0; i < workers + verifiers_.size(); ++i) {
+    launches[i] = {i < workers ? workers_[i].get() : nullptr,
+                   i < workers ? nullptr : verifiers_[i - workers].get(), &stop_, &ended_};
+    if (rte_eal_remote_launch(entry, &launches[i], static_cast<unsigned>(i) + 1) != 0) {
+      return fail(ErrorCode::kInternal,
+                  i < workers
+                      ? fmt::format("worker {} does not start on its lcore", i)
+                      : fmt::format("verifier {} does not start on its lcore", i - workers));
     }
     running_ = true;
   }

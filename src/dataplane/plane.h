@@ -20,6 +20,8 @@ class Plane {
 
   fabric::Mailboxes& mailboxes() { return *mailboxes_; }
   fabric::Qsbr& qsbr() { return *qsbr_; }
+  // Of the verifiers; null where there are none.
+  fabric::Qsbr* verifier_qsbr() { return verifier_qsbr_.get(); }
   rte_mempool* pool(unsigned worker = 0) { return pools_->of_worker(worker); }
   std::vector<fabric::PortStatus> port_status() const;
   // What works, but slower than this hardware could; a sentence each. Empty on one NUMA node.
@@ -30,6 +32,7 @@ class Plane {
 
   // For tests, which poll themselves and never call start().
   Worker& worker(unsigned i) { return *workers_[i]; }
+  Verifier& verifier(unsigned i) { return *verifiers_[i]; }
 
  private:
   Plane() = default;
@@ -40,7 +43,10 @@ class Plane {
   std::vector<PortView> views_;
   std::unique_ptr<fabric::Qsbr> qsbr_;
   std::unique_ptr<fabric::Mailboxes> mailboxes_;
+  std::vector<std::unique_ptr<VerifyQueue>> verify_queues_;  // by worker
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<fabric::Qsbr> verifier_qsbr_;
+  std::vector<std::unique_ptr<Verifier>> verifiers_;
   std::atomic<bool> stop_{false};
   std::atomic<unsigned> ended_{0};  // workers that have returned
   bool running_ = false;

@@ -12,6 +12,7 @@ namespace sluice::fabric {
 
 inline constexpr unsigned kMaxPorts = 16;
 inline constexpr unsigned kMaxWorkers = 64;
+inline constexpr unsigned kMaxVerifiers = 16;
 inline constexpr unsigned kMaxBurst = 64;
 
 // shared: files in hugetlbfs under our prefix, dpdk-dumpcap can attach; in_memory: hugepages
@@ -53,6 +54,7 @@ struct Topology {
   std::vector<PortConfig> ports;
   unsigned control_core = 0;
   std::vector<WorkerConfig> workers;
+  std::vector<unsigned> verifiers;  // cores that verify the signatures of calls
   IdleMode idle = IdleMode::kSpin;
   uint16_t burst = 32;  // 1 to kMaxBurst
 

@@ -30,7 +30,7 @@ bool shares_a_core(const fabric::Topology& t) {
   for (const auto& w : t.workers) {
     if (w.core == t.control_core) return true;
   }
-  return false;
+  return std::count(t.verifiers.begin(), t.verifiers.end(), t.control_core) != 0;
 }
 
 // A spinning worker on the same core would starve an ordinary thread for milliseconds.
@@ -97,7 +97,7 @@ Result<void> serve(const control::Config& config, const std::string& path) {
                                {clock, **arena, (*plane)->qsbr(), (*plane)->mailboxes(),
                                 [&] { return (*plane)->port_status(); },
                                 [&loop](std::function<void()> f) { loop.post(std::move(f)); },
-                                loop.spare_cores(config.topology)});
+                                loop.spare_cores(config.topology), (*plane)->verifier_qsbr()});
   if (!control) return tl::unexpected(control.error());
   running = control->get();
   times.done("trust");

@@ -254,9 +254,8 @@ TEST_F(Windowed, AStepOfTheClockMovesIt) {
   const auto set_forward = [&](int64_t ms) {
     const int64_t before = r.arena->relay().unix_at_tick0_ms.load();
     r.clock.set_wall_forward_ms(ms);
-    ASSERT_TRUE(r.poll_until([&] {
-      return std::abs(r.arena->relay().unix_at_tick0_ms.load() - before - ms) < 100;
-    }));
+    ASSERT_TRUE(r.poll_until(
+        [&] { return std::abs(r.arena->relay().unix_at_tick0_ms.load() - before - ms) < 100; }));
   };
   set_forward(700'000);
   EXPECT_EQ(try_open().reason, kOutsideWindow);

@@ -83,6 +83,7 @@ Rig::Rig(Setup setup) : clock(kHz), setup_(setup) {
       worker.queues.push_back({p, static_cast<uint16_t>(w)});
     t.workers.push_back(worker);
   }
+  for (unsigned v = 0; v < setup.verifiers; ++v) t.verifiers.push_back(v);
   make_ports();
   config.limits.agents = 64;
   config.limits.edges = 256;
@@ -227,13 +228,18 @@ void Rig::start() {
   control::RelayKeys copy;
   copy.tunnel = keys.tunnel.clone();
   copy.operator_key = crypto::Identity::from_seed(keys.operator_key.seed());
-  auto made = control::Control::create(
-      config, std::move(copy), std::move(*store),
-      {clock, *arena, plane->qsbr(), plane->mailboxes(), [this] { return plane->port_status(); },
-       [this](std::function<void()> f) {
-         const std::lock_guard lock(posted_mutex);
-         posted.push_back(std::move(f));
-       }});
+  auto made = control::Control::create(config, std::move(copy), std::move(*store),
+                                       {clock,
+                                        *arena,
+                                        plane->qsbr(),
+                                        plane->mailboxes(),
+                                        [this] { return plane->port_status(); },
+                                        [this](std::function<void()> f) {
+                                          const std::lock_guard lock(posted_mutex);
+                                          posted.push_back(std::move(f));
+                                        },
+                                        {},
+                                        plane->verifier_qsbr()});
   if (!made) throw std::runtime_error(made.error().message);
   control = std::move(*made);
 }
@@ -288,6 +294,10 @@ void Rig::poll_workers() {
 
 unsigned Rig::poll_worker(unsigned w) {
   const WorkerGuard guard;
+  for (unsigned v = 0; v < setup_.verifiers && !verifiers_stand_still; ++v) {
+    while (plane->verifier(v).poll_once() != 0) {
+    }
+  }
   return plane->worker(w).poll_once();
 }
 

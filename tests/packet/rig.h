@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <map>
@@ -25,6 +26,12 @@ namespace rig {
 
 using oracle::Buf;
 
+// SLUICE_TEST_VERIFIERS: the same tests with signatures on cores of their own.
+inline unsigned verifiers_of_environment() {
+  const char* text = std::getenv("SLUICE_TEST_VERIFIERS");
+  return text == nullptr ? 0 : static_cast<unsigned>(std::atoi(text));
+}
+
 struct Setup {
   unsigned workers = 2;
   unsigned ports = 2;
@@ -38,6 +45,7 @@ struct Setup {
   uint32_t under_load_burst = 8;
   uint32_t max_staleness_s = 0;  // 0: tests let hours go by between two looks of control
   sluice::control::CallsConfig calls = {};
+  unsigned verifiers = verifiers_of_environment();
 };
 
 // What an agent in a test is: keys, where it sends from, and what the relay told it.
@@ -109,6 +117,7 @@ class Rig {
   void check_balance();
   size_t buffers_in_use() const;
 
+  bool verifiers_stand_still = false;
   uint64_t rx_flags = 0;  // of injected frames' mbufs, as a NIC would set them
   sluice::Clock clock;
   std::unique_ptr<sluice::fabric::Arena> arena;
