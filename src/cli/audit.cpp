@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
+#include <fstream>
 #include <memory>
 #include <thread>
 
@@ -14,6 +16,8 @@
 #include "audit/check.h"
 #include "audit/log.h"
 #include "audit/record_json.h"
+#include "base/byte_size.h"
+#include "base/duration.h"
 #include "base/file.h"
 #include "cli/table.h"
 #include "cli/views.h"
@@ -26,6 +30,7 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kPage = 1000;
+constexpr uint64_t kPageOfProofs = 32;
 constexpr auto kProgress = std::chrono::seconds(1);
 
 // The published files of a log, over the admin API.
@@ -33,6 +38,7 @@ class RelaySource : public audit::TileSource {
  public:
   explicit RelaySource(const Client& client) : client_(client) {}
   Result<std::string> checkpoint() override { return get("checkpoint"); }
+  Result<std::string> pruned() override { return get("pruned"); }
   Result<std::string> read(const audit::Tile& tile) override { return get(audit::path_of(tile)); }
 
  private:
@@ -96,6 +102,7 @@ void print_record(const Client& client, const json& r) {
 std::string query(const AuditOptions& o, uint64_t from, uint64_t limit) {
   std::string out = fmt::format("/v1/audit/records?from={}&limit={}", from, limit);
   if (!o.tenant.empty()) out += "&tenant=" + o.tenant;
+  if (o.with_proofs) out += "&proofs=true";
   return out;
 }
 
@@ -121,16 +128,27 @@ class Progress {
 
 int audit_status(const Client& client) {
   return client.show("/v1/audit", [](const json& s) {
-    fmt::print("{} records in {}, signed as\n  {}\n", grouped(s["size"].get<uint64_t>()),
-               text(s["folder"]), text(s["verifier"]));
+    const uint64_t size = s["size"], first = s["first"];
+    fmt::print("{} records in {}, signed as\n  {}\n", grouped(size), text(s["folder"]),
+               text(s["verifier"]));
+    if (first != 0) {
+      fmt::print("{} are kept, {}, from record {} on; those before were pruned\n",
+                 grouped(size - std::min(size, first)), with_unit_bytes(s["kept_bytes"]), first);
+    }
+    fmt::print("keeps {}{}{}\n",
+               s["keep_for_s"].is_null() ? std::string("records for ever")
+                                         : "records for " + duration_text(s["keep_for_s"]),
+               s["keep_bytes"].is_null() ? "" : ", at most " + bytes_text(s["keep_bytes"]),
+               s["when_unavailable"] == "count"
+                   ? "; while it cannot be written, new calls pass and are counted"
+                   : "; while it cannot be written, new calls are denied");
     if (!s["available"].get<bool>()) fmt::print("NOT WRITTEN: {}\n", text(s["problem"]));
     if (s["lost"].get<uint64_t>() != 0) {
       fmt::print("{} records were lost since the start\n", grouped(s["lost"].get<uint64_t>()));
     }
-    fmt::print("{} a day at this rate, {} free", with_unit_bytes(s["bytes_per_day"]),
-               with_unit_bytes(s["free_bytes"]));
-    if (!s["days_left"].is_null()) fmt::print(": {:.0f} days", s["days_left"].get<double>());
-    fmt::print("\n");
+    fmt::print("{} a day at this rate, {} free: {}\n", with_unit_bytes(s["bytes_per_day"]),
+               with_unit_bytes(s["free_bytes"]), text(s["forecast"]));
+    if (!s["alert"].is_null()) fmt::print("ALERT: {}\n", text(s["alert"]));
   });
 }
 
@@ -151,31 +169,52 @@ int audit_tail(const Client& client, const AuditOptions& o) {
   }
 }
 
+// Not on standard output, which is the export.
+static void say_pruned(uint64_t from, uint64_t first) {
+  fmt::print(stderr, "records {} to {} are not there: they were pruned\n", from, first - 1);
+}
+
+// Nothing is handed out that is not as it was signed.
+static int export_folder(const Client& client, const Client& lines, const AuditOptions& o) {
+  if (!o.tenant.empty() || o.with_proofs) {
+    return client.report(
+        {ErrorCode::kUsage, "--tenant and --with-proofs are for a relay's log, not for --folder"});
+  }
+  const auto log = verifier_of(client, o);
+  if (!log) return client.report(log.error());
+  const auto source = source_of(client, o);
+  Progress progress;
+  auto head = audit::check_log(*source, *log, {.progress = std::ref(progress)});
+  if (head) {
+    uint64_t next = o.from;
+    head = audit::check_log(*source, *log,
+                            {.record =
+                                 [&](uint64_t index, const audit::Record& r) {
+                                   if (index < o.from) return;
+                                   next = index + 1;
+                                   print_record(lines, audit::to_json(index, r));
+                                 },
+                             .pruned =
+                                 [&](const audit::Pruned& p) {
+                                   if (next < p.first())
+                                     say_pruned(std::exchange(next, p.first()), p.first());
+                                 }});
+  }
+  return head ? 0 : client.report(head.error());
+}
+
 int audit_export(const Client& client, const AuditOptions& o) {
   Client lines = client;
   lines.as_json = true;
-  if (!o.folder.empty()) {
-    // Nothing is handed out that is not as it was signed.
-    if (!o.tenant.empty()) {
-      return client.report({ErrorCode::kUsage, "--tenant is for a relay's log, not for --folder"});
-    }
-    const auto log = verifier_of(client, o);
-    if (!log) return client.report(log.error());
-    const auto source = source_of(client, o);
-    Progress progress;
-    auto head = audit::check_log(*source, *log, {.progress = std::ref(progress)});
-    if (head) {
-      head =
-          audit::check_log(*source, *log, {.record = [&](uint64_t index, const audit::Record& r) {
-            if (index >= o.from) print_record(lines, audit::to_json(index, r));
-          }});
-    }
-    return head ? 0 : client.report(head.error());
-  }
+  if (!o.folder.empty()) return export_folder(client, lines, o);
   Progress progress;
+  bool told = false;
   for (uint64_t next = o.from;;) {
-    const auto page = client.call("GET", query(o, next, kPage));
+    const auto page = client.call("GET", query(o, next, o.with_proofs ? kPageOfProofs : kPage));
     if (!page) return client.report(page.error());
+    if (const uint64_t first = (*page)["first"]; next < first && !std::exchange(told, true)) {
+      say_pruned(next, first);
+    }
     for (const json& r : (*page)["records"]) print_record(lines, r);
     const uint64_t before = std::exchange(next, (*page)["next"].get<uint64_t>());
     progress(next, (*page)["size"]);
@@ -203,11 +242,15 @@ int audit_verify(const Client& client, const AuditOptions& o) {
     ++gaps;
     missing += load_le<uint64_t>(r.data() + 40);
   };
+  audit::Pruned pruned;
+  check.pruned = [&](const audit::Pruned& p) { pruned = p; };
   Progress progress;
   check.progress = std::ref(progress);
   const auto source = source_of(client, o);
   const auto head = audit::check_log(*source, *log, check);
   if (!head) return client.report(head.error());
+  const audit::Pruning& gone = pruned.what;
+  const char* why = gone.why == audit::Prune::kAge ? "age" : "bytes";
   if (client.as_json) {
     fmt::print("{}\n", json{{"origin", head->origin},
                             {"size", head->size},
@@ -216,12 +259,30 @@ int audit_verify(const Client& client, const AuditOptions& o) {
                             {"verifier_given", !o.verifier.empty()},
                             {"continues", check.earlier ? json(check.earlier->size) : json()},
                             {"gaps", gaps},
-                            {"missing", missing}}
+                            {"missing", missing},
+                            {"first", gone.to},
+                            {"pruned", gone.to == 0 ? json()
+                                                    : json{{"by_record", pruned.record},
+                                                           {"reason", why},
+                                                           {"limit", gone.limit},
+                                                           {"time_ms", gone.time_ms}}}}
                            .dump());
     return 0;
   }
-  fmt::print("{}: {} records are what was signed; root {}\n", head->origin, grouped(head->size),
-             crypto::to_base64(head->root));
+  if (gone.to == 0) {
+    fmt::print("{}: {} records are what was signed; root {}\n", head->origin, grouped(head->size),
+               crypto::to_base64(head->root));
+  } else {
+    fmt::print(
+        "{}: of {} records the {} that are kept, from {} on, are what was signed; root {}\n"
+        "records 0 to {} were pruned, the last of them on {} by {}: record {} says so\n",
+        head->origin, grouped(head->size), grouped(head->size - gone.to), gone.to,
+        crypto::to_base64(head->root), gone.to - 1, time_text(gone.time_ms),
+        gone.why == audit::Prune::kAge
+            ? fmt::format("age (older than {})", duration_text(gone.limit / 1000))
+            : fmt::format("size (more than {})", bytes_text(gone.limit)),
+        pruned.record);
+  }
   if (check.earlier) {
     fmt::print("it continues the {} records of {}\n", grouped(check.earlier->size), o.earlier);
   }
@@ -262,7 +323,60 @@ int audit_prove(const Client& client, const AuditOptions& o) {
   return 0;
 }
 
+// One line of export --with-proofs, or of prove --json: that the bytes are in the log, and that the
+// JSON beside them says what they say.
+static Result<audit::Checkpoint> check_line(std::string_view line, const audit::Verifier& log) {
+  const auto malformed = [] {
+    return fail(ErrorCode::kUsage, "not a line of sluicectl audit export --with-proofs");
+  };
+  const json parsed = json::parse(line, nullptr, false);
+  if (!parsed.is_object() || !parsed.contains("record")) return malformed();
+  const auto bytes = parsed.find("bytes"), proof = parsed.find("proof");
+  if (bytes == parsed.end() || proof == parsed.end() || !bytes->is_string() ||
+      !proof->is_string()) {
+    return malformed();
+  }
+  const auto raw = crypto::from_base64(bytes->get<std::string>());
+  audit::Record record{};
+  if (!raw || raw->size() != record.size()) return malformed();
+  std::memcpy(record.data(), raw->data(), record.size());
+  uint64_t index = 0;
+  auto head = audit::check_proof(proof->get<std::string>(), log, record, index);
+  if (head && parsed["record"] != audit::to_json(index, record)) {
+    return fail(ErrorCode::kStore,
+                fmt::format("the proof holds for record {}, but the JSON beside it says something "
+                            "else",
+                            index));
+  }
+  return head;
+}
+
+static int check_export(const Client& client, const AuditOptions& o) {
+  const auto log = verifier_of(client, o);
+  if (!log) return client.report(log.error());
+  std::ifstream in(o.proof);
+  uint64_t number = 0, largest = 0;
+  for (std::string line; std::getline(in, line);) {
+    ++number;
+    const auto head = check_line(line, *log);
+    if (!head) {
+      return client.report({head.error().code,
+                            fmt::format("{}: line {}: {}", o.proof, number, head.error().message)});
+    }
+    largest = std::max(largest, head->size);
+  }
+  if (client.as_json) {
+    fmt::print("{}\n",
+               json{{"origin", log->origin}, {"records", number}, {"size", largest}}.dump());
+  } else {
+    fmt::print("{} records are in {}, signed at {} records; that none was left out is not proven\n",
+               grouped(number), log->origin, grouped(largest));
+  }
+  return 0;
+}
+
 int audit_check_proof(const Client& client, const AuditOptions& o) {
+  if (std::ifstream(o.proof).peek() == '{') return check_export(client, o);
   const auto text = read_file(o.proof, 64u << 10);
   if (!text) return client.report(text.error());
   const auto raw = read_file(o.proof + ".record", 1024);

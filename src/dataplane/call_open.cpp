@@ -144,8 +144,9 @@ CallReason judge(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope
     return CallReason::kRateLimited;
   }
   if (!has_room(c, agent, e, tag)) return CallReason::kIdempotencyTableFull;
-  if (relay.audited.load(std::memory_order_relaxed) == 0 ||
-      !c.mailboxes.of(c.worker).audit->has_room(1)) {
+  const uint32_t audited = relay.audited.load(std::memory_order_relaxed);
+  if (audited == fabric::kCallsDenied ||
+      (audited != fabric::kCallsCounted && !c.mailboxes.of(c.worker).audit->has_room(1))) {
     return CallReason::kAuditUnavailable;
   }
   return CallReason::kAuthorized;
