@@ -33,7 +33,8 @@ constexpr double kTarget = 1'000'000;
 struct Options {
   double seconds = 20;
   unsigned runs = 3;
-  uint64_t rate = 0;  // records a second; 0: as many as the ring takes
+  uint64_t rate = 0;     // records a second; 0: as many as the ring takes
+  uint64_t keep_mb = 0;  // the rest is pruned meanwhile; 0: none is
   unsigned core = 0;
   std::string state = "/var/tmp";
   std::string json;
@@ -99,6 +100,7 @@ struct Figures {
   double per_second = 0;
   double cpu_share = 0;  // of one core, in the audit thread
   uint64_t written = 0;
+  uint64_t first = 0;  // that was not pruned
   uint64_t lost = 0;
 };
 
@@ -106,9 +108,12 @@ Result<Figures> run(const Clock& clock, const Options& o, const std::string& fol
   auto log = audit::Log::open(folder, "bench.example/audit");
   if (!log) return tl::unexpected(log.error());
   audit::RecordRing ring(1u << 18);
-  audit::Writer writer(
-      clock, std::move(*log),
-      {.folder = folder, .workers = {&ring}, .post = [](std::function<void()> f) { f(); }});
+  audit::Writer writer(clock, std::move(*log),
+                       {.folder = folder,
+                        .workers = {&ring},
+                        .retention = {0, o.keep_mb << 20},
+                        .known_size = UINT64_MAX,
+                        .post = [](std::function<void()> f) { f(); }});
   const uint64_t start = clock.ticks();
   const auto length = static_cast<uint64_t>(o.seconds * double(clock.hz()));
   uint64_t n = 0;
@@ -133,6 +138,7 @@ Result<Figures> run(const Clock& clock, const Options& o, const std::string& fol
   const auto end = writer.stop();
   const double took = clock.us_from_ticks(clock.ticks() - start) / 1e6;
   out.written = end.size;
+  out.first = writer.status().first;
   out.per_second = double(end.size) / took;
   out.cpu_share = cpu / fed;
   return out;
@@ -181,7 +187,8 @@ int bench(const Options& o) {
     }());
     const uint64_t before = clock.ticks();
     const auto head = audit::check_log(source, *verifier, {});
-    const double checked = double(f->written) / (clock.us_from_ticks(clock.ticks() - before) / 1e6);
+    const double checked =
+        double(f->written - f->first) / (clock.us_from_ticks(clock.ticks() - before) / 1e6);
     clear_note();
     if (!head || head->size != f->written) {
       fmt::print(stderr, "bench audit: the log does not verify: {}\n",
@@ -189,16 +196,18 @@ int bench(const Options& o) {
       return 1;
     }
     fmt::print(
-        "run {}: {:>9.0f} records/s written, synced and signed ({} of them, {} lost); audit thread "
+        "run {}: {:>9.0f} records/s written, synced and signed ({} of them, {} pruned, {} lost); "
+        "audit thread "
         "{:.0f} % of a core; hashes alone {:.0f} records/s, disk alone {:.0f} MB/s of {:.0f} MB/s; "
         "verified at {:.0f} records/s\n",
-        i + 1, f->per_second, f->written, f->lost, 100 * f->cpu_share, h, d / 1e6,
+        i + 1, f->per_second, f->written, f->first, f->lost, 100 * f->cpu_share, h, d / 1e6,
         f->per_second * (128 + 0.04 + 163) / 1e6, checked);
     rates.push_back(f->per_second);
     hashes = std::max(hashes, h);
     disk = std::max(disk, d);
     runs.push_back({{"records_per_second", f->per_second},
                     {"records", f->written},
+                    {"pruned", f->first},
                     {"lost", f->lost},
                     {"cpu_share", f->cpu_share},
                     {"hashes_per_second", h},
@@ -233,6 +242,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 99))
       ->capture_default_str();
   app.add_option("--rate", o.rate, "records a second (default: as many as the thread takes)");
+  app.add_option("--keep-mb", o.keep_mb, "MiB that stay; older records are pruned meanwhile");
   app.add_option("--core", o.core, "for what is measured alone")->capture_default_str();
   app.add_option("--state", o.state, "on which disk")->capture_default_str();
   app.add_option("--json", o.json, "write the figures there");

@@ -61,6 +61,7 @@ Result<void> Log::append(std::span<const Record> records, size_t& taken) {
   while (!records.empty()) {
     size_t n = std::min<size_t>(records.size(), Journal::kMostInBatch);
     n = std::min<size_t>(n, kTileOfTiles - edge_.size() % kTileOfTiles);
+    if (rotate_) n = std::min<size_t>(n, kTileWidth - edge_.size() % kTileWidth);
     for (size_t i = 0; i < n; ++i) hashes[i] = leaf_hash(records[i]);
     const auto batch = records.subspan(0, n);
     const std::span<const Hash> of_batch(hashes.data(), n);
@@ -72,13 +73,20 @@ Result<void> Log::append(std::span<const Record> records, size_t& taken) {
     taken += n;
     if (auto ok = broken_on_failure(take_in(batch, of_batch)); !ok) return ok;
     records = records.subspan(n);
-    if (edge_.size() - journal_base_ >= journal_records_ && edge_.size() % kTileOfTiles == 0) {
-      if (auto ok = publish(); !ok) return ok;
-      if (auto ok = broken_on_failure(sync_tiles()); !ok) return ok;
-      if (auto ok = broken_on_failure(begin_journal()); !ok) return ok;
+    const bool full = edge_.size() - journal_base_ >= journal_records_;
+    if ((full && edge_.size() % kTileOfTiles == 0) || (rotate_ && edge_.size() % kTileWidth == 0)) {
+      if (auto ok = rotate(); !ok) return ok;
     }
   }
   return {};
+}
+
+// What the journal held is signed and on disk before it goes.
+Result<void> Log::rotate() {
+  rotate_ = false;
+  if (auto ok = publish(); !ok) return ok;
+  if (auto ok = broken_on_failure(sync_tiles()); !ok) return ok;
+  return broken_on_failure(begin_journal());
 }
 
 // Of records that are in the journal.
@@ -90,6 +98,7 @@ Result<void> Log::take_in(std::span<const Record> records, std::span<const Hash>
     if (records[i][1] == static_cast<uint8_t>(Kind::kChange)) {
       last_change_ = {sequence_of(records[i]), digest_of(records[i])};
     }
+    if (is_pruning(records[i], edge_.size())) said_ = {edge_.size(), pruning_of(records[i])};
     uint8_t size[2];
     store_be16(size, kRecordSize);
     bundle_.insert(bundle_.end(), size, size + 2);
@@ -192,11 +201,12 @@ Result<void> Log::sign_now() {
 }
 
 Result<void> Log::publish() {
-  if (published_.size == edge_.size() && edge_.size() != 0) return {};
+  if (published_.size == edge_.size() && edge_.size() != 0) return name_pruning();
   // A signature over what a crash could take back would be a second history.
   if (auto ok = sync(); !ok) return ok;
   if (auto ok = broken_on_failure(write_partial_tiles()); !ok) return ok;
-  return sign_now();
+  if (auto ok = sign_now(); !ok) return ok;
+  return name_pruning();
 }
 
 // The signature at the size of the last record is what tells a stop from a crash: all that it

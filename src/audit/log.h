@@ -6,6 +6,7 @@
 //                             the next checkpoint, for the journal is what is synced
 //   journal/BASE              the records since `base`, synced; what tiles are written from again
 //                             after a crash
+//   pruned                    the number of the record that says which are gone; none: none
 //
 // append() is durable after sync(), and published after publish(). An I/O error leaves the log
 // `broken`: it has to be opened again, which reads what is there. Owned by one thread, which waits
@@ -22,6 +23,7 @@
 #include "audit/journal.h"
 #include "audit/merkle.h"
 #include "audit/note.h"
+#include "audit/pruning.h"
 #include "audit/record.h"
 #include "audit/tile.h"
 #include "base/error.h"
@@ -31,6 +33,7 @@ namespace sluice::audit {
 std::string key_path(const std::string& folder);
 std::string verifier_path(const std::string& folder);
 std::string checkpoint_path(const std::string& folder);
+std::string pruned_path(const std::string& folder);
 
 // What a log that is opened says of itself.
 struct Opened {
@@ -71,11 +74,26 @@ class Log {
   Result<void> sync();
   // Syncs, writes the tiles of the tree as it is, signs it. Nothing where nothing has been added.
   Result<void> publish();
+  // The journal begins anew as soon as a bundle is whole: what it holds cannot be pruned.
+  Result<void> rotate_soon();
+  // Says in the log that the records before `to` are gone, and why; they are once remove_some() has
+  // been asked until nothing is left. `to` is above first() and at most prunable(), and nothing may
+  // be left of the last time: else kInternal. `limit` and the time: as they are recorded.
+  Result<void> prune(Prune why, uint64_t to, uint64_t limit, uint64_t now_ms);
+  // The next of the files that are to go, at most of so many bundles. An error leaves the log as it
+  // is, and may be tried again.
+  Result<void> remove_some(unsigned bundles);
+  bool removing() const { return removing_ < first_; }
+  // What is signed, and not needed to write tiles again after a crash.
+  uint64_t prunable() const;
+
   // What a stop ends with, after the record that says so: tiles first, then the signature.
   Result<void> close();
 
   uint64_t size() const { return edge_.size(); }
   Hash root() const { return edge_.root(); }
+  uint64_t first() const { return first_; }  // that is kept; a bundle's first
+  uint64_t journal_base() const { return journal_base_; }
   const Checkpoint& published() const { return published_; }
   const LastChange& last_change() const { return last_change_; }
   const Opened& opened() const { return opened_; }
@@ -88,16 +106,19 @@ class Log {
   struct Survey;
   Log(std::string folder, Fd lock, Signer signer, uint64_t journal_records);
   Result<Survey> survey(const Expected& expected) const;
+  Result<void> survey_pruning(Survey& found) const;
   Result<void> check_kept(const Survey& found, const Expected& expected) const;
   Result<void> recover(const Expected& expected);
   Result<void> rebuild(const Survey& found);
   Result<void> begin_journal();
+  Result<void> rotate();
   void start_at(const JournalStart& start);
   Result<void> take_in(std::span<const Record> records, std::span<const Hash> hashes);
   Result<void> write_tile(const Tile& tile, Bytes content);
   Result<void> finish_tile(unsigned level, uint64_t size);
   Result<void> write_partial_tiles();
   Result<void> sign_now();
+  Result<void> name_pruning();
   Result<void> sync_tiles();
   Result<void> broken_on_failure(Result<void> r);
 
@@ -119,6 +140,10 @@ class Log {
   std::array<unsigned, 8> written_{};  // widths already on disk, by level
   std::array<bool, 8> has_partial_{};  // may be on disk, of the tile that is not whole
   std::string last_folder_;            // exists
+  bool rotate_ = false;                // at the next whole bundle
+  uint64_t first_ = 0;                 // records before it are gone, or are going
+  uint64_t removing_ = 0;              // those before it are gone
+  std::optional<Pruned> said_;         // in the log, and not yet in the file that names it
   enum class Tiles : uint8_t { kWrite, kRepair, kLeave } mode_ = Tiles::kWrite;
   bool broken_ = false;
   bool sync_failed_ = false;
@@ -130,7 +155,7 @@ Result<Fd> lock_log(const std::string& folder);
 bool has_log(const std::string& folder);
 
 // The last entry of the feed, up to that number, that a log holds which nobody writes. None: no
-// such entry, or no log. Reads the journal, and what is before it where it has to.
+// such entry, or it is pruned, or no log. Reads the journal, and what is before it where it has to.
 Result<std::optional<LastChange>> last_change_of(const std::string& folder,
                                                  uint64_t up_to = UINT64_MAX);
 

@@ -7,6 +7,7 @@
 #include "audit/log_files.h"
 #include "audit/tile_source.h"
 #include "base/file.h"
+#include "base/log.h"
 
 namespace sluice::audit {
 namespace {
@@ -25,6 +26,29 @@ Result<std::optional<Checkpoint>> signed_before(const std::string& folder, const
   return *opened;
 }
 
+// The tree at a journal's beginning: its tiles, and of those that were not whole then what the
+// journal says, for nobody synced them.
+class BeforeJournal : public FolderSource {
+ public:
+  BeforeJournal(const std::string& folder, uint64_t base, const std::vector<Subtree>& subtrees)
+      : FolderSource(folder), base_(base), subtrees_(subtrees) {}
+  Result<std::string> read(const Tile& tile) override {
+    if (!tile.level || tile.width == kTileWidth ||
+        tile.index != base_ >> (kTileHeight * (*tile.level + 1))) {
+      return FolderSource::read(tile);
+    }
+    std::string out;
+    for (const Subtree& s : subtrees_) {
+      if (s.height == *tile.level * kTileHeight) out += as_text(s.hash);
+    }
+    return out;
+  }
+
+ private:
+  const uint64_t base_;
+  const std::vector<Subtree>& subtrees_;
+};
+
 }  // namespace
 
 std::string key_path(const std::string& folder) {
@@ -35,6 +59,9 @@ std::string verifier_path(const std::string& folder) {
 }
 std::string checkpoint_path(const std::string& folder) {
   return folder + "/checkpoint";
+}
+std::string pruned_path(const std::string& folder) {
+  return folder + "/pruned";
 }
 
 bool has_log(const std::string& folder) {
@@ -69,6 +96,9 @@ struct Log::Survey {
   uint8_t last_kind = 0;
   uint64_t last_ms = 0;
   std::optional<Hash> root_at_checkpoint, root_at_kept;
+  std::vector<Subtree> subtrees;  // of the tree at the journal's beginning
+  std::optional<Pruned> said;     // the last record in the journal that says what is gone
+  std::optional<Pruned> named;    // by the file `pruned`
 };
 
 Result<std::unique_ptr<Log>> Log::open(const std::string& folder, const std::string& origin,
@@ -155,12 +185,16 @@ Result<Log::Survey> Log::survey(const Expected& expected) const {
         out.last_change = s.last_change;
         out.last_kind = s.last_kind;
         out.last_ms = s.last_ms;
+        out.subtrees = s.subtrees;
         for (const Subtree& t : s.subtrees)
           edge.append(t.hash, t.height, [](unsigned, const Hash&) {});
         look();
       },
       [&](std::span<const Record> records, std::span<const Hash> hashes) {
         for (size_t i = 0; i < records.size(); ++i) {
+          if (is_pruning(records[i], edge.size())) {
+            out.said = {edge.size(), pruning_of(records[i])};
+          }
           edge.append(hashes[i], 0, [](unsigned, const Hash&) {});
           look();
           if (records[i][1] != static_cast<uint8_t>(Kind::kChange)) continue;
@@ -172,7 +206,30 @@ Result<Log::Survey> Log::survey(const Expected& expected) const {
   if (!journal) return tl::unexpected(journal.error());
   out.size = edge.size();
   out.root = edge.root();
+  if (auto ok = survey_pruning(out); !ok) return tl::unexpected(ok.error());
   return out;
+}
+
+// A file that names no such record is as good as none: the log only says anew what is gone.
+Result<void> Log::survey_pruning(Survey& found) const {
+  FolderSource source(folder_);
+  const auto text = source.pruned();
+  if (!text && text.error().code == ErrorCode::kNotFound) return {};
+  if (!text) return tl::unexpected(text.error());
+  const auto index = pruning_number(*text);
+  if (found.said && found.said->record == index) {
+    found.named = found.said;
+  } else if (index && *index < found.base) {
+    const auto records = read_records(source, *index / kTileWidth, found.base);
+    if (records && is_pruning((*records)[*index % kTileWidth], *index)) {
+      found.named = {*index, pruning_of((*records)[*index % kTileWidth])};
+    }
+  }
+  if (!found.named) {
+    spdlog::warn("{} names no record that says what was pruned: it was changed",
+                 pruned_path(folder_));
+  }
+  return {};
 }
 
 Result<void> Log::check_kept(const Survey& found, const Expected& expected) const {
@@ -187,9 +244,16 @@ Result<void> Log::check_kept(const Survey& found, const Expected& expected) cons
   }
   std::optional<Hash> root = found.root_at_kept;
   std::string why;
+  if (!root && found.named && kept.size < found.named->first() && kept.size % kTileWidth != 0) {
+    return fail(ErrorCode::kStore,
+                fmt::format("the audit log in {} has pruned its records before {}, and the store "
+                            "knows it with {}: whether it is the same log cannot be told; restore "
+                            "a later backup of the store, or give the log up with sluicectl audit "
+                            "begin-anew",
+                            folder_, found.named->first(), kept.size));
+  }
   if (!root) {
-    // Before the journal's first record all tiles are whole.
-    FolderSource source(folder_);
+    BeforeJournal source(folder_, found.base, found.subtrees);
     auto old = root_of(kept.size, subtrees_of(source, found.base));
     if (old) root = *old;
     if (!old) why = " (" + old.error().message + ")";
@@ -248,6 +312,11 @@ Result<void> Log::recover(const Expected& expected) {
     if (!ok && expected.rewrite_journal) return ok;
   }
   if (auto ok = rebuild(*found); !ok) return ok;
+  if (found->named) {
+    first_ = found->named->first();
+    removing_ = found->named->what.from;  // as far as is known
+    if (said_ && said_->record <= found->named->record) said_.reset();
+  }
   const auto journals = journals_in(folder_);
   for (size_t i = 1; i < journals.size(); ++i) unlink(journals[i].c_str());
   return {};
@@ -300,6 +369,9 @@ Result<std::optional<LastChange>> last_change_of(const std::string& folder, uint
   FolderSource source(folder);
   for (uint64_t bundle = base / kTileWidth; bundle-- > 0 && !out;) {
     const auto records = read_records(source, bundle, base);
+    if (!records && records.error().code == ErrorCode::kNotFound && exists(pruned_path(folder))) {
+      return out;
+    }
     if (!records) return tl::unexpected(records.error());
     for (const Record& r : *records) look(r);
   }

@@ -122,6 +122,19 @@ Record gap_record(Gap gap, uint64_t time_ms, uint64_t since_ms, uint64_t count) 
   return r;
 }
 
+Record record_of(const Pruning& p) noexcept {
+  Record r = make_record(
+      {.kind = Kind::kPruned, .detail = static_cast<uint8_t>(p.why), .time_ms = p.time_ms});
+  const uint64_t numbers[] = {p.from, p.to, p.limit};
+  for (size_t i = 0; i < 3; ++i) store_le(r.data() + kBody + 8 * i, numbers[i]);
+  return r;
+}
+
+Pruning pruning_of(const Record& r) noexcept {
+  const auto number = [&](size_t i) { return load_le<uint64_t>(r.data() + kBody + 8 * i); };
+  return {static_cast<Prune>(r[2]), header_of(r).time_ms, number(0), number(1), number(2)};
+}
+
 Record record_of(const Session& s) noexcept {
   Record r = make_record({.kind = Kind::kSession,
                           .detail = static_cast<uint8_t>(s.renewed ? 1 : 0),

@@ -34,7 +34,8 @@ constexpr uint16_t kControl = 0xffff;
   X(kAct, 7, "act", "an operator's act that the feed does not hold")                            \
   X(kProof, 8, "proof", "a revocation was answered: what was proven, and how fast")             \
   X(kCall, 9, "call", "a call was decided on; the reason is its detail")                        \
-  X(kCallClosed, 10, "call_closed", "a call ended that had been let through")
+  X(kCallClosed, 10, "call_closed", "a call ended that had been let through")                   \
+  X(kPruned, 11, "pruned", "the records before one are removed, by what the configuration keeps")
 
 enum class Kind : uint8_t {
 #define X(id, number, name, text) id = number,
@@ -94,6 +95,17 @@ enum class Gap : uint8_t {
 #undef X
 };
 
+// Why records are removed.
+#define SLUICE_AUDIT_PRUNES(X)                            \
+  X(kAge, 1, "age", "they are older than audit.keep_for") \
+  X(kBytes, 2, "bytes", "the log is larger than audit.keep_bytes")
+
+enum class Prune : uint8_t {
+#define X(id, number, name, text) id = number,
+  SLUICE_AUDIT_PRUNES(X)
+#undef X
+};
+
 // Who acted.
 enum class Actor : uint8_t { kRelay = 0, kConfig = 1, kUid = 2, kCertificate = 3, kAgent = 4 };
 
@@ -139,6 +151,20 @@ ActorNumber number_of(std::string_view actor) noexcept;
 Record opened_record(uint64_t time_ms, const ByteArray<32>& relay, uint64_t epoch) noexcept;
 // `count`: of what is missing, where that is known.
 Record gap_record(Gap gap, uint64_t time_ms, uint64_t since_ms, uint64_t count) noexcept;
+
+// The records before `to` are removed; those before `from` were already.
+struct Pruning {
+  Prune why = Prune::kAge;
+  uint64_t time_ms = 0;
+  uint64_t from = 0;
+  uint64_t to = 0;
+  uint64_t limit = 0;  // what may stay: milliseconds, or bytes
+
+  bool operator==(const Pruning&) const = default;
+};
+Record record_of(const Pruning& pruning) noexcept;
+// Of a record of that kind.
+Pruning pruning_of(const Record& record) noexcept;
 
 struct Session {
   uint64_t time_ms = 0;

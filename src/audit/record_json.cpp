@@ -50,6 +50,17 @@ const char* gap_name(uint8_t number) {
   return "unknown";
 }
 
+const char* prune_name(uint8_t number) {
+  switch (static_cast<Prune>(number)) {
+#define X(id, n, name, text) \
+  case Prune::id:            \
+    return name;
+    SLUICE_AUDIT_PRUNES(X)
+#undef X
+  }
+  return "unknown";
+}
+
 const char* handshake_name(uint8_t number) {
   switch (number) {
 #define X(n, name) \
@@ -144,6 +155,14 @@ void add_body(const Header& h, const Record& r, json& out) {
       out["since_ms"] = number(0);
       out["count"] = number(8) == 0 ? json(nullptr) : json(number(8));
       return;
+    case Kind::kPruned: {
+      const Pruning p = pruning_of(r);
+      out["reason"] = prune_name(h.detail);
+      out["from"] = p.from;
+      out["to"] = p.to;
+      out["limit"] = p.limit;
+      return;
+    }
     case Kind::kChange:
       out["change"] = change_name(h.detail);
       out["sequence"] = sequence_of(r);

@@ -1,5 +1,7 @@
 #include "audit/tile_source.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/file.h"
@@ -24,7 +26,12 @@ Result<std::string> read_wide_enough(TileSource& source, std::optional<unsigned>
   if (!out && out.error().code == ErrorCode::kNotFound && width != kTileWidth) {
     if (auto whole = source.read({level, index})) return whole;
   }
-  return out;
+  if (out || out.error().code != ErrorCode::kNotFound) return out;
+  const unsigned height = kTileHeight * (at + 1);
+  return fail(ErrorCode::kNotFound,
+              fmt::format("{} of the audit log, with {} {} to {}, is missing",
+                          path_of({level, index}), level ? "the hashes of records" : "records",
+                          index << height, std::min(size, (index + 1) << height) - 1));
 }
 
 tl::unexpected<Error> malformed(std::optional<unsigned> level, uint64_t index) {
@@ -41,6 +48,10 @@ Result<std::string> FolderSource::checkpoint() {
     return fail(ErrorCode::kNotFound, fmt::format("there is no audit log in {}", folder_));
   }
   return out;
+}
+
+Result<std::string> FolderSource::pruned() {
+  return read_file(folder_ + "/pruned", 64);
 }
 
 Result<std::string> FolderSource::read(const Tile& tile) {

@@ -16,6 +16,8 @@ class TileSource {
  public:
   virtual ~TileSource() = default;
   virtual Result<std::string> checkpoint() = 0;
+  // The file that names the record by which the log was pruned last. kNotFound: it never was.
+  virtual Result<std::string> pruned() = 0;
   // kNotFound: there is none.
   virtual Result<std::string> read(const Tile& tile) = 0;
 };
@@ -24,6 +26,7 @@ class FolderSource : public TileSource {
  public:
   explicit FolderSource(std::string folder) : folder_(std::move(folder)) {}
   Result<std::string> checkpoint() override;
+  Result<std::string> pruned() override;
   Result<std::string> read(const Tile& tile) override;
 
  private:
@@ -31,7 +34,8 @@ class FolderSource : public TileSource {
 };
 
 // A tile or bundle in a tree of `size`: the partial one, or the whole one that took its place; at
-// least as many as the tree has. kStore: not of that form.
+// least as many as the tree has. kNotFound: it is missing, a sentence without an end; kStore: not
+// of that form.
 Result<std::vector<Hash>> read_hashes(TileSource& source, unsigned level, uint64_t index,
                                       uint64_t size);
 Result<std::vector<Record>> read_records(TileSource& source, uint64_t index, uint64_t size);

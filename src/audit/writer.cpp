@@ -20,8 +20,11 @@ constexpr uint64_t kPublishMs = 1000;
 constexpr uint64_t kRetryMs = 1000;
 constexpr uint64_t kLongestRetryMs = 30'000;
 constexpr auto kResumption = static_cast<Kind>(0);  // never in a log
-// A bundle's entry, a leaf's hash, and the levels above.
-constexpr uint64_t kBytesOnDisk = 2 + kRecordSize + 32 + 1;
+constexpr uint64_t kRetainMs = 10'000;
+// Removed in one round, and thus twice what a round of a million records a second adds.
+constexpr unsigned kBundlesAtOnce = 2 * kBatch / kTileWidth;
+// Said by one record: more than a million records a second need, and soon removed.
+constexpr uint64_t kMostPruned = 65536 * uint64_t{kTileWidth};
 
 }  // namespace
 
@@ -29,7 +32,8 @@ Writer::Writer(const Clock& clock, std::unique_ptr<Log> log, WriterOptions optio
     : clock_(clock),
       options_(std::move(options)),
       log_(std::move(log)),
-      control_(options_.control_slots) {
+      control_(options_.control_slots),
+      known_(options_.known_size) {
   rings_ = options_.workers;
   rings_.push_back(&control_);
   lost_told_ = lost();  // of before, in rings that were there
@@ -104,6 +108,7 @@ void Writer::run() {
     recent_ = busy;
     busy = round();
     keep_time();
+    busy = retain() || busy;
   }
   finish();
 }
@@ -250,6 +255,49 @@ void Writer::keep_time() {
   options_.post([f = options_.published, c = published_] { f(c); });
 }
 
+// True while there is more to remove.
+bool Writer::retain() {
+  const uint64_t now = clock_.ticks();
+  const bool due = retained_at_ == 0 || now - retained_at_ >= clock_.ticks_from_ms(kRetainMs);
+  if (!log_ || (!due && !(log_->removing() && kept_back_.empty()))) return false;
+  Result<void> ok;
+  if (log_->removing()) {
+    ok = log_->remove_some(kBundlesAtOnce);
+  } else if (available() && options_.retention.bounded()) {
+    retained_at_ = now;
+    FolderSource source(options_.folder);
+    const auto cut = wanted_cut(source, options_.retention, log_->first(), log_->published().size,
+                                clock_.unix_ms());
+    if (!cut) ok = tl::unexpected(cut.error());
+    if (cut && *cut) prune(**cut);
+  }
+  if (ok) {
+    kept_back_.clear();
+    return log_ && log_->removing();
+  }
+  retained_at_ = now;
+  if (kept_back_ != ok.error().message) {
+    kept_back_ = ok.error().message;
+    spdlog::warn("the audit log cannot be pruned: {}", kept_back_);
+  }
+  return false;
+}
+
+void Writer::prune(const Cut& cut) {
+  if (cut.to > log_->journal_base()) {
+    if (auto ok = log_->rotate_soon(); !ok) return failed(ok.error());
+  }
+  const uint64_t known = known_.load(std::memory_order_relaxed) / kTileWidth * kTileWidth;
+  const uint64_t to = std::min({cut.to, log_->prunable(), known, log_->first() + kMostPruned});
+  if (to <= log_->first()) return;
+  const auto ok = log_->prune(cut.why, to, cut.limit, clock_.unix_ms());
+  appended_ = log_->size();
+  if (!ok) return failed(ok.error());
+  spdlog::debug("audit records before {} are pruned, by {}", to,
+                cut.why == Prune::kAge ? "audit.keep_for" : "audit.keep_bytes");
+  set_status();
+}
+
 void Writer::failed(const Error& why) {
   tried_at_ = clock_.ticks();
   if (available()) spdlog::error("the audit log cannot be written: {}", why.message);
@@ -307,6 +355,7 @@ void Writer::set_status() {
   if (!log_) return;
   status_.published = log_->published();
   status_.size = log_->size();
+  status_.first = log_->first();
   status_.written_bytes = (log_->size() - std::min(log_->size(), start_size_)) * kBytesOnDisk;
 }
 

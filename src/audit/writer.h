@@ -1,7 +1,8 @@
 // The log's own thread: takes records out of rings, appends them, syncs ten times a second and
 // publishes once a second. What it cannot write waits in the rings; what does not fit there is
 // counted, and the log says so (a gap record, after what came before the loss) as soon as it can be
-// written again. It never ends by itself: a log that breaks is opened again, ever less often, until
+// written again. What need not be kept it removes, a few files at a time between records. It never
+// ends by itself: a log that breaks is opened again, ever less often, until
 // that succeeds; and only the very log that it was.
 #pragma once
 
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "audit/log.h"
+#include "audit/retention.h"
 #include "base/clock.h"
 #include "base/spsc_ring.h"
 
@@ -29,6 +31,10 @@ struct WriterOptions {
   // Filled by one worker each; they outlive the writer, and what is in them is taken at a stop.
   std::vector<RecordRing*> workers;
   std::vector<unsigned> cores;  // where the thread may run; empty: as its maker
+  Retention retention;
+  // Of the log's size, as it is known elsewhere: by that it is recognised at the next start. What
+  // this takes is not pruned.
+  uint64_t known_size = 0;
   // Hands a closure to the control thread and never runs it in place; outlives the writer.
   std::function<void(std::function<void()>)> post;
   std::function<void(const Checkpoint&)> published;  // through `post`
@@ -39,7 +45,8 @@ struct WriterStatus {
   std::string problem;  // why it cannot write
   Checkpoint published;
   uint64_t size = 0;
-  uint64_t lost = 0;  // records that were never written
+  uint64_t first = 0;  // the records before it are gone
+  uint64_t lost = 0;   // records that were never written
   uint64_t free_bytes = 0;
   uint64_t written_bytes = 0;  // that the disk lost to it since the start, journal apart
   std::string verifier;
@@ -70,6 +77,9 @@ class Writer {
 
   WriterStatus status() const;
 
+  // The log's size is known elsewhere now. Any thread.
+  void known(uint64_t size) noexcept { known_.store(size, std::memory_order_relaxed); }
+
   // Whose time is measured.
   pthread_t thread() { return thread_.native_handle(); }
 
@@ -88,6 +98,8 @@ class Writer {
   bool write();
   void written_again();
   void keep_time();
+  bool retain();
+  void prune(const Cut& cut);
   uint64_t lost() const;
   void reopen();
   void failed(const Error& why);
@@ -110,11 +122,14 @@ class Writer {
   bool unsynced_ = false;
   bool recent_ = false;  // something came in the last round
   Ticks synced_at_ = 0, published_at_ = 0, tried_at_ = 0;
+  Ticks retained_at_ = 0;
+  std::string kept_back_;  // why nothing is removed; empty: nothing keeps it from that
   uint64_t retry_ms_ = 0;
   Verifier verifier_;
   Checkpoint published_;
   uint64_t start_size_ = 0;
 
+  std::atomic<uint64_t> known_;
   std::atomic<bool> available_{true};
   std::atomic<uint64_t> last_change_{0};
   std::atomic<uint64_t> reopened_{0};

@@ -1,10 +1,12 @@
-// Times as people write them on command lines: a whole number and s, m, h or d. Any thread.
+// Times as people write them: a whole number and s, m, h or d. Any thread.
 #pragma once
 
 #include <charconv>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
 
 namespace sluice {
 
@@ -35,6 +37,14 @@ inline std::optional<uint64_t> parse_duration_s(std::string_view text) {
   }
   if (value > kMost / unit) return std::nullopt;
   return value * unit;
+}
+
+// Exactly that long, in the largest unit that says it whole.
+inline std::string duration_text(uint64_t seconds) {
+  for (const auto& [name, unit] : {std::pair{'d', 86'400u}, {'h', 3600u}, {'m', 60u}}) {
+    if (seconds != 0 && seconds % unit == 0) return std::to_string(seconds / unit) + name;
+  }
+  return std::to_string(seconds) + 's';
 }
 
 }  // namespace sluice

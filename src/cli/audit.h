@@ -22,6 +22,7 @@ struct AuditOptions {
   bool follow = false;
   bool lost = false;  // begin-anew: there is no log any more
   bool jsonl = true;
+  bool with_proofs = false;
 };
 
 int audit_status(const Client& client);

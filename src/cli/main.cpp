@@ -187,6 +187,8 @@ AuditCommands add_audit(CLI::App& app, AuditOptions& o) {
   c.to_json->add_flag("--jsonl", o.jsonl, "The only form there is, and the default");
   c.to_json->add_option("--from", o.from, "From this record on");
   c.to_json->add_option("--tenant", o.tenant, "Only what concerns its agents (name or number)");
+  c.to_json->add_flag("--with-proofs", o.with_proofs,
+                      "Each with its bytes and the proof that it is in the log, for check-proof");
   folder(c.to_json);
   verifier(c.to_json);
   c.verify = c.all->add_subcommand("verify", "Whether every record is what was signed");
@@ -206,7 +208,10 @@ AuditCommands add_audit(CLI::App& app, AuditOptions& o) {
   folder(c.prove);
   verifier(c.prove);
   c.check = c.all->add_subcommand("check-proof", "Whether such a proof holds; needs no relay");
-  c.check->add_option("FILE", o.proof, "As prove --out wrote it, FILE.record beside it")
+  c.check
+      ->add_option("FILE", o.proof,
+                   "As prove --out wrote it, FILE.record beside it; or what export --with-proofs "
+                   "printed")
       ->required();
   c.check->add_option("--verifier", o.verifier, "Who signs the log: a file or the text")
       ->required();

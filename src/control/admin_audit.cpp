@@ -1,10 +1,12 @@
 #include "control/admin_audit.h"
 
 #include <algorithm>
+#include <map>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "audit/check.h"
 #include "audit/record_json.h"
 #include "audit/tile_source.h"
 #include "crypto/text.h"
@@ -15,13 +17,15 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMostRecords = 1000;
+// Each takes a tenth of a millisecond of the log's thread.
+constexpr uint64_t kMostProofs = 32;
 // Looked at for one answer, however few of them are the caller's.
 constexpr uint64_t kMostLookedAt = 64 * audit::kTileWidth;
 
 struct Wanted {
   uint64_t from = 0;
   uint64_t limit = 0;
-  uint64_t size = 0;
+  bool proofs = false;
   std::optional<uint16_t> tenant;  // only what concerns its agents
 
   bool fits(const audit::Record& r) const {
@@ -32,21 +36,61 @@ struct Wanted {
   }
 };
 
-Result<json> read_records(const std::string& folder, const Wanted& w) {
-  audit::FolderSource source(folder);
+// Reads each file once for an answer.
+class OnceSource : public audit::FolderSource {
+ public:
+  using FolderSource::FolderSource;
+  Result<std::string> checkpoint() override {
+    return once("checkpoint", [this] { return FolderSource::checkpoint(); });
+  }
+  Result<std::string> read(const audit::Tile& tile) override {
+    return once(audit::path_of(tile), [this, &tile] { return FolderSource::read(tile); });
+  }
+
+ private:
+  template <typename F>
+  Result<std::string> once(const std::string& path, F&& read) {
+    const auto at = read_.find(path);
+    return at != read_.end() ? at->second : read_.emplace(path, read()).first->second;
+  }
+  std::map<std::string, Result<std::string>> read_;
+};
+
+// As sluicectl audit prove --json has it.
+Result<json> proven(audit::TileSource& source, const audit::Verifier& log, uint64_t index) {
+  audit::Record record;
+  const auto proof = audit::prove(source, log, index, record);
+  if (!proof) return tl::unexpected(proof.error());
+  return json{{"record", audit::to_json(index, record)},
+              {"bytes", crypto::to_base64(record)},
+              {"proof", *proof}};
+}
+
+// On the log's thread, which meanwhile neither writes nor prunes.
+Result<json> read_records(audit::Writer& writer, const std::string& folder, const Wanted& w) {
+  const audit::WriterStatus status = writer.status();
+  const auto verifier = audit::Verifier::parse(status.verifier);
+  const uint64_t size = status.published.size;
+  OnceSource source(folder);
   json out = json::array();
-  uint64_t next = w.from;
-  const uint64_t end = std::min(w.size, w.from + kMostLookedAt);
+  uint64_t next = std::clamp(w.from, status.first, std::max(size, status.first));
+  const uint64_t end = std::min(size, next + kMostLookedAt);
   while (next < end && out.size() < w.limit) {
-    const auto bundle = audit::read_records(source, next / audit::kTileWidth, w.size);
+    const auto bundle = audit::read_records(source, next / audit::kTileWidth, size);
     if (!bundle) return tl::unexpected(bundle.error());
     for (size_t i = next % audit::kTileWidth; i < bundle->size() && out.size() < w.limit; ++i) {
       const audit::Record& r = (*bundle)[i];
-      if (w.fits(r)) out.push_back(audit::to_json(next, r));
+      if (w.fits(r) && w.proofs) {
+        auto one = proven(source, *verifier, next);
+        if (!one) return tl::unexpected(std::move(one.error()));
+        out.push_back(std::move(*one));
+      } else if (w.fits(r)) {
+        out.push_back(audit::to_json(next, r));
+      }
       ++next;
     }
   }
-  return json{{"records", out}, {"next", next}, {"size", w.size}};
+  return json{{"records", out}, {"next", next}, {"size", size}, {"first", status.first}};
 }
 
 }  // namespace
@@ -63,20 +107,28 @@ void AdminAudit::add_routes(AdminRoutes& routes) {
 
 http::Response AdminAudit::status() const {
   const audit::WriterStatus s = control_.audit().writer().status();
-  const Clock& clock = control_.around().clock;
-  const double seconds = clock.us_from_ticks(clock.ticks() - control_.started()) / 1e6;
-  const double per_day = seconds < 1 ? 0 : double(s.written_bytes) / seconds * 86400;
+  const AuditTrail::Options& o = control_.audit().options();
+  const Forecast disk = control_.audit().forecast();
+  const std::string& alert = control_.audit().alert();
+  const auto bound = [](uint64_t n) { return n == 0 ? json() : json(n); };
   return ok({{"folder", control_.audit().folder()},
              {"verifier", s.verifier},
              {"size", s.published.size},
              {"root", crypto::to_base64(s.published.root)},
+             {"first", s.first},
              {"unpublished", s.size - std::min(s.size, s.published.size)},
              {"available", s.available},
              {"problem", s.problem.empty() ? json() : json(s.problem)},
              {"lost", s.lost},
              {"free_bytes", s.free_bytes},
-             {"bytes_per_day", static_cast<uint64_t>(per_day)},
-             {"days_left", per_day < 1 ? json() : json(double(s.free_bytes) / per_day)}});
+             {"kept_bytes", (s.size - std::min(s.size, s.first)) * audit::kBytesOnDisk},
+             {"keep_for_s", bound(o.retention.keep_for_ms / 1000)},
+             {"keep_bytes", bound(o.retention.keep_bytes)},
+             {"when_unavailable", o.when_unavailable == WhenUnavailable::kDeny ? "deny" : "count"},
+             {"bytes_per_day", disk.bytes_per_day},
+             {"days_left", disk.days_left ? json(*disk.days_left) : json()},
+             {"forecast", disk.text},
+             {"alert", alert.empty() ? json() : json(alert)}});
 }
 
 void AdminAudit::records(const AdminCall& call, http::Respond respond) {
@@ -86,8 +138,16 @@ void AdminAudit::records(const AdminCall& call, http::Respond respond) {
   for (const auto* n : {&from, &limit}) {
     if (!*n) return respond(http::error_response(n->error()));
   }
-  if (*limit == 0 || *limit > kMostRecords) {
-    return respond(refused(ErrorCode::kUsage, fmt::format("\"limit\" is 1 to {}", kMostRecords)));
+  if (const auto p = call.request.query.find("proofs"); p != call.request.query.end()) {
+    if (p->second != "true" && p->second != "false") {
+      return respond(refused(ErrorCode::kUsage, "\"proofs\" is true or false"));
+    }
+    w.proofs = p->second == "true";
+  }
+  const uint64_t most = w.proofs ? kMostProofs : kMostRecords;
+  if (*limit == 0 || *limit > most) {
+    return respond(refused(ErrorCode::kUsage, fmt::format("\"limit\" is 1 to {}{}", most,
+                                                          w.proofs ? " with proofs" : "")));
   }
   w.from = *from;
   w.limit = *limit;
@@ -100,32 +160,35 @@ void AdminAudit::records(const AdminCall& call, http::Respond respond) {
     }
     w.tenant = *tenant;
   }
-  auto& writer = control_.audit().writer();
-  w.size = writer.status().published.size;
-  w.from = std::min(w.from, w.size);
-  writer.beside([folder = control_.audit().folder(), w, respond]() -> std::function<void()> {
-    auto page = read_records(folder, w);
-    return [page = std::move(page), respond] {
-      respond(page ? ok(*page) : http::error_response(page.error()));
-    };
-  });
+  audit::Writer& writer = control_.audit().writer();
+  writer.beside(
+      [&writer, folder = control_.audit().folder(), w, respond]() -> std::function<void()> {
+        auto page = read_records(writer, folder, w);
+        return [page = std::move(page), respond] {
+          respond(page ? ok(*page) : http::error_response(page.error()));
+        };
+      });
 }
 
 void AdminAudit::file(const AdminCall& call, http::Respond respond) {
   const auto path = call.request.query.find("path");
-  const bool note = path != call.request.query.end() && path->second == "checkpoint";
-  const auto tile = path == call.request.query.end() ? std::nullopt : audit::tile_at(path->second);
-  if (!note && !tile) {
+  const std::string name = path == call.request.query.end() ? "" : path->second;
+  const auto tile = audit::tile_at(name);
+  if (name != "checkpoint" && name != "pruned" && !tile) {
     return respond(refused(ErrorCode::kUsage,
-                           "\"path\" is checkpoint, or a tile's such as tile/0/000 or "
+                           "\"path\" is checkpoint, pruned, or a tile's such as tile/0/000 or "
                            "tile/entries/x001/234.p/56"));
   }
   control_.audit().writer().beside(
-      [folder = control_.audit().folder(), tile, respond]() -> std::function<void()> {
+      [folder = control_.audit().folder(), tile, name, respond]() -> std::function<void()> {
         audit::FolderSource source(folder);
-        auto content = tile ? source.read(*tile) : source.checkpoint();
+        auto content = tile               ? source.read(*tile)
+                       : name == "pruned" ? source.pruned()
+                                          : source.checkpoint();
         if (!content && content.error().code == ErrorCode::kNotFound) {
-          content = fail(ErrorCode::kNotFound, "the audit log has no such file");
+          content = fail(ErrorCode::kNotFound,
+                         "the audit log has no such file, or it was pruned (sluicectl audit "
+                         "status)");
         }
         return [content = std::move(content), tile, respond] {
           if (!content) return respond(http::error_response(content.error()));

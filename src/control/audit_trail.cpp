@@ -14,6 +14,7 @@ namespace {
 constexpr uint32_t kFeedAtOnce = 128;  // what one round of the control thread hashes at most
 constexpr uint64_t kHandshakesMs = 60'000;
 constexpr uint64_t kCheckpointMs = 60'000;
+constexpr uint64_t kDiskMs = 60'000;
 constexpr uint64_t kRetryMs = 1000;
 constexpr uint64_t kReadRestMs = 2000;
 constexpr uint64_t kPaceMs = 2;  // between two of them: others wait for the store, too
@@ -52,7 +53,10 @@ AuditTrail::AuditTrail(const Clock& clock, TrustTable& trust, Store& store,
       trust_(trust),
       store_(store),
       handshakes_(handshakes),
-      options_(std::move(options)) {}
+      options_(std::move(options)),
+      opened_at_(clock.ticks()),
+      looked_at_(opened_at_),
+      forecast_(options_.retention, options_.alert_days) {}
 
 Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Clock& clock, TrustTable& trust,
                                                      Store& store, const OutcomeCounts& handshakes,
@@ -78,6 +82,8 @@ Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Clock& clock, TrustTa
       audit::WriterOptions{.folder = out->options_.folder,
                            .workers = out->options_.workers,
                            .cores = out->options_.cores,
+                           .retention = out->options_.retention,
+                           .known_size = snapshot.audit.at_ms != 0 ? snapshot.audit.size : 0,
                            .post = std::move(post),
                            .published = [trail = out.get(), alive = std::weak_ptr(out->alive_)](
                                             const audit::Checkpoint& c) {
@@ -104,6 +110,7 @@ void AuditTrail::put(const audit::Record& record) {
 
 bool AuditTrail::poll() {
   if (clock_.ticks() - counted_at_ >= clock_.ticks_from_ms(kHandshakesMs)) count_handshakes();
+  if (clock_.ticks() - looked_at_ >= clock_.ticks_from_ms(kDiskMs)) look_at_disk();
   audit::RecordRing& ring = writer_->control();
   if (!resume() || reading_) return false;
   const uint64_t commits = store_.commits();
@@ -189,6 +196,29 @@ void AuditTrail::count_handshakes() {
   counted_ms_ = now_ms;
 }
 
+void AuditTrail::look_at_disk() {
+  looked_at_ = clock_.ticks();
+  switch (forecast_.look(writer_->status(), seconds())) {
+    case AuditForecast::News::kAlert:
+      spdlog::warn("{}", forecast_.alert());
+      return;
+    case AuditForecast::News::kOver:
+      spdlog::info("the audit log's disk is no longer about to be full: {}", forecast().text);
+      return;
+    case AuditForecast::News::kNone:
+      return;
+  }
+}
+
+double AuditTrail::seconds() const {
+  return clock_.us_from_ticks(clock_.ticks() - opened_at_) / 1e6;
+}
+
+uint32_t AuditTrail::calls() const {
+  if (options_.when_unavailable == WhenUnavailable::kCount) return fabric::kCallsCounted;
+  return writer_->available() ? fabric::kCallsRecorded : fabric::kCallsDenied;
+}
+
 void AuditTrail::session(const SessionSeen& seen) {
   const AgentEntry& agent = trust_.agent(seen.agent);
   put(audit::record_of(audit::Session{.time_ms = clock_.unix_ms(),
@@ -229,7 +259,9 @@ void AuditTrail::published(const audit::Checkpoint& c) {
   if (kept_at_ != 0 && now - kept_at_ < clock_.ticks_from_ms(kCheckpointMs)) return;
   kept_at_ = now;
   store_.apply({"relay", clock_.unix_ms(), {AuditCheckpointRow{c.size, c.root, clock_.unix_ms()}}},
-               [](Result<WriteTimes>) {});
+               [this, size = c.size, alive = std::weak_ptr(alive_)](const Result<WriteTimes>& r) {
+                 if (r && !alive.expired()) writer_->known(size);
+               });
 }
 
 }  // namespace sluice::control

@@ -10,6 +10,8 @@
 
 #include "audit/log.h"
 #include "audit/writer.h"
+#include "control/audit_forecast.h"
+#include "control/config.h"
 #include "control/handshake_outcome.h"
 #include "control/revocation.h"
 #include "control/store.h"
@@ -33,6 +35,9 @@ class AuditTrail {
     uint64_t epoch = 0;
     std::vector<audit::RecordRing*> workers;
     std::vector<unsigned> cores;  // where its thread may run; empty: as its maker
+    audit::Retention retention;
+    uint32_t alert_days = 14;
+    WhenUnavailable when_unavailable = WhenUnavailable::kDeny;
   };
   // Opens the log in that folder and starts its thread; what it refers to outlives it. kStore:
   // damaged, or not of this store's history.
@@ -43,7 +48,8 @@ class AuditTrail {
   // Says in the log that the relay stopped, and in the store how the log ends.
   ~AuditTrail();
 
-  // Reads what is new in the feed, and counts handshakes once a minute. True while there is more.
+  // Reads what is new in the feed; counts handshakes, and looks how long the disk lasts, once a
+  // minute. True while there is more.
   bool poll();
 
   // The store was read again, and may hold what nobody was told of.
@@ -56,6 +62,12 @@ class AuditTrail {
 
   audit::Writer& writer() { return *writer_; }
   const std::string& folder() const { return options_.folder; }
+  const Options& options() const { return options_; }
+  // What workers are told of new calls (fabric/records.h).
+  uint32_t calls() const;
+  Forecast forecast() const { return forecast_.at(writer_->status(), seconds()); }
+  // That the disk will be full soon; empty: it will not.
+  const std::string& alert() const { return forecast_.alert(); }
 
  private:
   AuditTrail(const Clock& clock, TrustTable& trust, Store& store, const OutcomeCounts& handshakes,
@@ -64,6 +76,8 @@ class AuditTrail {
   void read_rest();
   bool take(const std::vector<AuditFeedEntry>& entries);
   void count_handshakes();
+  void look_at_disk();
+  double seconds() const;  // since the start
   void published(const audit::Checkpoint& checkpoint);
   void put(const audit::Record& record);
   VirtualAddress address_of(Bytes identity) const;
@@ -84,6 +98,9 @@ class AuditTrail {
   OutcomeCounts counted_{};
   uint64_t counted_at_ = 0;  // ticks
   uint64_t counted_ms_ = 0;
+  uint64_t opened_at_ = 0;  // ticks
+  uint64_t looked_at_ = 0;  // ticks
+  AuditForecast forecast_;
   uint64_t kept_at_ = 0;  // ticks: when a checkpoint was last put into the store; 0: not yet
 };
 

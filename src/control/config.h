@@ -114,10 +114,17 @@ struct RateConfig {
   friend auto operator<=>(const RateConfig&, const RateConfig&) = default;
 };
 
+// New calls while the audit log cannot be written.
+enum class WhenUnavailable : uint8_t { kDeny, kCount };
+
 // The log of who did what, docs/audit.md.
 struct AuditConfig {
-  std::string folder;  // default: state_dir/audit
-  std::string origin;  // of a log that is new; empty: sluice/ and the relay's id
+  std::string folder;        // default: state_dir/audit
+  std::string origin;        // of a log that is new; empty: sluice/ and the relay's id
+  uint64_t keep_for_s = 0;   // 0: for ever
+  uint64_t keep_bytes = 0;   // 0: all
+  uint32_t alert_days = 14;  // 0: never
+  WhenUnavailable when_unavailable = WhenUnavailable::kDeny;
 };
 
 struct TrustTenant {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/byte_size.h"
+#include "base/duration.h"
 #include "control/config.h"
 #include "crypto/text.h"
 #include "wire/call.h"
@@ -245,6 +247,16 @@ std::string print_admin(const AdminConfig& admin) {
   return out;
 }
 
+std::string print_audit(const AuditConfig& a) {
+  return fmt::format(
+      "audit:\n  folder: {}\n{}  keep_for: {}\n  keep_bytes: {}\n  alert_days: {}\n"
+      "  when_unavailable: {}\n",
+      quoted(a.folder), a.origin.empty() ? "" : fmt::format("  origin: {}\n", quoted(a.origin)),
+      a.keep_for_s == 0 ? "forever" : duration_text(a.keep_for_s),
+      a.keep_bytes == 0 ? "all" : bytes_text(a.keep_bytes), a.alert_days,
+      a.when_unavailable == WhenUnavailable::kDeny ? "deny" : "count");
+}
+
 }  // namespace
 
 std::string print_config(const Config& c) {
@@ -280,9 +292,7 @@ std::string print_config(const Config& c) {
       c.calls.circuit_percent, c.calls.circuit_calls, c.calls.circuit_within_s,
       c.calls.circuit_open_s);
   out += print_admin(c.admin);
-  out += fmt::format(
-      "audit:\n  folder: {}\n{}", quoted(c.audit.folder),
-      c.audit.origin.empty() ? "" : fmt::format("  origin: {}\n", quoted(c.audit.origin)));
+  out += print_audit(c.audit);
   return out + print_trust(c.trust);
 }
 

@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 
 #include "audit/note.h"
+#include "base/byte_size.h"
+#include "base/duration.h"
 #include "control/config_parts.h"
 
 namespace sluice::control {
 namespace {
+
+constexpr uint64_t kLeastKept = 1u << 20;  // of the audit log
 
 void read_host(const Section& s, std::string_view key, std::string& out) {
   const auto v = s.text(key);
@@ -37,10 +41,40 @@ void read_relay(const Section& s, RelayConfig& out) {
   s.number("dscp", out.dscp, 0, 63);
 }
 
+void read_retention(const Section& s, AuditConfig& out) {
+  if (const auto v = s.text("keep_for"); v && v->text != "forever") {
+    const auto seconds = parse_duration_s(v->text);
+    out.keep_for_s = seconds.value_or(0);
+    if (out.keep_for_s == 0) {
+      s.problem(v->line, "keep_for",
+                fmt::format("{} is no time; give forever, or a number and s, m, h or d, such as "
+                            "365d",
+                            quote(v->text)));
+    }
+  }
+  if (const auto v = s.text("keep_bytes"); v && v->text != "all") {
+    const auto bytes = parse_bytes(v->text);
+    out.keep_bytes = bytes.value_or(0);
+    if (!bytes) {
+      s.problem(v->line, "keep_bytes",
+                fmt::format("{} is no size; give all, or a number and MiB, GiB or TiB, such as "
+                            "200GiB",
+                            quote(v->text)));
+    } else if (*bytes < kLeastKept) {
+      s.problem(v->line, "keep_bytes",
+                fmt::format("{} is too little; give 1MiB or more", quote(v->text)));
+    }
+  }
+}
+
 void read_audit(const Section& s, const std::string& state_dir, AuditConfig& out) {
   out.folder = state_dir + (state_dir == "/" ? "" : "/") + "audit";
   s.path("folder", out.folder);
   while (out.folder.size() > 1 && out.folder.ends_with('/')) out.folder.pop_back();
+  read_retention(s, out);
+  s.number("alert_days", out.alert_days, 0, 36'500);
+  s.choice<WhenUnavailable>("when_unavailable", out.when_unavailable,
+                            {{"deny", WhenUnavailable::kDeny}, {"count", WhenUnavailable::kCount}});
   const auto origin = s.text("origin");
   if (!origin) return;
   if (!audit::is_origin(origin->text)) {
@@ -118,7 +152,9 @@ void read_services(const Section& root, Config& out) {
                                     "ipv4_udp_checksum", "dscp"}),
              out.relay);
 
-  read_audit(root.section("audit", {"folder", "origin"}), out.relay.state_dir, out.audit);
+  read_audit(root.section("audit", {"folder", "origin", "keep_for", "keep_bytes", "alert_days",
+                                    "when_unavailable"}),
+             out.relay.state_dir, out.audit);
 
   const Section hs = root.section("handshake", {"under_load_per_s", "under_load_burst",
                                                 "session_life_s", "unconfirmed_s", "agent_lanes"});

@@ -188,7 +188,10 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
        .relay_id = control->keys_.id,
        .epoch = control->epoch(),
        .workers = audit_rings(control->around_.mailboxes),
-       .cores = control->around_.spare_cores});
+       .cores = control->around_.spare_cores,
+       .retention = {config.audit.keep_for_s * 1000, config.audit.keep_bytes},
+       .alert_days = config.audit.alert_days,
+       .when_unavailable = config.audit.when_unavailable});
   if (!audit) return tl::unexpected(audit.error());
   control->audit_ = std::move(*audit);
   // Beside the building of the tables: half a second each of a store with a million edges.
@@ -288,7 +291,7 @@ void Control::publish(uint64_t now) {
     clock_known_ = tick0;
     trust_.clock_was_set();
   }
-  relay.audited.store(audit_ && audit_->writer().available() ? 1 : 0, std::memory_order_relaxed);
+  relay.audited.store(audit_ ? audit_->calls() : fabric::kCallsDenied, std::memory_order_relaxed);
   relay.calls_stale_at.store(stale_at, std::memory_order_relaxed);
 }
 

@@ -348,7 +348,8 @@ Result<AuditGivenUp> give_up_audit_log(const std::string& directory, const std::
     // interruption is no log that a relay starts on.
     out.kept = fmt::format("{}/given-up-{}", folder, std::time(nullptr));
     if (mkdir(out.kept.c_str(), 0700) != 0) return system_error("create", out.kept);
-    for (const char* part : {"audit.key", "checkpoint", "journal", "tile", "audit.vkey"}) {
+    for (const char* part :
+         {"audit.key", "checkpoint", "pruned", "journal", "tile", "audit.vkey"}) {
       const std::string from = fmt::format("{}/{}", folder, part);
       if (exists(from) && rename(from.c_str(), fmt::format("{}/{}", out.kept, part).c_str()) != 0) {
         return system_error("move", from);

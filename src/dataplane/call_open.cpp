@@ -190,8 +190,9 @@ Judged judge(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e,
   }
   if (!parked) out.reason = judge_limits(c, s, e, tag, out.retry_ms);
   if (out.reason != CallReason::kAuthorized) return out;
-  if (relay.audited.load(std::memory_order_relaxed) == 0 ||
-      !c.mailboxes.of(c.worker).audit->has_room(1)) {
+  const uint32_t audited = relay.audited.load(std::memory_order_relaxed);
+  if (audited == fabric::kCallsDenied ||
+      (audited != fabric::kCallsCounted && !c.mailboxes.of(c.worker).audit->has_room(1))) {
     return is(CallReason::kAuditUnavailable);
   }
   return out;

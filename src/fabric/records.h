@@ -281,6 +281,10 @@ class SharedKey {
   std::atomic<bool> present_{false};
 };
 
+// New calls: none passes, since the audit log cannot be written; those pass for whose record there
+// is room; all pass, and the log counts what it misses.
+inline constexpr uint32_t kCallsDenied = 0, kCallsRecorded = 1, kCallsCounted = 2;
+
 // Written by control, read by workers: the secrets and numbers of the running relay.
 struct alignas(64) RelayRecord {
   uint64_t epoch = 0;
@@ -293,7 +297,7 @@ struct alignas(64) RelayRecord {
   std::atomic<int64_t> unix_at_tick0_ms{0};
   // The same for new calls, which control is always needed for.
   std::atomic<uint64_t> calls_stale_at{0};
-  std::atomic<uint32_t> audited{0};  // 1: the audit log can be written
+  std::atomic<uint32_t> audited{kCallsDenied};
   uint32_t reserved0 = 0;
   uint8_t idempotency_key[16] = {};  // of the hash by which workers remember keys
   // Of the relay's tunnel key, and for a time of the one before it. HELLOs alone need them.

@@ -5,6 +5,7 @@
 #include <deque>
 #include <mutex>
 
+#include "audit/log_files.h"
 #include "audit_fixture.h"
 #include "support/full_disk.h"
 
@@ -15,7 +16,8 @@ using namespace std::chrono_literals;
 
 class AuditWriter : public AuditFolder {
  protected:
-  std::unique_ptr<Writer> start(size_t slots = 1024, unsigned workers = 0) {
+  std::unique_ptr<Writer> start(size_t slots = 1024, unsigned workers = 0,
+                                const Retention& retention = {}, uint64_t known = 0) {
     auto log = open();
     EXPECT_TRUE(log) << error_;
     workers_.clear();
@@ -28,6 +30,8 @@ class AuditWriter : public AuditFolder {
         WriterOptions{.folder = folder_,
                       .control_slots = slots,
                       .workers = std::move(rings),
+                      .retention = retention,
+                      .known_size = known,
                       .post =
                           [this](std::function<void()> f) {
                             const std::lock_guard guard(mutex_);
@@ -51,6 +55,27 @@ class AuditWriter : public AuditFolder {
       std::this_thread::sleep_for(1ms);
     }
     return true;
+  }
+  // More records, as fast as they are taken.
+  void write(Writer& writer, uint64_t from, uint64_t to) {
+    ASSERT_TRUE(until([&] {
+      while (from < to && writer.control().has_room(1)) {
+        EXPECT_TRUE(writer.control().put(numbered(from++)));
+      }
+      return from == to;
+    }));
+    ASSERT_TRUE(until([&] { return writer.status().published.size >= to; }));
+  }
+  // When it looks again, and some records have come meanwhile: the journal begins anew behind a
+  // whole bundle.
+  bool pruned_until(Writer& writer, const std::function<bool()>& done) {
+    return until([&] {
+      clock.advance_ms(10'001);
+      for (int i = 0; i < 20; ++i) {
+        (void)writer.control().put(make_record({.kind = Kind::kAct, .time_ms = clock.unix_ms()}));
+      }
+      return done();
+    });
   }
   // All records that are published.
   std::vector<Record> all() {
@@ -121,6 +146,75 @@ TEST_F(AuditWriter, SaysWhatDidNotFit) {
   }
   EXPECT_EQ(gaps, 1u);
   EXPECT_EQ(records.size(), 16u + 1 + 1);
+}
+
+// By what the configuration keeps; never what the store has not heard of.
+TEST_F(AuditWriter, WhatNeedNotStayGoes) {
+  const Retention retention{0, 1000 * kBytesOnDisk};
+  auto writer = start(1024, 0, retention, 700);
+  write(*writer, 0, 3000);
+  ASSERT_TRUE(pruned_until(*writer, [&] { return writer->status().first != 0; }));
+  EXPECT_EQ(writer->status().first, 512u) << "700 records are known elsewhere: two bundles";
+  EXPECT_EQ(journals_in(folder_).size(), 1u);
+  writer->known(100'000);
+  ASSERT_TRUE(pruned_until(*writer, [&] { return writer->status().first >= 2304; }));
+  ASSERT_TRUE(until([&] { return !exists(file({0, writer->status().first / 256 - 1})); }));
+  EXPECT_TRUE(exists(file({0, writer->status().first / 256})));
+  uint64_t records = 0, said = 0;
+  writer->stop();
+  ASSERT_TRUE(check({.record = [&](uint64_t, const Record& r) {
+    ++records;
+    said += header_of(r).kind == Kind::kPruned ? 1 : 0;
+  }}));
+  EXPECT_GT(records, 1000u - 256 - 20);
+  EXPECT_EQ(records, writer->status().published.size - writer->status().first);
+  EXPECT_GE(said, 1u);
+  EXPECT_EQ(writer->status().lost, 0u);
+}
+
+TEST_F(AuditWriter, WhatIsOlderThanItMayBeGoes) {
+  auto writer = start(1024, 0, {3'600'000, 0}, 100'000);
+  const auto at = [&](uint64_t ms) { return make_record({.kind = Kind::kAct, .time_ms = ms}); };
+  const uint64_t now = clock.unix_ms();
+  const auto put = [&](uint64_t records, uint64_t ms) {
+    const uint64_t size = writer->status().size + records;
+    for (uint64_t i = 0; i < records;) {
+      if (writer->control().has_room(1)) i += writer->control().put(at(ms)) ? 1 : 0;
+    }
+    ASSERT_TRUE(until([&] { return writer->status().published.size >= size; }));
+  };
+  put(600, now - 3'700'000);
+  put(600, now);
+  ASSERT_TRUE(pruned_until(*writer, [&] { return writer->status().first != 0; }));
+  EXPECT_EQ(writer->status().first, 512u) << "the third bundle holds some that are not";
+  ASSERT_TRUE(until([&] { return !exists(file({std::nullopt, 1})); }));
+  EXPECT_TRUE(exists(file({std::nullopt, 2})));
+  ASSERT_TRUE(check()) << check().error().message;
+}
+
+// While one file cannot be removed, records go on.
+TEST_F(AuditWriter, ARemovalThatFailsIsTriedAgain) {
+  auto writer = start(1024, 0, {0, 1000 * kBytesOnDisk}, 100'000);
+  write(*writer, 0, 2900);
+  const std::string one = file({std::nullopt, 1});
+  const std::string content = contents(one);
+  std::filesystem::remove(one);
+  std::filesystem::create_directory(one);
+  ASSERT_TRUE(pruned_until(*writer, [&] {
+    return writer->status().first != 0 && !exists(file({0, 0}));
+  }));
+  const uint64_t size = writer->status().published.size;
+  write(*writer, 0, 300);
+  ASSERT_TRUE(until([&] { return writer->status().published.size >= size + 300; }));
+  EXPECT_TRUE(exists(file({std::nullopt, 2})));
+  EXPECT_TRUE(writer->available());
+  std::filesystem::remove(one);
+  ASSERT_TRUE(until([&] {
+    clock.advance_ms(10'001);
+    return !exists(file({std::nullopt, 2}));
+  }));
+  writer.reset();
+  ASSERT_TRUE(check()) << check().error().message;
 }
 
 TEST_F(AuditWriter, AFullDiskIsWaitedOut) {

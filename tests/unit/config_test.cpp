@@ -290,6 +290,46 @@ TEST_F(ConfigTest, RefusesMistakesOfServices) {
       "");
 }
 
+TEST_F(ConfigTest, ReadsHowMuchOfTheAuditLogStays) {
+  const auto with = [](const std::string& keys) {
+    return parse_config(std::string(kGood) + "\naudit: { " + keys + " }\n", {});
+  };
+  const auto none = with("folder: /a");
+  ASSERT_EQ(shown(none), "");
+  EXPECT_EQ(none.config.audit.keep_for_s, 0u);
+  EXPECT_EQ(none.config.audit.keep_bytes, 0u);
+  EXPECT_EQ(none.config.audit.alert_days, 14u);
+  EXPECT_EQ(none.config.audit.when_unavailable, WhenUnavailable::kDeny);
+  const auto all =
+      with("keep_for: 365d, keep_bytes: 200GiB, alert_days: 0, when_unavailable: count");
+  ASSERT_EQ(shown(all), "");
+  EXPECT_EQ(all.config.audit.keep_for_s, 365u * 86'400);
+  EXPECT_EQ(all.config.audit.keep_bytes, uint64_t{200} << 30);
+  EXPECT_EQ(all.config.audit.alert_days, 0u);
+  EXPECT_EQ(all.config.audit.when_unavailable, WhenUnavailable::kCount);
+  const std::string printed = print_config(all.config);
+  EXPECT_NE(printed.find("  keep_for: 365d\n  keep_bytes: 200GiB\n  alert_days: 0\n"
+                         "  when_unavailable: count\n"),
+            std::string::npos)
+      << printed;
+  EXPECT_EQ(with("keep_for: 90m").config.audit.keep_for_s, 5400u);
+  EXPECT_EQ(with("keep_bytes: 1048576").config.audit.keep_bytes, 1u << 20);
+  EXPECT_EQ(shown(with("keep_for: forever, keep_bytes: all")), "");
+  for (const auto& [keys, message] : {
+           std::pair{"keep_for: 0d", "audit.keep_for: \"0d\" is no time; give forever, or"},
+           std::pair{"keep_for: 1y", "audit.keep_for: \"1y\" is no time"},
+           std::pair{"keep_for: 99999d", "audit.keep_for: \"99999d\" is no time"},
+           std::pair{"keep_bytes: 200GB", "audit.keep_bytes: \"200GB\" is no size; give all, or"},
+           std::pair{"keep_bytes: -1", "audit.keep_bytes: \"-1\" is no size"},
+           std::pair{"keep_bytes: 99999999TiB", "audit.keep_bytes: \"99999999TiB\" is no size"},
+           std::pair{"keep_bytes: 1023KiB", "audit.keep_bytes: \"1023KiB\" is too little"},
+           std::pair{"alert_days: 36501", "audit.alert_days: 36501 is out of range"},
+           std::pair{"when_unavailable: ask", "is not one of deny, count"},
+       }) {
+    EXPECT_NE(shown(with(keys)).find(message), std::string::npos) << shown(with(keys));
+  }
+}
+
 // What is listed here is listed in the result: no mistake hides another.
 TEST_F(ConfigTest, ReportsManyMistakesAtOnceSortedByLine) {
   const auto loaded = parse_config(R"(log: { level: loud }
