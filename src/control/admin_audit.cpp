@@ -63,9 +63,7 @@ void AdminAudit::add_routes(AdminRoutes& routes) {
 
 http::Response AdminAudit::status() const {
   const audit::WriterStatus s = control_.audit().writer().status();
-  const Clock& clock = control_.around().clock;
-  const double seconds = clock.us_from_ticks(clock.ticks() - control_.started()) / 1e6;
-  const double per_day = seconds < 1 ? 0 : double(s.written_bytes) / seconds * 86400;
+  const auto days_left = control_.audit_days_left();
   return ok({{"folder", control_.audit().folder()},
              {"verifier", s.verifier},
              {"size", s.published.size},
@@ -75,8 +73,8 @@ http::Response AdminAudit::status() const {
              {"problem", s.problem.empty() ? json() : json(s.problem)},
              {"lost", s.lost},
              {"free_bytes", s.free_bytes},
-             {"bytes_per_day", static_cast<uint64_t>(per_day)},
-             {"days_left", per_day < 1 ? json() : json(double(s.free_bytes) / per_day)}});
+             {"bytes_per_day", static_cast<uint64_t>(control_.audit_bytes_per_day())},
+             {"days_left", days_left ? json(*days_left) : json()}});
 }
 
 void AdminAudit::records(const AdminCall& call, http::Respond respond) {

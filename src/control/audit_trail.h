@@ -33,6 +33,9 @@ class AuditTrail {
     uint64_t epoch = 0;
     std::vector<audit::RecordRing*> workers;
     std::vector<unsigned> cores;  // where its thread may run; empty: as its maker
+    // Hears of each record that goes to the log, on the control thread: control's own at once,
+    // workers' soon after they were taken out of their rings.
+    std::function<void(const audit::Record&)> seen = {};
   };
   // Opens the log in that folder and starts its thread; what it refers to outlives it. kStore:
   // damaged, or not of this store's history.
@@ -53,11 +56,16 @@ class AuditTrail {
   void proof(const Cut& cut, const RevocationAnswer& answer);
 
   audit::Writer& writer() { return *writer_; }
+  const audit::Writer& writer() const { return *writer_; }
+  // Workers' records that were not shown to `seen`, for more came at once than it is given.
+  uint64_t unseen() const { return calls_.lost(); }
   const std::string& folder() const { return options_.folder; }
 
  private:
   AuditTrail(const Clock& clock, TrustTable& trust, Store& store, const OutcomeCounts& handshakes,
              Options options);
+  static constexpr size_t kCallsSeen = 2048;
+  bool show_calls();
   bool resume();
   void read_rest();
   bool take(const std::vector<AuditFeedEntry>& entries);
@@ -71,6 +79,7 @@ class AuditTrail {
   Store& store_;
   const OutcomeCounts& handshakes_;
   const Options options_;
+  audit::RecordRing calls_{kCallsSeen};  // from the log's thread
   std::unique_ptr<audit::Writer> writer_;
   uint64_t after_ = 0;         // the feed's last entry that is in the ring or in the log
   uint64_t commits_seen_ = 0;  // of the store, when it was last read to its end

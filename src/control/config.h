@@ -101,6 +101,15 @@ struct AuditConfig {
   std::string origin;  // of a log that is new; empty: sluice/ and the relay's id
 };
 
+// What the relay measures of itself, and who may read it besides the admin API
+// (docs/observability.md).
+struct ObservabilityConfig {
+  bool latency = true;            // packets' time from RX to TX
+  uint32_t latency_tenants = 64;  // tenants for whom it is kept apart
+  std::string metrics_address;    // of GET /metrics over plain HTTP; port 0: not at all
+  uint16_t metrics_port = 0;
+};
+
 struct TrustTenant {
   int line = 0;
   uint16_t id = 0;
@@ -147,6 +156,7 @@ struct Config {
   LimitsConfig limits;
   AdminConfig admin;
   AuditConfig audit;
+  ObservabilityConfig observability;
   TrustConfig trust;
 };
 

@@ -81,7 +81,8 @@ fabric::ArenaSizes arena_sizes(const Config& config) {
           .call_pages = std::min(config.limits.calling_agents, config.limits.agents),
           .calls_each = config.limits.calls_per_agent,
           .keys_each = config.limits.idempotency_keys_per_agent,
-          .scope_sets = config.limits.scope_sets};
+          .scope_sets = config.limits.scope_sets,
+          .latencies = config.observability.latency ? 1 + config.observability.latency_tenants : 0};
 }
 
 Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> store,
@@ -90,6 +91,8 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
       keys_(std::move(keys)),
       around_(std::move(around)),
       started_(around_.clock.ticks()),
+      events_(around_.clock),
+      watch_(*this),
       trust_(around_.arena, around_.clock),
       sessions_(around_.arena, around_.qsbr, around_.clock, config_.handshake.session_life_s,
                 config_.handshake.unconfirmed_s, config_.handshake.agent_lanes),
@@ -173,7 +176,8 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
        .relay_id = control->keys_.id,
        .epoch = control->epoch(),
        .workers = audit_rings(control->around_.mailboxes),
-       .cores = control->around_.spare_cores});
+       .cores = control->around_.spare_cores,
+       .seen = [c = control.get()](const audit::Record& r) { c->events_.add(r); }});
   if (!audit) return tl::unexpected(audit.error());
   control->audit_ = std::move(*audit);
   // Beside the building of the tables: half a second each of a store with a million edges.
@@ -240,6 +244,7 @@ void Control::publish(uint64_t now) {
 
 unsigned Control::poll() {
   publish(around_.clock.ticks());
+  watch_.poll(around_.clock.ticks());
   bool busy = false;
   while (const auto e = around_.mailboxes.take_event()) {
     busy = true;
@@ -261,6 +266,7 @@ unsigned Control::poll() {
   }
   busy = policies_.poll() || busy;
   busy = audit_->poll() || busy;
+  busy = events_.poll() || busy;
   if (handshakes_.backlog()) return 0;
   const uint64_t now = around_.clock.ticks();
   if (busy) {
@@ -268,6 +274,17 @@ unsigned Control::poll() {
     return kBusyUs;
   }
   return now - last_busy_ < around_.clock.ticks_from_ms(kQuietAfterMs) ? kIdleUs : kQuietUs;
+}
+
+double Control::audit_bytes_per_day() const {
+  const double seconds = around_.clock.us_from_ticks(around_.clock.ticks() - started_) / 1e6;
+  return seconds < 1 ? 0 : double(audit_->writer().status().written_bytes) / seconds * 86400;
+}
+
+std::optional<double> Control::audit_days_left() const {
+  const double per_day = audit_bytes_per_day();
+  if (per_day < 1) return std::nullopt;
+  return double(audit_->writer().status().free_bytes) / per_day;
 }
 
 void Control::enforce(const TrustChange& change) {

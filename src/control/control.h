@@ -11,6 +11,7 @@
 #include "control/config.h"
 #include "control/directory.h"
 #include "control/enrolment.h"
+#include "control/events.h"
 #include "control/handshake.h"
 #include "control/ownership.h"
 #include "control/policies.h"
@@ -21,6 +22,7 @@
 #include "control/session_table.h"
 #include "control/store.h"
 #include "control/trust_table.h"
+#include "control/watch.h"
 
 namespace sluice::control {
 
@@ -34,6 +36,8 @@ struct Surroundings {
   Store::Post post;  // to the control thread; outlives the control plane
   // Cores for threads that are neither worker nor control; empty: as the control thread's.
   std::vector<unsigned> spare_cores = {};
+  // Whether each port's link is up; none: nobody watches them.
+  std::function<std::vector<bool>()> links = {};
 };
 
 class Control {
@@ -68,6 +72,11 @@ class Control {
   Store& store() { return *store_; }
   RelayKeyring& keyring() { return keyring_; }
   AuditTrail& audit() { return *audit_; }
+  Events& events() { return events_; }
+  const Watch& watch() const { return watch_; }
+  // What the audit log has grown by since the start, a day; and when its disk is full at that rate.
+  double audit_bytes_per_day() const;
+  std::optional<double> audit_days_left() const;
   uint64_t epoch() const { return around_.arena.relay().epoch; }
   uint64_t started() const { return started_; }
 
@@ -86,6 +95,8 @@ class Control {
   uint64_t last_busy_ = 0;         // ticks
   std::vector<uint32_t> to_tell_;  // agents that do not know the relay's key yet
   uint64_t published_ = 0;         // ticks: when workers were last told that control runs
+  Events events_;
+  Watch watch_;
   TrustTable trust_;
   SessionTable sessions_;
   PreparedKeys prepared_;

@@ -18,6 +18,7 @@
 #include "control/agreement_list.h"
 #include "control/config.h"
 #include "control/edge_list.h"
+#include "control/latency_places.h"
 #include "control/policy_table.h"
 #include "control/store_rows.h"
 #include "control/tenant_rates.h"
@@ -76,7 +77,7 @@ struct TrustChange {
 class TrustTable {
  public:
   TrustTable(fabric::Arena& arena, const Clock& clock)
-      : arena_(arena), clock_(clock), rates_(arena, clock) {}
+      : arena_(arena), clock_(clock), rates_(arena, clock), latency_places_(arena) {}
 
   // What the store knows, at start: addresses, names and revocations, none of them configured yet.
   void restore(const Snapshot& snapshot);
@@ -151,6 +152,7 @@ class TrustTable {
   std::vector<EdgeEntry> edges_of(uint32_t agent) const;
   const EdgeList& edges() const { return edges_; }
   TenantRates& rates() { return rates_; }
+  const LatencyPlaces& latency_places() const { return latency_places_; }
 
   // Step 1 of a revocation: one atomic store, then the table catches up.
   void mark_revoked(AgentEntry& agent, const std::string& reason, uint64_t at_ms);
@@ -185,6 +187,7 @@ class TrustTable {
   fabric::Arena& arena_;
   const Clock& clock_;
   TenantRates rates_;
+  LatencyPlaces latency_places_;
   std::map<VirtualAddress, uint32_t> addresses_;                // of all agents ever
   std::map<std::pair<uint16_t, std::string>, uint32_t> names_;  // the last one called so
   std::vector<AgentEntry> agents_;

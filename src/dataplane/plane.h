@@ -22,6 +22,7 @@ class Plane {
   fabric::Qsbr& qsbr() { return *qsbr_; }
   rte_mempool* pool(unsigned worker = 0) { return pools_->of_worker(worker); }
   std::vector<fabric::PortStatus> port_status() const;
+  std::vector<bool> links() const;  // which ports' link is up; cheap
   // What works, but slower than this hardware could; a sentence each. Empty on one NUMA node.
   std::vector<std::string> advice() const;
 

@@ -48,6 +48,7 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
   h.share_size = sizeof(TenantShare);
   h.prepared_size = sizeof(crypto::PreparedKey);
   h.call_size = sizeof(CallRecord);
+  h.latency_size = sizeof(LatencyHistogram);
   uint64_t at = kHeaderSize;
   const auto place = [&at](uint64_t bytes) {
     const uint64_t here = at;
@@ -67,6 +68,7 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
   h.keys_at = place(uint64_t{sizes.call_pages} * sizes.keys_each * sizeof(IdempotencyKey));
   h.page_owners_at = place(uint64_t{sizes.call_pages} * sizeof(std::atomic<uint32_t>));
   h.scopes_at = place(uint64_t{sizes.scope_sets} * sizeof(ScopeSet));
+  h.latencies_at = place(uint64_t{sizes.workers} * sizes.latencies * sizeof(LatencyHistogram));
   h.total = round_up(at, kHugePage);
   std::strncpy(h.ipsec_mb_version, crypto::Aead::library_version(), sizeof h.ipsec_mb_version - 1);
   std::strncpy(h.ipsec_mb_path, crypto::aead().path(), sizeof h.ipsec_mb_path - 1);
@@ -121,6 +123,8 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
   arena->page_agents_ = construct<std::atomic<uint32_t>>(base, h.page_owners_at, sizes.call_pages);
   for (uint32_t i = 0; i < sizes.call_pages; ++i) arena->page_agents_[i].store(kNone);
   arena->scopes_ = construct<ScopeSet>(base, h.scopes_at, sizes.scope_sets);
+  arena->latencies_ =
+      construct<LatencyHistogram>(base, h.latencies_at, size_t{sizes.workers} * sizes.latencies);
   return arena;
 }
 

@@ -91,6 +91,8 @@ Rig::Rig(Setup setup) : clock(kHz), setup_(setup) {
   config.handshake.under_load_per_s = setup.under_load_per_s;
   config.handshake.under_load_burst = setup.under_load_burst;
   config.relay.state_dir = folder_;
+  config.observability.latency = setup.latency;
+  config.observability.latency_tenants = setup.latency_tenants;
   config.when_stale =
       setup.max_staleness_s == 0 ? control::WhenStale::kForward : control::WhenStale::kRefuse;
   config.max_staleness_s = std::max(setup.max_staleness_s, 1u);
@@ -107,7 +109,8 @@ Rig::Rig(Setup setup) : clock(kHz), setup_(setup) {
   const dataplane::WorkerOptions options{.udp_port = 7600,
                                          .dscp = setup.dscp,
                                          .ipv4_udp_checksum = setup.ipv4_udp_checksum,
-                                         .burst = t.burst};
+                                         .burst = t.burst,
+                                         .latency = setup.latency};
   auto made = dataplane::Plane::create(t, options, need_, clock, *arena);
   if (!made) throw std::runtime_error(made.error().message);
   plane = std::move(*made);
@@ -224,13 +227,18 @@ void Rig::start() {
   control::RelayKeys copy;
   copy.tunnel = keys.tunnel.clone();
   copy.operator_key = crypto::Identity::from_seed(keys.operator_key.seed());
-  auto made = control::Control::create(
-      config, std::move(copy), std::move(*store),
-      {clock, *arena, plane->qsbr(), plane->mailboxes(), [this] { return plane->port_status(); },
-       [this](std::function<void()> f) {
-         const std::lock_guard lock(posted_mutex);
-         posted.push_back(std::move(f));
-       }});
+  auto made = control::Control::create(config, std::move(copy), std::move(*store),
+                                       {clock,
+                                        *arena,
+                                        plane->qsbr(),
+                                        plane->mailboxes(),
+                                        [this] { return plane->port_status(); },
+                                        [this](std::function<void()> f) {
+                                          const std::lock_guard lock(posted_mutex);
+                                          posted.push_back(std::move(f));
+                                        },
+                                        {},
+                                        [this] { return plane->links(); }});
   if (!made) throw std::runtime_error(made.error().message);
   control = std::move(*made);
 }
