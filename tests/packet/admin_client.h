@@ -1,6 +1,7 @@
 // The operator's API of a rig, asked as root asks it, without a socket.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <optional>
