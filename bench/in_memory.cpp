@@ -41,7 +41,9 @@ fabric::ArenaSizes sizes_of(const House& house) {
           .sessions = house.sessions + house.spare_sessions + 1,
           .lanes_in = 1,
           .workers = house.workers,
-          .prepared_keys = house.prepared_keys};
+          .tenants = house.tenants,
+          .prepared_keys = house.prepared_keys,
+          .latencies = house.latency ? 1 + house.tenants : 0};
 }
 
 dataplane::MemoryNeed need_of(const House& house) {
@@ -75,8 +77,11 @@ Result<std::unique_ptr<InMemoryRelay>> InMemoryRelay::create(const House& house)
                                      huge ? fabric::PageKind::kHuge : fabric::PageKind::kSmall);
   if (!arena) return tl::unexpected(arena.error());
   relay->arena_ = std::move(*arena);
-  const dataplane::WorkerOptions options{
-      .udp_port = kUdpPort, .dscp = 0, .ipv4_udp_checksum = false, .burst = house.burst};
+  const dataplane::WorkerOptions options{.udp_port = kUdpPort,
+                                         .dscp = 0,
+                                         .ipv4_udp_checksum = false,
+                                         .burst = house.burst,
+                                         .latency = house.latency};
   auto plane = dataplane::Plane::create(relay->topology_, options, need_of(house), relay->clock_,
                                         *relay->arena_);
   if (!plane) return tl::unexpected(plane.error());
@@ -160,7 +165,7 @@ control::TrustConfig InMemoryRelay::trust_config() const {
     } else {
       a.identity = house_.identities.at(i);
     }
-    a.tenant = 1;
+    a.tenant = static_cast<uint16_t>(1 + i / 2 % house_.tenants);
     a.rate = kRate;
     config.agents.push_back(std::move(a));
   }
@@ -178,7 +183,9 @@ control::TrustConfig InMemoryRelay::trust_config() const {
   };
   pair_up(0, house_.sessions, house_.edges);
   pair_up(house_.sessions, house_.bystanders, house_.bystander_edges);
-  config.tenants.push_back({.line = 0, .id = 1, .rate = kRate});
+  for (unsigned t = 1; t <= house_.tenants; ++t) {
+    config.tenants.push_back({.line = 0, .id = static_cast<uint16_t>(t), .rate = kRate});
+  }
   return config;
 }
 

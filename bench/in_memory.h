@@ -41,6 +41,8 @@ struct House {
   uint32_t bystanders = 0;
   unsigned bystander_edges = 0;
   uint32_t prepared_keys = 0;
+  unsigned tenants = 1;  // pairs of agents belong to them in turn; each has a rate
+  bool latency = false;  // histograms of each worker and tenant, measured from the start
 };
 
 // What the agent of one session knows.
@@ -70,6 +72,8 @@ class InMemoryRelay {
   const House& house() const { return house_; }
   dataplane::Plane& plane() { return *plane_; }
   fabric::Arena& arena() { return *arena_; }
+  const fabric::Arena& arena() const { return *arena_; }
+  const control::LatencyPlaces& latency_places() const { return trust_->latency_places(); }
   control::TrustTable& trust() { return *trust_; }
   control::SessionTable& sessions() { return *sessions_; }
   // With `state_dir` only. One round of the control thread, the store's answers included.

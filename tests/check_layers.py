@@ -32,6 +32,7 @@ LIBRARIES = [
     (re.compile(r"^sodium"), {"src/crypto", "tests/reference", "tests/unit"}, "libsodium"),
     (re.compile(r"^pcap"), {"src/pktgen"}, "libpcap"),
     (re.compile(r"^sqlite3"), {"src/control", "tests/unit"}, "SQLite"),
+    (re.compile(r"^prometheus/"), {"src/control"}, "prometheus-cpp"),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 

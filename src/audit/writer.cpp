@@ -168,6 +168,9 @@ size_t Writer::collect() {
     batch_.resize(kBatch);
     const size_t n = ring->take(std::span(batch_).subspan(before));
     batch_.resize(before + n);
+    for (size_t k = before; i != 0 && options_.shown != nullptr && k < batch_.size(); ++k) {
+      (void)options_.shown->put(batch_[k]);
+    }
     all += n;
   }
   ++first_ring_;

@@ -30,6 +30,8 @@ struct WriterOptions {
   size_t control_slots = 8192;
   // Filled by one worker each; they outlive the writer, and what is in them is taken at a stop.
   std::vector<RecordRing*> workers;
+  // Gets a copy of what came from the workers; outlives the writer. Null: nobody wants it.
+  RecordRing* shown = nullptr;
   std::vector<unsigned> cores;  // where the thread may run; empty: as its maker
   Retention retention;
   // Of the log's size, as it is known elsewhere: by that it is recognised at the next start. What

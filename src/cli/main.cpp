@@ -12,6 +12,7 @@
 #include "base/process.h"
 #include "cli/audit.h"
 #include "cli/client.h"
+#include "cli/observe.h"
 #include "cli/store.h"
 #include "cli/top.h"
 #include "cli/views.h"
@@ -242,6 +243,8 @@ int run(int argc, char** argv) {
       "  sluicectl agents                  who is enrolled, who is connected from where\n"
       "  sluicectl counters                what was forwarded, and every drop with its cure\n"
       "  sluicectl top                     the same, live\n"
+      "  sluicectl events --follow         what happens now\n"
+      "  sluicectl trace ID                what became of a call\n"
       "  sluicectl token create …          a join string that lets agents enrol themselves\n"
       "  sluicectl agent add DID …         enrol one agent by its DID\n"
       "  sluicectl revoke NAME --reason …  cut an agent off, with the proof and its times"};
@@ -277,6 +280,7 @@ int run(int argc, char** argv) {
   top->add_option("--rows", o.top.rows, "Drops and agents at most")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  Observe observe(app);
   auto* revoke_command = app.add_subcommand(
       "revoke", "Cut an agent off for good; answered only when it is proven that no core forwards");
   auto* what = revoke_command->add_option_group("what", "One of");
@@ -397,6 +401,7 @@ int run(int argc, char** argv) {
   if (token_end->parsed()) return end_token(o);
   if (requests->parsed()) return o.client.show("/v1/requests", print_requests);
   if (top->parsed()) return run_top(o.client, o.top);
+  if (const auto code = observe.run(o.client)) return *code;
   if (consent_command->parsed()) return consent(o);
   if (approvals->parsed()) return o.client.show("/v1/approvals", print_approvals);
   if (approve->parsed() || deny->parsed()) {

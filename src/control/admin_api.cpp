@@ -261,7 +261,11 @@ AdminApi::AdminApi(Control& control)
       store_(control),
       relay_(control),
       audit_(control),
-      calls_(control) {
+      calls_(control),
+      metrics_(control),
+      latency_(control),
+      trace_(control),
+      events_(control) {
   const auto read = [this](const char* path, auto&& answer) {
     routes_.push_back({"GET", path, Role::kAuditor, false,
                        [answer](const AdminCall& c, http::Respond r) { r(answer(c.caller)); }});
@@ -280,6 +284,10 @@ AdminApi::AdminApi(Control& control)
   relay_.add_routes(routes_);
   audit_.add_routes(routes_);
   calls_.add_routes(routes_);
+  metrics_.add_routes(routes_);
+  latency_.add_routes(routes_);
+  trace_.add_routes(routes_);
+  events_.add_routes(routes_);
 }
 
 void AdminApi::handle(http::Request request, http::Respond respond) {

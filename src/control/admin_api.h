@@ -8,9 +8,13 @@
 #include "control/admin_callers.h"
 #include "control/admin_calls.h"
 #include "control/admin_enrolment.h"
+#include "control/admin_events.h"
+#include "control/admin_latency.h"
+#include "control/admin_metrics.h"
 #include "control/admin_policy.h"
 #include "control/admin_relay.h"
 #include "control/admin_store.h"
+#include "control/admin_trace.h"
 #include "control/admin_trust.h"
 #include "http/message.h"
 
@@ -22,6 +26,10 @@ class AdminApi {
   AdminApi(const AdminApi&) = delete;
   AdminApi& operator=(const AdminApi&) = delete;
   void handle(http::Request request, http::Respond respond);
+  // What comes over the port of metrics:, from anybody.
+  void metrics(const http::Request& request, http::Respond respond) {
+    metrics_.answer(request, std::move(respond));
+  }
   // What docs/openapi.json describes.
   const AdminRoutes& routes() const { return routes_; }
 
@@ -41,6 +49,10 @@ class AdminApi {
   AdminRelay relay_;
   AdminAudit audit_;
   AdminCalls calls_;
+  AdminMetrics metrics_;
+  AdminLatency latency_;
+  AdminTrace trace_;
+  AdminEvents events_;
   AdminRoutes routes_;
 };
 

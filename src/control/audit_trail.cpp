@@ -81,6 +81,7 @@ Result<std::unique_ptr<AuditTrail>> AuditTrail::open(const Clock& clock, TrustTa
       clock, std::move(*log),
       audit::WriterOptions{.folder = out->options_.folder,
                            .workers = out->options_.workers,
+                           .shown = &out->calls_,
                            .cores = out->options_.cores,
                            .retention = out->options_.retention,
                            .known_size = snapshot.audit.at_ms != 0 ? snapshot.audit.size : 0,
@@ -106,16 +107,27 @@ AuditTrail::~AuditTrail() {
 
 void AuditTrail::put(const audit::Record& record) {
   (void)writer_->control().put(record);  // what does not fit is counted, and said in the log
+  if (options_.seen) options_.seen(record);
+}
+
+// Some a round: what is more is shown in the next ones.
+bool AuditTrail::show_calls() {
+  constexpr size_t kAtOnce = 64;
+  audit::Record some[kAtOnce];
+  const size_t n = calls_.take(some);
+  for (size_t i = 0; i < n && options_.seen; ++i) options_.seen(some[i]);
+  return n != 0;
 }
 
 bool AuditTrail::poll() {
+  const bool shown = show_calls();
   if (clock_.ticks() - counted_at_ >= clock_.ticks_from_ms(kHandshakesMs)) count_handshakes();
   if (clock_.ticks() - looked_at_ >= clock_.ticks_from_ms(kDiskMs)) look_at_disk();
   audit::RecordRing& ring = writer_->control();
-  if (!resume() || reading_) return false;
+  if (!resume() || reading_) return shown;
   const uint64_t commits = store_.commits();
-  if (commits == commits_seen_ || clock_.ticks() < try_again_at_) return false;
-  if (!ring.has_room(2 * kFeedAtOnce)) return false;
+  if (commits == commits_seen_ || clock_.ticks() < try_again_at_) return shown;
+  if (!ring.has_room(2 * kFeedAtOnce)) return shown;
   reading_ = true;
   store_.read_audit_feed(after_, kFeedAtOnce,
                          [this, commits, asked = reopened_, alive = std::weak_ptr(alive_)](
@@ -140,7 +152,7 @@ bool AuditTrail::resume() {
   if (now == reopened_) return true;
   if (!writer_->control().has_room(1)) return false;
   reopened_ = now;
-  put(audit::Writer::resumption(now));
+  (void)writer_->control().put(audit::Writer::resumption(now));  // nothing that happened
   after_ = writer_->last_change();
   commits_seen_ = UINT64_MAX;
   reading_ = false;

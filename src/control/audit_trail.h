@@ -38,6 +38,9 @@ class AuditTrail {
     audit::Retention retention;
     uint32_t alert_days = 14;
     WhenUnavailable when_unavailable = WhenUnavailable::kDeny;
+    // Hears of each record that goes to the log, on the control thread: control's own at once,
+    // workers' soon after they were taken out of their rings.
+    std::function<void(const audit::Record&)> seen = {};
   };
   // Opens the log in that folder and starts its thread; what it refers to outlives it. kStore:
   // damaged, or not of this store's history.
@@ -61,6 +64,9 @@ class AuditTrail {
   void proof(const Cut& cut, const RevocationAnswer& answer);
 
   audit::Writer& writer() { return *writer_; }
+  const audit::Writer& writer() const { return *writer_; }
+  // Workers' records that were not shown to `seen`, for more came at once than it is given.
+  uint64_t unseen() const { return calls_.lost(); }
   const std::string& folder() const { return options_.folder; }
   const Options& options() const { return options_; }
   // What workers are told of new calls (fabric/records.h).
@@ -72,6 +78,8 @@ class AuditTrail {
  private:
   AuditTrail(const Clock& clock, TrustTable& trust, Store& store, const OutcomeCounts& handshakes,
              Options options);
+  static constexpr size_t kCallsSeen = 2048;
+  bool show_calls();
   bool resume();
   void read_rest();
   bool take(const std::vector<AuditFeedEntry>& entries);
@@ -87,6 +95,7 @@ class AuditTrail {
   Store& store_;
   const OutcomeCounts& handshakes_;
   const Options options_;
+  audit::RecordRing calls_{kCallsSeen};  // from the log's thread
   std::unique_ptr<audit::Writer> writer_;
   uint64_t after_ = 0;         // the feed's last entry that is in the ring or in the log
   uint64_t commits_seen_ = 0;  // of the store, when it was last read to its end

@@ -38,13 +38,14 @@ LoadedConfig read_config(std::string_view yaml,
   } else if (const auto tree = read_yaml(yaml, problems)) {
     const Section root(problems, &*tree, "",
                        {"log", "eal", "ports", "cores", "worker", "control", "relay", "handshake",
-                        "limits", "calls", "admin", "audit", "trust"});
+                        "limits", "calls", "admin", "audit", "observability", "metrics", "trust"});
     Config& c = out.config;
     read_eal(root, c.topology);
     read_ports(root, c.topology);
     read_cores(root, c.topology);
     read_services(root, c);
     read_admin(root, c.admin);
+    read_observability(root, c.observability);
     read_trust(root, relay_key(c.relay.key_file), c.limits, c.trust);
   }
   if (out.config.relay.key_file.empty()) {

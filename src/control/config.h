@@ -127,6 +127,15 @@ struct AuditConfig {
   WhenUnavailable when_unavailable = WhenUnavailable::kDeny;
 };
 
+// What the relay measures of itself, and who may read it besides the admin API
+// (docs/observability.md).
+struct ObservabilityConfig {
+  bool latency = true;            // packets' time from RX to TX
+  uint32_t latency_tenants = 64;  // tenants for whom it is kept apart
+  std::string metrics_address;    // of GET /metrics over plain HTTP; port 0: not at all
+  uint16_t metrics_port = 0;
+};
+
 struct TrustTenant {
   int line = 0;
   uint16_t id = 0;
@@ -176,6 +185,7 @@ struct Config {
   CallsConfig calls;
   AdminConfig admin;
   AuditConfig audit;
+  ObservabilityConfig observability;
   TrustConfig trust;
 };
 

@@ -1,8 +1,6 @@
-#include <arpa/inet.h>
 #include <sys/un.h>
 
 #include <algorithm>
-#include <array>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -85,28 +83,10 @@ AdminRole read_role(Problems& problems, const YamlNode& item, size_t index) {
   return out;
 }
 
-// ADDRESS:PORT, an IPv6 address in brackets.
-bool split_listen(std::string_view text, AdminTls& out) {
-  const size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return false;
-  std::string address(text.substr(0, colon));
-  const bool v6 = address.size() > 2 && address.front() == '[' && address.back() == ']';
-  if (v6) address = address.substr(1, address.size() - 2);
-  std::array<uint8_t, 16> bytes{};
-  const auto port = parse_decimal(text.substr(colon + 1));
-  if (inet_pton(v6 ? AF_INET6 : AF_INET, address.c_str(), bytes.data()) != 1 || !port ||
-      *port == 0 || *port > 0xffff) {
-    return false;
-  }
-  out.address = address;
-  out.port = static_cast<uint16_t>(*port);
-  return true;
-}
-
 void read_tls(const Section& s, AdminConfig& out) {
   AdminTls tls;
   if (!s.require("listen", "give ADDRESS:PORT, such as 192.0.2.1:7443 or \"[::]:7443\"")) return;
-  if (const auto v = s.text("listen"); v && !split_listen(v->text, tls)) {
+  if (const auto v = s.text("listen"); v && !split_listen(v->text, tls.address, tls.port)) {
     s.problem(v->line, "listen",
               fmt::format("{} is not ADDRESS:PORT, such as 192.0.2.1:7443 or \"[::]:7443\"",
                           quote(v->text)));

@@ -14,9 +14,14 @@ void read_eal(const Section& root, fabric::Topology& out);
 void read_ports(const Section& root, fabric::Topology& out);
 // After read_ports: queue references name ports.
 void read_cores(const Section& root, fabric::Topology& out);
-// Sections log, worker, control, relay, handshake and limits.
+// Sections log, worker, control, relay, handshake, limits and audit.
 void read_services(const Section& root, Config& out);
 void read_admin(const Section& root, AdminConfig& out);
+// Sections observability and metrics.
+void read_observability(const Section& root, ObservabilityConfig& out);
+// ADDRESS:PORT, an IPv6 address in brackets.
+bool split_listen(std::string_view text, std::string& address, uint16_t& port);
+std::string join_listen(std::string_view address, uint16_t port);
 // A rate of `parent`, where it has one.
 void read_rate(const Section& parent, std::string_view key, RateConfig& out);
 // The section calls.

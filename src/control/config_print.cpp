@@ -4,7 +4,7 @@
 
 #include "base/byte_size.h"
 #include "base/duration.h"
-#include "control/config.h"
+#include "control/config_parts.h"
 #include "crypto/text.h"
 #include "wire/call.h"
 
@@ -232,11 +232,10 @@ std::string print_admin(const AdminConfig& admin) {
   std::string out =
       fmt::format("admin:\n  socket: {}\n  group: {}\n", quoted(admin.socket), quoted(admin.group));
   if (const AdminTls& t = admin.tls; t.port != 0) {
-    const bool v6 = t.address.find(':') != std::string::npos;
-    out += fmt::format(
-        "  tls:\n    listen: {}\n    certificate: {}\n    key: {}\n    client_ca: {}\n",
-        quoted(fmt::format("{}{}{}:{}", v6 ? "[" : "", t.address, v6 ? "]" : "", t.port)),
-        quoted(t.certificate), quoted(t.key), quoted(t.client_ca));
+    out +=
+        fmt::format("  tls:\n    listen: {}\n    certificate: {}\n    key: {}\n    client_ca: {}\n",
+                    quoted(join_listen(t.address, t.port)), quoted(t.certificate), quoted(t.key),
+                    quoted(t.client_ca));
   }
   if (!admin.roles.empty()) out += "  roles:\n";
   for (const AdminRole& r : admin.roles) {
@@ -293,6 +292,13 @@ std::string print_config(const Config& c) {
       c.calls.circuit_open_s);
   out += print_admin(c.admin);
   out += print_audit(c.audit);
+  const ObservabilityConfig& o = c.observability;
+  out += fmt::format("observability:\n  latency: {}\n  latency_tenants: {}\n",
+                     o.latency ? "on" : "off", o.latency_tenants);
+  if (o.metrics_port != 0) {
+    out += fmt::format("metrics:\n  listen: {}\n",
+                       quoted(join_listen(o.metrics_address, o.metrics_port)));
+  }
   return out + print_trust(c.trust);
 }
 

@@ -94,7 +94,8 @@ fabric::ArenaSizes arena_sizes(const Config& config) {
           .calls_each = config.limits.calls_per_agent,
           .keys_each = config.limits.idempotency_keys_per_agent,
           .scope_sets = config.limits.scope_sets,
-          .edge_calls = config.limits.limited_edges};
+          .edge_calls = config.limits.limited_edges,
+          .latencies = config.observability.latency ? 1 + config.observability.latency_tenants : 0};
 }
 
 Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> store,
@@ -103,6 +104,8 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
       keys_(std::move(keys)),
       around_(std::move(around)),
       started_(around_.clock.ticks()),
+      events_(around_.clock),
+      watch_(*this),
       trust_(around_.arena, around_.clock),
       sessions_(around_.arena, around_.qsbr, around_.clock, config_.handshake.session_life_s,
                 config_.handshake.unconfirmed_s, config_.handshake.agent_lanes),
@@ -191,7 +194,8 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
        .cores = control->around_.spare_cores,
        .retention = {config.audit.keep_for_s * 1000, config.audit.keep_bytes},
        .alert_days = config.audit.alert_days,
-       .when_unavailable = config.audit.when_unavailable});
+       .when_unavailable = config.audit.when_unavailable,
+       .seen = [c = control.get()](const audit::Record& r) { c->events_.add(r); }});
   if (!audit) return tl::unexpected(audit.error());
   control->audit_ = std::move(*audit);
   // Beside the building of the tables: half a second each of a store with a million edges.
@@ -246,13 +250,17 @@ void Control::circuit_changed(uint32_t slot, uint32_t state) {
   const EdgeEntry& edge = trust_.edges().at(slot);
   const auto& from = trust_.agent(edge.from).name;
   const auto& to = trust_.agent(edge.to).name;
+  const std::string subject = to_string(trust_.agent(edge.from).address) + " to " +
+                              to_string(trust_.agent(edge.to).address);
   switch (static_cast<fabric::CircuitState>(state)) {
     case fabric::CircuitState::kOpen:
+      events_.add(EventKind::kCircuitOpen, subject);
       return spdlog::warn("calls of {} to {} are refused for {} s: too many failed", from, to,
                           config_.calls.circuit_open_s);
     case fabric::CircuitState::kHalfOpen:
       return spdlog::info("one call of {} to {} is let through to try", from, to);
     case fabric::CircuitState::kClosed:
+      events_.add(EventKind::kCircuitClosed, subject);
       return spdlog::info("calls of {} to {} are let through again", from, to);
   }
 }
@@ -297,6 +305,7 @@ void Control::publish(uint64_t now) {
 
 unsigned Control::poll() {
   publish(around_.clock.ticks());
+  watch_.poll(around_.clock.ticks());
   bool busy = false;
   while (const auto e = around_.mailboxes.take_event()) {
     busy = true;
@@ -320,6 +329,7 @@ unsigned Control::poll() {
   busy = approvals_.poll() || busy;
   keep_quotas(around_.clock.ticks());
   busy = audit_->poll() || busy;
+  busy = events_.poll() || busy;
   if (handshakes_.backlog()) return 0;
   const uint64_t now = around_.clock.ticks();
   if (busy) {

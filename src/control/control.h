@@ -12,6 +12,7 @@
 #include "control/config.h"
 #include "control/directory.h"
 #include "control/enrolment.h"
+#include "control/events.h"
 #include "control/handshake.h"
 #include "control/ownership.h"
 #include "control/policies.h"
@@ -22,6 +23,7 @@
 #include "control/session_table.h"
 #include "control/store.h"
 #include "control/trust_table.h"
+#include "control/watch.h"
 
 namespace sluice::control {
 
@@ -37,6 +39,8 @@ struct Surroundings {
   std::vector<unsigned> spare_cores = {};
   // Of verifier cores, which read prepared keys; null: there are none.
   fabric::Qsbr* verifiers = nullptr;
+  // Whether each port's link is up; none: nobody watches them.
+  std::function<std::vector<bool>()> links = {};
 };
 
 class Control {
@@ -72,6 +76,8 @@ class Control {
   RelayKeyring& keyring() { return keyring_; }
   AuditTrail& audit() { return *audit_; }
   Approvals& approvals() { return approvals_; }
+  Events& events() { return events_; }
+  const Watch& watch() const { return watch_; }
   uint64_t epoch() const { return around_.arena.relay().epoch; }
   uint64_t started() const { return started_; }
 
@@ -94,6 +100,8 @@ class Control {
   uint64_t published_ = 0;         // ticks: when workers were last told that control runs
   int64_t clock_known_ = 0;        // Unix time of tick 0 that ends of edges were computed with
   uint64_t quotas_kept_ = 0;       // ticks
+  Events events_;
+  Watch watch_;
   TrustTable trust_;
   SessionTable sessions_;
   PreparedKeys prepared_;

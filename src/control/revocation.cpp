@@ -156,6 +156,11 @@ void Revocations::answer(Job& job) {
     job.answer.forwarded += arena_.counters(w).forwarded.get();
   }
   job.answer.ack_us = clock_.us_from_ticks(clock_.ticks() - job.started);
+  ++totals_.answers[static_cast<size_t>(job.answer.state)];
+  if (job.cut) {
+    totals_.last_cut_us = job.answer.cut_us;
+    totals_.longest_cut_us = std::max(totals_.longest_cut_us, job.answer.cut_us);
+  }
   if (heard_) heard_(job.what, job.answer);
   const Done done = std::move(job.done);
   done(job.answer);

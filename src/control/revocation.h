@@ -77,6 +77,14 @@ class Revocations {
     heard_ = std::move(heard);
   }
 
+  // Answers since the start, by state, and how long the last cut and the longest took.
+  struct Totals {
+    uint64_t answers[3] = {};
+    double last_cut_us = 0;
+    double longest_cut_us = 0;
+  };
+  const Totals& totals() const { return totals_; }
+
   // Advances what is under way. True while anything is: the caller then polls without pause.
   bool poll();
 
@@ -114,6 +122,7 @@ class Revocations {
   Store& store_;
   fabric::Arena& arena_;
   fabric::PortStatusReader ports_;
+  Totals totals_;
   std::list<Job> jobs_;
   uint64_t next_id_ = 1;
   double notices_ = kNoticesAtOnce;  // to revoked agents: what is left now

@@ -63,6 +63,7 @@ Result<uint32_t> TrustTable::add_agent(const AgentRow& row) {
   }
   fabric::Agent& record = arena_.agents()[index];
   record.tenant = row.tenant;
+  record.latency_place.store(latency_places_.of(row.tenant), std::memory_order_relaxed);
   record.address = entry.address.to_u64();
   record.identity.set(entry.identity);
   agents_.push_back(std::move(entry));

@@ -19,6 +19,7 @@
 #include "control/config.h"
 #include "control/edge_limits.h"
 #include "control/edge_list.h"
+#include "control/latency_places.h"
 #include "control/policy_table.h"
 #include "control/scope_sets.h"
 #include "control/store_rows.h"
@@ -82,7 +83,8 @@ class TrustTable {
         clock_(clock),
         rates_(arena, clock),
         limits_(arena, clock),
-        scopes_(arena, clock) {}
+        scopes_(arena, clock),
+        latency_places_(arena) {}
 
   // What the store knows, at start: addresses, names and revocations, none of them configured yet.
   void restore(const Snapshot& snapshot);
@@ -167,6 +169,7 @@ class TrustTable {
   }
   // The clock was set: every end is at another tick.
   void clock_was_set() { limits_.clock_was_set(edges_); }
+  const LatencyPlaces& latency_places() const { return latency_places_; }
 
   // Step 1 of a revocation: one atomic store, then the table catches up.
   void mark_revoked(AgentEntry& agent, const std::string& reason, uint64_t at_ms);
@@ -204,6 +207,7 @@ class TrustTable {
   TenantRates rates_;
   EdgeLimits limits_;
   ScopeSets scopes_;
+  LatencyPlaces latency_places_;
   std::map<VirtualAddress, uint32_t> addresses_;                // of all agents ever
   std::map<std::pair<uint16_t, std::string>, uint32_t> names_;  // the last one called so
   std::vector<AgentEntry> agents_;

@@ -9,7 +9,8 @@ namespace sluice::dataplane {
 struct Burst {
   Slot slots[fabric::kMaxBurst];
   unsigned count = 0;
-  SealWork work;  // filled by `lookup` for `open`, and by `seal`
+  uint64_t received = 0;  // ticks: when it left the NIC; 0: each packet has its own (latency.h)
+  SealWork work;          // filled by `lookup` for `open`, and by `seal`
 
   Slot* begin() noexcept { return slots; }
   Slot* end() noexcept { return slots + count; }

@@ -50,6 +50,8 @@ struct WorkerOptions {
   bool ipv4_udp_checksum = false;
   uint16_t burst = 32;
   fabric::CallOptions calls = {};
+  // Packets' time from RX to TX is measured; the arena then has histograms.
+  bool latency = false;
 };
 
 // The arena's tables as plain pointers. Stages copy it to their stack: packets are written through
@@ -59,8 +61,9 @@ struct Tables {
   fabric::Agent* agents = nullptr;
   fabric::Edge* edges = nullptr;
   fabric::ReplayWindow* windows = nullptr;
-  uint64_t* lanes = nullptr;              // this worker's
-  fabric::TenantShare* shares = nullptr;  // this worker's
+  uint64_t* lanes = nullptr;                      // this worker's
+  fabric::TenantShare* shares = nullptr;          // this worker's
+  fabric::LatencyHistogram* latencies = nullptr;  // this worker's, where there are any
   uint16_t mtus[fabric::kMaxPorts] = {};
   uint32_t session_count = 0;
   uint32_t edge_count = 0;
@@ -77,6 +80,7 @@ struct Tables {
         windows(&a.window(0, 0)),
         lanes(&a.lane_counter(worker, 0)),
         shares(&a.tenant_share(worker, 0)),
+        latencies(a.latencies(worker).data()),
         session_count(a.sizes().sessions),
         edge_count(a.sizes().edges),
         lanes_in(a.sizes().lanes_in),
@@ -106,6 +110,9 @@ struct Context {
       std::make_unique<CallDesk>(worker, arena.sizes().workers, arena);
 
   uint64_t now = 0;  // ticks at the start of this round
+  const uint64_t ns_per_tick_q20 = (uint64_t{1'000'000'000} << 20) / clock.hz();
+  // Of less than an hour.
+  uint64_t ns_from_ticks(uint64_t ticks) const noexcept { return ticks * ns_per_tick_q20 >> 20; }
   Budget responder{2000, 200, 0, 0};
 };
 

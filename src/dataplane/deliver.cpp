@@ -1,8 +1,8 @@
 #include <rte_ethdev.h>
 #include <rte_ring.h>
 
+#include "dataplane/latency.h"
 #include "dataplane/stages.h"
-#include "fabric/buffer.h"
 
 namespace sluice::dataplane {
 namespace {
@@ -55,6 +55,7 @@ bool hand_over(Context& c, Burst& b, unsigned owner) noexcept {
   for (Slot& s : b) {
     if (!s.at(Next::kHandover) || s.out_index != owner) continue;
     fill_meta(s, ParcelKind::kData);
+    keep_stamp(b, s);
     given_away(s.mbuf);
     mbufs[n] = s.mbuf;
     of[n++] = &s;
@@ -88,7 +89,7 @@ struct Departing {
 
 // What the NIC does not take dies here and now: a packet kept for later would outlive the
 // authorisation it was given in this round. True if that happened.
-bool transmit(Context& c, Departing& d, uint8_t port) noexcept {
+bool transmit(Context& c, const Burst& b, Departing& d, uint8_t port) noexcept {
   const uint16_t sent =
       rte_eth_tx_burst(c.ports[port].dpdk_id, static_cast<uint16_t>(c.worker), d.mbufs, d.count);
   for (uint16_t i = sent; i < d.count; ++i) {
@@ -100,6 +101,9 @@ bool transmit(Context& c, Departing& d, uint8_t port) noexcept {
   c.counters.tx_packets.add(sent);
   c.counters.tx_bytes.add(d.bytes);
   c.counters.forwarded.add(d.forwarded);
+  if (c.options.latency && d.forwarded != 0) {
+    count_latency(c, b, {d.slots, sent}, d.forwarded);
+  }
   return sent != d.count;
 }
 
@@ -123,6 +127,7 @@ void deliver(Context& c, Burst& b) noexcept {
     } else if (!s.alive()) {
       deaths = true;
     } else if (s.next == Next::kWait) {
+      keep_stamp(b, s);
       given_away(s.mbuf);
       c.counters.parked.add(1);
     } else if (s.next == Next::kHandover) {
@@ -136,14 +141,14 @@ void deliver(Context& c, Burst& b) noexcept {
   for (; owners != 0; owners &= owners - 1) {
     deaths = hand_over(c, b, static_cast<unsigned>(__builtin_ctzll(owners))) || deaths;
   }
-  if (departing.count != 0) deaths = transmit(c, departing, first_port) || deaths;
+  if (departing.count != 0) deaths = transmit(c, b, departing, first_port) || deaths;
   for (; more_ports != 0; more_ports &= more_ports - 1) {
     const auto port = static_cast<uint8_t>(__builtin_ctz(more_ports));
     Departing other;
     for (Slot& s : b) {
       if (s.at(Next::kTransmit) && s.port == port) other.add(s);
     }
-    deaths = transmit(c, other, port) || deaths;
+    deaths = transmit(c, b, other, port) || deaths;
   }
   for (unsigned i = 0; deaths && i < b.count; ++i) {
     Slot& s = b.slots[i];
@@ -152,6 +157,7 @@ void deliver(Context& c, Burst& b) noexcept {
     fabric::drop_buffer(s.mbuf);
   }
   b.count = 0;
+  b.received = 0;
 }
 
 }  // namespace sluice::dataplane

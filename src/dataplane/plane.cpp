@@ -112,6 +112,12 @@ std::vector<fabric::PortStatus> Plane::port_status() const {
   return out;
 }
 
+std::vector<bool> Plane::links() const {
+  std::vector<bool> out;
+  for (const auto& p : ports_) out.push_back(p->link_up());
+  return out;
+}
+
 std::vector<std::string> Plane::advice() const {
   std::vector<std::string> out;
   for (unsigned w = 0; w < topology_.workers.size(); ++w) {

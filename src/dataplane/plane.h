@@ -24,6 +24,7 @@ class Plane {
   fabric::Qsbr* verifier_qsbr() { return verifier_qsbr_.get(); }
   rte_mempool* pool(unsigned worker = 0) { return pools_->of_worker(worker); }
   std::vector<fabric::PortStatus> port_status() const;
+  std::vector<bool> links() const;  // which ports' link is up; cheap
   // What works, but slower than this hardware could; a sentence each. Empty on one NUMA node.
   std::vector<std::string> advice() const;
 

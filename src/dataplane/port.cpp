@@ -155,4 +155,9 @@ fabric::PortStatus Port::status() const {
   return out;
 }
 
+bool Port::link_up() const {
+  rte_eth_link link{};
+  return rte_eth_link_get_nowait(view_.dpdk_id, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+}
+
 }  // namespace sluice::dataplane

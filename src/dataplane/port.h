@@ -23,6 +23,7 @@ class Port {
 
   const PortView& view() const { return view_; }
   fabric::PortStatus status() const;
+  bool link_up() const;
 
  private:
   Port() = default;

@@ -9,6 +9,7 @@ unsigned receive(Context& c, Burst& b, fabric::QueueRef q) noexcept {
   rte_mbuf* mbufs[fabric::kMaxBurst];
   const uint16_t n = rte_eth_rx_burst(c.ports[q.port].dpdk_id, q.queue, mbufs, c.options.burst);
   if (n == 0) return 0;
+  if (c.options.latency) b.received = c.clock.ticks();
   const auto worker = static_cast<uint8_t>(c.worker);
   const auto port = static_cast<uint8_t>(q.port);
   uint64_t bytes = 0;

@@ -49,6 +49,7 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
   h.prepared_size = sizeof(crypto::PreparedKey);
   h.call_size = sizeof(CallRecord);
   h.edge_calls_size = sizeof(EdgeCalls);
+  h.latency_size = sizeof(LatencyHistogram);
   uint64_t at = kHeaderSize;
   const auto place = [&at](uint64_t bytes) {
     const uint64_t here = at;
@@ -69,6 +70,7 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
   h.page_owners_at = place(uint64_t{sizes.call_pages} * sizeof(std::atomic<uint32_t>));
   h.scopes_at = place(uint64_t{sizes.scope_sets} * sizeof(ScopeSet));
   h.edge_calls_at = place(uint64_t{sizes.edge_calls} * sizeof(EdgeCalls));
+  h.latencies_at = place(uint64_t{sizes.workers} * sizes.latencies * sizeof(LatencyHistogram));
   h.total = round_up(at, kHugePage);
   std::strncpy(h.ipsec_mb_version, crypto::Aead::library_version(), sizeof h.ipsec_mb_version - 1);
   std::strncpy(h.ipsec_mb_path, crypto::aead().path(), sizeof h.ipsec_mb_path - 1);
@@ -124,6 +126,8 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
   for (uint32_t i = 0; i < sizes.call_pages; ++i) arena->page_agents_[i].store(kNone);
   arena->scopes_ = construct<ScopeSet>(base, h.scopes_at, sizes.scope_sets);
   arena->edge_calls_ = construct<EdgeCalls>(base, h.edge_calls_at, sizes.edge_calls);
+  arena->latencies_ =
+      construct<LatencyHistogram>(base, h.latencies_at, size_t{sizes.workers} * sizes.latencies);
   return arena;
 }
 

@@ -12,6 +12,7 @@
 #include "crypto/prepared_key.h"
 #include "fabric/call.h"
 #include "fabric/edge_calls.h"
+#include "fabric/latency.h"
 #include "fabric/records.h"
 
 namespace sluice::fabric {
@@ -29,6 +30,7 @@ struct ArenaSizes {
   uint32_t keys_each = 64;     // idempotency keys of one agent
   uint32_t scope_sets = 0;     // different sets of scopes that edges may have
   uint32_t edge_calls = 0;     // edges whose calls have limits
+  uint32_t latencies = 0;      // histograms of each worker: its own, then tenants'; 0: none
 };
 
 // What calls over an edge may name, as the envelope has it: ascending, then zeros.
@@ -51,11 +53,11 @@ struct ArenaHeader {
   uint32_t header_size;
   ArenaSizes sizes;
   uint32_t session_size, agent_size, edge_size, window_size, counters_size, share_size;
-  uint32_t prepared_size, call_size, edge_calls_size;
+  uint32_t prepared_size, call_size, edge_calls_size, latency_size;
   uint64_t total;
   uint64_t relay_at, agents_at, edges_at, sessions_at, windows_at, lanes_at, counters_at;
   uint64_t shares_at, prepared_at;
-  uint64_t calls_at, keys_at, page_owners_at, scopes_at, edge_calls_at;
+  uint64_t calls_at, keys_at, page_owners_at, scopes_at, edge_calls_at, latencies_at;
   char ipsec_mb_version[32];
   char ipsec_mb_path[16];  // key schedules differ between the library's paths
 };
@@ -110,6 +112,11 @@ class Arena {
   IdempotencyKey* keys(uint32_t page) const { return keys_ + size_t{page} * sizes().keys_each; }
   // Which agent has the page; kNone: none. Written by that agent's owner.
   std::atomic<uint32_t>& page_agent(uint32_t page) const { return page_agents_[page]; }
+  // Of a worker: place 0 is all that it forwarded, the others of the tenants to which control gave
+  // them (Agent::latency_place). Empty where nothing is measured.
+  std::span<LatencyHistogram> latencies(uint32_t worker) const {
+    return {latencies_ + size_t{worker} * sizes().latencies, sizes().latencies};
+  }
   // Filled by control while no edge names it.
   std::span<ScopeSet> scopes() const { return {scopes_, sizes().scope_sets}; }
   std::span<EdgeCalls> edge_calls() const { return {edge_calls_, sizes().edge_calls}; }
@@ -136,6 +143,7 @@ class Arena {
   std::atomic<uint32_t>* page_agents_ = nullptr;
   ScopeSet* scopes_ = nullptr;
   EdgeCalls* edge_calls_ = nullptr;
+  LatencyHistogram* latencies_ = nullptr;
 };
 
 }  // namespace sluice::fabric

@@ -58,7 +58,7 @@ class Counter {
   X(checksum_bad, "checksum_bad", "HELLOs with a wrong UDP checksum: accepted, mac1 holds")        \
   X(polls, "polls", "rounds of the poll loop")                                                     \
   X(busy_polls, "busy_polls", "rounds that found a packet")                                        \
-  X(busy_ticks, "busy_ticks", "TSC ticks spent in those rounds")                                   \
+  X(busy_ticks, "busy_ticks", "time spent in those rounds, in TSC ticks")                          \
   X(longest_poll_ticks, "longest_poll_ticks", "the longest round, in TSC ticks")
 
 struct alignas(64) WorkerCounters {

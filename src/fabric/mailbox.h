@@ -47,7 +47,9 @@ struct alignas(64) PacketMeta {
   bool payload_sum_known = false;  // payload_sum holds
   uint8_t reserved0 = 0;
   uint16_t payload_sum = 0;  // the payload's part of UDP's checksum, complemented and folded
-  uint8_t reserved[26] = {};
+  uint8_t reserved[6] = {};
+  uint64_t received = 0;  // ticks: when it was taken from the NIC; of what waits between bursts
+  uint8_t reserved1[16] = {};
   // Line 1: back to where the packet came from. Not filled between workers, who have the frame.
   wire::PathHeader path;
 };

@@ -164,7 +164,9 @@ struct alignas(64) Agent {
   std::atomic<uint32_t> state{0};        // AgentState
   std::atomic<uint32_t> session{kNone};  // the confirmed session to send to
   std::atomic<uint32_t> owner{0};        // worker; changed by the old owner alone
-  uint32_t tenant = 0;
+  uint16_t tenant = 0;
+  // Its tenant's place among each worker's Arena::latency; 0: the tenant has none.
+  std::atomic<uint16_t> latency_place{0};
   uint64_t address = 0;
   // Its tenant's share on each worker; kNone: not limited.
   std::atomic<uint32_t> tenant_slot{kNone};

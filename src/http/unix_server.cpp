@@ -100,7 +100,7 @@ size_t half_of_descriptor_limit() {
 struct UnixServer::Core : std::enable_shared_from_this<Core> {
   using Connections = std::list<std::shared_ptr<Connection>>;
 
-  Core(asio::io_context& context, ServerOptions o, Handler h, UnixListener l)
+  Core(asio::io_context& context, ServerOptions o, Handler h, std::optional<UnixListener> l)
       : io(context),
         options(std::move(o)),
         handler(std::move(h)),
@@ -462,6 +462,14 @@ Result<std::unique_ptr<UnixServer>> UnixServer::listen(asio::io_context& io, Ser
   }
   core->accept();
   return std::unique_ptr<UnixServer>(new UnixServer(std::move(core)));
+}
+
+std::unique_ptr<UnixServer> UnixServer::adopting(asio::io_context& io, ServerOptions options,
+                                                 Handler handler) {
+  options.max_connections =
+      std::clamp<size_t>(options.max_connections, 1, half_of_descriptor_limit());
+  return std::unique_ptr<UnixServer>(new UnixServer(
+      std::make_shared<Core>(io, std::move(options), std::move(handler), std::nullopt)));
 }
 
 UnixServer::UnixServer(std::shared_ptr<Core> core) : core_(std::move(core)) {}

@@ -40,6 +40,10 @@ class UnixServer {
   // Connections are accepted when this returns; they are served once the io_context runs.
   static Result<std::unique_ptr<UnixServer>> listen(boost::asio::io_context& io,
                                                     ServerOptions options, Handler handler);
+  // Without a socket of its own: it serves what it is given by `adopt` alone. `options.path` is
+  // what messages call it.
+  static std::unique_ptr<UnixServer> adopting(boost::asio::io_context& io, ServerOptions options,
+                                              Handler handler);
   UnixServer(const UnixServer&) = delete;
   UnixServer& operator=(const UnixServer&) = delete;
   // Serves a stream socket that somebody else accepted, for whom `peer` says; takes a duplicate of

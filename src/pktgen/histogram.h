@@ -3,10 +3,11 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <vector>
+
+#include "base/log_buckets.h"
 
 namespace sluice::pktgen {
 
@@ -50,19 +51,12 @@ class Histogram {
     return max_;
   }
 
-  static constexpr size_t bucket_of(uint64_t ns) noexcept {
-    const unsigned width = static_cast<unsigned>(std::bit_width(ns));
-    if (width <= kBits + 1) return static_cast<size_t>(ns);
-    const unsigned shift = width - kBits - 1;
-    return (size_t{shift} << kBits) + static_cast<size_t>(ns >> shift);
-  }
-  static constexpr uint64_t last_of(size_t bucket) noexcept {
-    if (bucket < size_t{2} << kBits) return bucket;
-    const unsigned shift = static_cast<unsigned>((bucket >> kBits) - 1);
-    return (((bucket & ((1u << kBits) - 1)) + (1u << kBits) + 1) << shift) - 1;
-  }
+  static constexpr size_t bucket_of(uint64_t ns) noexcept { return Buckets::of(ns); }
+  static constexpr uint64_t last_of(size_t bucket) noexcept { return Buckets::last(bucket); }
 
  private:
+  using Buckets = LogBuckets<kBits>;
+
   std::vector<uint64_t> buckets_;
   uint64_t count_ = 0;
   uint64_t max_ = 0;

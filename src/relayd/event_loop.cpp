@@ -16,6 +16,8 @@
 
 #include "base/log.h"
 #include "control/admin_api.h"
+#include "control/config_parts.h"
+#include "http/tcp_listener.h"
 #include "http/tls_front.h"
 #include "http/unix_server.h"
 
@@ -41,6 +43,8 @@ struct EventLoop::Impl {
   std::unique_ptr<control::AdminApi> api;
   std::unique_ptr<http::UnixServer> server;
   std::unique_ptr<http::TlsFront> tls;  // hands connections to it
+  std::unique_ptr<http::UnixServer> metrics_server;
+  std::unique_ptr<http::TcpListener> metrics;  // hands connections to that one
   const cpu_set_t cores = allowed_cores();
   bool stopping = false;
   bool pausing = false;  // `pause` will fire
@@ -115,6 +119,7 @@ Result<void> EventLoop::serve_admin(control::Control& control) {
       });
   if (!server) return tl::unexpected(server.error());
   impl_->server = std::move(*server);
+  if (auto r = serve_metrics(control.config().observability); !r) return r;
   if (admin.tls.port == 0) return {};
   auto tls = http::TlsFront::listen(
       {.address = admin.tls.address,
@@ -131,6 +136,31 @@ Result<void> EventLoop::serve_admin(control::Control& control) {
   impl_->tls = std::move(*tls);
   spdlog::info("admin API on {}:{} for certificates of {}", admin.tls.address, admin.tls.port,
                admin.tls.client_ca);
+  return {};
+}
+
+// A server of its own: strangers on its port take no connection of the admin socket's, and its
+// handler reaches nothing but the figures.
+Result<void> EventLoop::serve_metrics(const control::ObservabilityConfig& config) {
+  if (config.metrics_port == 0) return {};
+  impl_->metrics_server = http::UnixServer::adopting(
+      impl_->io,
+      {.path = fmt::format("the port of metrics, {}", config.metrics_port),
+       .service = "sluiced",
+       .group = {},
+       .max_connections = 32,
+       .body_limit = 1024,
+       .allow = {}},
+      [this](const http::Request& request, const http::Respond& respond) {
+        impl_->api->metrics(request, respond);
+      });
+  auto listener = http::TcpListener::listen(
+      impl_->io, config.metrics_address, config.metrics_port, "metrics",
+      [this](const Fd& socket) { impl_->metrics_server->adopt(socket, {}); });
+  if (!listener) return tl::unexpected(listener.error());
+  impl_->metrics = std::move(*listener);
+  spdlog::info("metrics on http://{}/metrics",
+               control::join_listen(config.metrics_address, config.metrics_port));
   return {};
 }
 
@@ -171,7 +201,10 @@ void EventLoop::run(control::Control& control, const std::function<void()>& relo
   }
   loop.signals.cancel();
   loop.tls.reset();
+  loop.metrics.reset();
+  loop.metrics_server.reset();
   loop.server.reset();
+  loop.api.reset();  // its thread reads the arena
 }
 
 }  // namespace sluice::relayd

@@ -34,6 +34,8 @@ class EventLoop {
   void run(control::Control& control, const std::function<void()>& reload);
 
  private:
+  Result<void> serve_metrics(const control::ObservabilityConfig& config);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -14,6 +14,7 @@
 #include "control/control.h"
 #include "crypto/text.h"
 #include "dataplane/plane.h"
+#include "dataplane/telemetry.h"
 #include "fabric/numa.h"
 #include "relayd/event_loop.h"
 #include "relayd/start_times.h"
@@ -81,23 +82,26 @@ Result<void> serve(const control::Config& config, const std::string& path) {
   auto eal = dataplane::Eal::start(config.topology, need);
   if (!eal) return tl::unexpected(eal.error());
   times.done("EAL");
+  auto telemetry = dataplane::Telemetry::start(**arena);
+  if (!telemetry) return tl::unexpected(telemetry.error());
 
   const dataplane::WorkerOptions options{.udp_port = config.relay.udp_port,
                                          .dscp = config.relay.dscp,
                                          .ipv4_udp_checksum = config.relay.ipv4_udp_checksum,
                                          .burst = config.topology.burst,
-                                         .calls = control::call_options(config.calls)};
+                                         .calls = control::call_options(config.calls),
+                                         .latency = config.observability.latency};
   auto plane = dataplane::Plane::create(config.topology, options, need, clock, **arena);
   if (!plane) return tl::unexpected(plane.error());
   times.done("ports");
   for (const auto& sentence : (*plane)->advice()) spdlog::warn("{}", sentence);
 
-  auto control =
-      control::Control::create(config, std::move(*keys), std::move(*store),
-                               {clock, **arena, (*plane)->qsbr(), (*plane)->mailboxes(),
-                                [&] { return (*plane)->port_status(); },
-                                [&loop](std::function<void()> f) { loop.post(std::move(f)); },
-                                loop.spare_cores(config.topology), (*plane)->verifier_qsbr()});
+  auto control = control::Control::create(
+      config, std::move(*keys), std::move(*store),
+      {clock, **arena, (*plane)->qsbr(), (*plane)->mailboxes(),
+       [&] { return (*plane)->port_status(); },
+       [&loop](std::function<void()> f) { loop.post(std::move(f)); },
+       loop.spare_cores(config.topology), (*plane)->verifier_qsbr(), [&] { return (*plane)->links(); }});
   if (!control) return tl::unexpected(control.error());
   running = control->get();
   times.done("trust");

@@ -92,6 +92,8 @@ Rig::Rig(Setup setup) : clock(kHz), setup_(setup) {
   config.handshake.under_load_per_s = setup.under_load_per_s;
   config.handshake.under_load_burst = setup.under_load_burst;
   config.relay.state_dir = folder_;
+  config.observability.latency = setup.latency;
+  config.observability.latency_tenants = setup.latency_tenants;
   config.when_stale =
       setup.max_staleness_s == 0 ? control::WhenStale::kForward : control::WhenStale::kRefuse;
   config.max_staleness_s = std::max(setup.max_staleness_s, 1u);
@@ -111,7 +113,8 @@ Rig::Rig(Setup setup) : clock(kHz), setup_(setup) {
                                          .dscp = setup.dscp,
                                          .ipv4_udp_checksum = setup.ipv4_udp_checksum,
                                          .burst = t.burst,
-                                         .calls = control::call_options(config.calls)};
+                                         .calls = control::call_options(config.calls),
+                                         .latency = setup.latency};
   auto made = dataplane::Plane::create(t, options, need_, clock, *arena);
   if (!made) throw std::runtime_error(made.error().message);
   plane = std::move(*made);
@@ -239,7 +242,9 @@ void Rig::start() {
                                           posted.push_back(std::move(f));
                                         },
                                         {},
-                                        plane->verifier_qsbr()});
+                                        plane->verifier_qsbr(),
+
+                                        [this] { return plane->links(); }});
   if (!made) throw std::runtime_error(made.error().message);
   control = std::move(*made);
 }

@@ -43,6 +43,8 @@ struct Setup {
   uint8_t agent_lanes = 1;
   uint32_t under_load_per_s = 64;
   uint32_t under_load_burst = 8;
+  uint32_t latency_tenants = 64;
+  bool latency = true;
   uint32_t max_staleness_s = 0;  // 0: tests let hours go by between two looks of control
   sluice::control::CallsConfig calls = {};
   unsigned verifiers = verifiers_of_environment();

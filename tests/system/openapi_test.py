@@ -50,6 +50,16 @@ class Api:
             self.called.add((method.lower(), path))
         return answer
 
+    def text(self, path):
+        """What is no JSON."""
+        connection = UnixConnection(self.lab.socket)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        kind = answer.getheader("Content-Type").split(";")[0]
+        check(answer.status == 200 and kind in self.document["paths"][path]["get"]["responses"]["200"]["content"], f"{path} is {kind}")
+        self.called.add(("get", path))
+        return answer.read().decode()
+
     def file(self, path):
         """A published file of the audit log, which is no JSON."""
         connection = UnixConnection(self.lab.socket)
@@ -125,6 +135,13 @@ def test(lab):
     api.call("GET", "/v1/audit/file?path=audit.key", refused=True)
     api.call("GET", "/v1/audit/file?path=tile/0/../../audit.key", refused=True)
     api.call("GET", "/v1/audit/file?path=tile/9/000", refused=True)
+    check("sluice_worker_rx_packets_total" in api.text("/metrics"), "metrics are served")
+    api.call("GET", "/v1/latency")
+    api.call("GET", f"/v1/trace?id={'0' * 32}&since_ms=0&until_ms=1")
+    api.call("GET", "/v1/trace?id=0", refused=True)
+    page = api.call("GET", "/v1/events?limit=5&tenant=acme&wait_ms=1")
+    api.call("GET", f"/v1/events?after={page['last']}&kind=session")
+    api.call("GET", "/v1/events?kind=nothing", refused=True)
     status, _, body = api.raw("GET", "/v1/nothing")
     check(status == 404 and body["error"]["code"] == "not_found", "what is not in the document is not there")
     named = {(m, p) for p, methods in api.document["paths"].items() for m in methods}

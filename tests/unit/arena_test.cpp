@@ -199,6 +199,51 @@ TEST(Arena, CellsAreDistinct) {
   EXPECT_EQ(arena->header().magic, kArenaMagic);
 }
 
+TEST(Arena, HistogramsOfLatencyAreEachWorkersOwn) {
+  ArenaSizes sizes{1, 2, 1, 1, 3};
+  EXPECT_TRUE(make(sizes)->latencies(2).empty());
+  const size_t without = Arena::needed(sizes);
+  sizes.latencies = 1025;
+  EXPECT_GE(Arena::needed(sizes) - without,
+            3 * 1025 * sizeof(LatencyHistogram) / kTwoMiB * kTwoMiB);
+  const auto arena = make(sizes);
+  ASSERT_TRUE(arena);
+  EXPECT_EQ(arena->header().latency_size, sizeof(LatencyHistogram));
+  uint64_t value = 0;
+  for (uint32_t w = 0; w < 3; ++w) {
+    ASSERT_EQ(arena->latencies(w).size(), 1025u);
+    for (auto& h : arena->latencies(w)) h.add(++value, LatencyHistogram::bucket_of(value), 1);
+  }
+  const auto* first = reinterpret_cast<const uint8_t*>(arena->latencies(0).data());
+  EXPECT_EQ(uint64_t(first - base(*arena)), arena->header().latencies_at);
+  EXPECT_LE(arena->header().latencies_at + value * sizeof(LatencyHistogram), arena->header().total);
+  value = 0;
+  for (uint32_t w = 0; w < 3; ++w) {
+    for (const auto& h : arena->latencies(w)) {
+      EXPECT_EQ(h.longest_ns(), ++value);
+      EXPECT_EQ(h.sum_ns(), value);
+      EXPECT_EQ(h.in_bucket(LatencyHistogram::bucket_of(value)), 1u);
+    }
+  }
+}
+
+TEST(Latency, BucketsAreSeamlessAndWithinAnEighth) {
+  using Scale = LatencyHistogram::Scale;
+  uint64_t first = 0;
+  for (size_t b = 0; b < LatencyHistogram::kBuckets; ++b) {
+    ASSERT_EQ(LatencyHistogram::bucket_of(first), b);
+    ASSERT_LE((Scale::last(b) - first) * 8, first) << "bucket " << b;
+    first = Scale::last(b) + 1;
+  }
+  EXPECT_GT(first, LatencyHistogram::kLimit);
+  LatencyHistogram h;
+  h.add(5'000'000'000, LatencyHistogram::bucket_of(5'000'000'000), 3);
+  h.add(7, LatencyHistogram::bucket_of(7), 1);
+  EXPECT_EQ(h.in_bucket(LatencyHistogram::kBuckets - 1), 3u) << "what is longer is in the last";
+  EXPECT_EQ(h.sum_ns(), 15'000'000'007u);
+  EXPECT_EQ(h.longest_ns(), 5'000'000'000u);
+}
+
 TEST(Arena, RecordsStartFree) {
   const auto arena = make({2, 2, 2, 2, 2});
   ASSERT_TRUE(arena);

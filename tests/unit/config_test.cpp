@@ -484,6 +484,41 @@ TEST_F(ConfigTest, ReadsTheAdminApiOverTls) {
   }
 }
 
+TEST_F(ConfigTest, ReadsWhatIsMeasuredAndWhereItIsServed) {
+  const Config usual = parse_config(kGood, {}).config;
+  EXPECT_TRUE(usual.observability.latency);
+  EXPECT_EQ(usual.observability.latency_tenants, 64u);
+  EXPECT_EQ(usual.observability.metrics_port, 0) << "off unless it is asked for";
+  for (const auto& [listen, address] :
+       {std::pair{"127.0.0.1:9090", "127.0.0.1"}, std::pair{"\"[::1]:9090\"", "::1"}}) {
+    const std::string yaml =
+        std::string(kGood) +
+        "observability: { latency: off, latency_tenants: 3 }\nmetrics: { listen: " + listen +
+        " }\n";
+    const auto loaded = parse_config(yaml, {});
+    ASSERT_EQ(shown(loaded), "");
+    const auto again = parse_config(print_config(loaded.config), {});
+    ASSERT_EQ(shown(again), "");
+    for (const ObservabilityConfig& o : {loaded.config.observability, again.config.observability}) {
+      EXPECT_FALSE(o.latency);
+      EXPECT_EQ(o.latency_tenants, 3u);
+      EXPECT_EQ(o.metrics_address, address);
+      EXPECT_EQ(o.metrics_port, 9090);
+    }
+  }
+  for (const auto& [text, what] :
+       {std::pair{"metrics: { listen: 9090 }", "is not ADDRESS:PORT"},
+        std::pair{"metrics: { listen: localhost:9090 }", "is not ADDRESS:PORT"},
+        std::pair{"metrics: { listen: 127.0.0.1:0 }", "is not ADDRESS:PORT"},
+        std::pair{"metrics: {}", "give ADDRESS:PORT"},
+        std::pair{"metrics: { port: 9090, listen: 127.0.0.1:9090 }", "port"},
+        std::pair{"observability: { latency: yes }", "is not one of on"},
+        std::pair{"observability: { latency_tenants: 4097 }", "4096"}}) {
+    const std::string yaml = std::string(kGood) + text + "\n";
+    expect_only(parse_config(yaml, {}), line_in(yaml, text), what);
+  }
+}
+
 TEST_F(ConfigTest, ReadsWhoMayDoWhatAtTheAdminApi) {
   const std::string roles =
       "group: sluice\n  roles: [{ user: alice, role: operator, tenant: acme }, "
