@@ -63,6 +63,7 @@ Call::Call(const CallHooks& hooks, const crypto::PublicKey& peer, const wire::En
   open_until_ms_ =
       now.mono_ms + (envelope.expires_ms > now.unix_ms ? envelope.expires_ms - now.unix_ms : 0);
   bytes_sent_ = sender_->size() - kCommitmentKey;
+  commitment_checked_ = true;  // responses have none
   failures_before_ = hooks_.failed_handshakes(peer_);
 }
 

@@ -94,7 +94,8 @@ def bytes_both_ways(lab):
     server = serve(lab, "bob", "--echo")
     for n in (0, 1, 1119, 1120, 1121, 100_000):
         data = os.urandom(n)
-        check(call(lab, "alice", "bob", data=data)[:2] == (0, data), f"{n} bytes there and back")
+        code, out, err = call(lab, "alice", "bob", data=data)
+        check(code == 0 and out == data, f"{n} bytes there and back {err.strip()}")
     data = os.urandom(MIB)
     began = time.monotonic()
     code, out, _ = call(lab, "alice", "bob", data=data)

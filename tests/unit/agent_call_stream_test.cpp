@@ -52,13 +52,19 @@ uint64_t carry(CallSender& sender, CallReceiver& receiver, Path path, uint64_t m
     while (sender.next(now, body)) flight.push_back(body);
     if (path.shuffled) std::shuffle(flight.begin(), flight.end(), path.rng);
     for (const Buffer& f : flight) {
-      if (!path.lost()) EXPECT_TRUE(receiver.on_segment(f));
-      if (path.again()) EXPECT_TRUE(receiver.on_segment(f));
+      if (!path.lost()) {
+        EXPECT_TRUE(receiver.on_segment(f));
+      }
+      if (path.again()) {
+        EXPECT_TRUE(receiver.on_segment(f));
+      }
     }
     ++now.mono_ms;
     if (receiver.ack_due()) {
       const Buffer a = receiver.ack(false);
-      if (!path.lost()) EXPECT_TRUE(sender.on_ack(a, now));
+      if (!path.lost()) {
+        EXPECT_TRUE(sender.on_ack(a, now));
+      }
     }
     if (sender.done()) return ms;
   }
@@ -81,7 +87,7 @@ TEST(CallStream, EverySizeArrives) {
 
 TEST(CallStream, LossDuplicationAndDisorder) {
   const Buffer sent = pattern(1u << 20);
-  for (const Path path :
+  for (const Path& path :
        {Path{0.05, 0, false}, Path{0.3, 0.2, false}, Path{0, 0.5, true}, Path{0.2, 0.2, true}}) {
     CallSender sender(sent, 0);
     CallReceiver receiver(kMostMessage);
