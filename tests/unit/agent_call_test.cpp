@@ -348,7 +348,7 @@ TEST_F(CallPair, ARelayThatRestartsEndsThem) {
 
 TEST_F(CallPair, APeerThatFallsSilentIsNoticed) {
   b.echo = false;
-  const uint64_t id = open(a, {1});
+  const uint64_t id = open(a, {1}, 300'000);
   settle();
   ASSERT_EQ(b.requests.size(), 1u);
   // A long wait is none: the callee answers that it is there.
