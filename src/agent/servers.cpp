@@ -37,14 +37,18 @@ Servers::Server* Servers::find(const std::string& id) {
 AcceptStatus Servers::admit(const PeerEdge& from, const wire::Envelope& envelope) {
   Server* best = nullptr;
   bool any = false;
+  uint64_t places = 0;
   for (Server& s : servers_) {
     if (is_gone(s.pid)) continue;
     any = true;
+    places += s.slots;
     const bool freer = best == nullptr || s.slots - s.busy > best->slots - best->busy;
     if (s.busy < s.slots && freer) best = &s;
   }
   if (!any) return AcceptStatus::kNotServed;
-  if (best == nullptr) return AcceptStatus::kBusy;
+  const auto its = std::count_if(places_.begin(), places_.end(),
+                                 [&](const auto& p) { return p.first.first == from.identity; });
+  if (best == nullptr || uint64_t(its) >= most_of_one(places)) return AcceptStatus::kBusy;
   ++best->busy;
   places_[{from.identity, envelope.counter}] = {best->id, fmt::format("{:016x}", next_token_++)};
   return AcceptStatus::kAccepted;

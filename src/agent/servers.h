@@ -20,6 +20,8 @@ class Servers {
  public:
   static constexpr size_t kMost = 64;
   static constexpr uint64_t kMostSlots = 256;
+  // Of all places, what one peer may take while there is more than one: the rest is for others.
+  static constexpr uint64_t most_of_one(uint64_t places) { return places - places / 4; }
   static constexpr uint64_t kLeaseUs = 15'000'000;  // without being asked
 
   explicit Servers(Agent& agent) : agent_(agent) {}

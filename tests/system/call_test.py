@@ -127,6 +127,15 @@ def programs(lab):
         results = list(pool.map(one, range(10)))
     check(all(r is True for r in results), f"ten at once: {[r for r in results if r is not True]}")
     lab.end(server)
+    server = serve(lab, "bob", "--parallel", "4", "--exec", "sleep", "60")
+    held = [subprocess.Popen(lab.agent_argv("alice", "call", "bob"), cwd=lab.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL) for _ in range(3)]
+    lab.children.extend(held)
+    wait_until("three programs to run", lambda: len(rows(lab, "bob", state="serving", direction="in")) == 3, 10)
+    code, _, err = call(lab, "alice", "bob")
+    check(code == 7 and "[busy]" in err, "one peer does not take the last quarter")
+    lab.end(server)
+    check([h.wait(10) for h in held] == [17] * 3, "calls end with the server that had them")
     server = serve(lab, "bob", "--parallel", "1", "--exec", "sh", "-c", "cat; sleep 60")
     first = subprocess.Popen(lab.agent_argv("alice", "call", "bob", "--timeout", "60s"), cwd=lab.dir, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
