@@ -18,26 +18,28 @@ Agent::Agent(AgentConfig config, AgentHooks hooks)
     : config_(std::move(config)),
       hooks_(std::move(hooks)),
       tunnel_key_(crypto::X25519KeyPair::generate()),
-      tunnel_(TunnelConfig{{config_.identity, &tunnel_key_, config_.relay_key, config_.token},
-                           config_.relay_name,
-                           config_.random},
-              TunnelHooks{hooks_.send,
-                          [this](const auto& frame, MutBytes payload, Now now) {
-                            on_frame(frame, payload, now);
-                          },
-                          [this](const SessionStart& start, Now now) {
-                            if (start.new_epoch) forget_labels();
-                            note_relay_key();
-                            if (start.rekey) return;
-                            trust_.connected(VirtualAddress::from_u64(start.welcome.address),
-                                             peer_time(now));
-                            hooks_.report(
-                                Level::kInfo,
-                                fmt::format(
-                                    "connected to {} as {}", config_.relay_name,
-                                    to_string(VirtualAddress::from_u64(start.welcome.address))));
-                          },
-                          hooks_.report}),
+      tunnel_(
+          TunnelConfig{{config_.identity, &tunnel_key_, config_.relay_key, config_.token},
+                       config_.relay_name,
+                       config_.random},
+          TunnelHooks{
+              hooks_.send,
+              [this](const auto& frame, MutBytes payload, Now now) {
+                on_frame(frame, payload, now);
+              },
+              [this](const SessionStart& start, Now now) {
+                if (start.new_epoch) forget_labels();
+                note_relay_key();
+                calls_.connected(start.welcome.relay_epoch,
+                                 VirtualAddress::from_u64(start.welcome.address), peer_time(now));
+                if (start.rekey) return;
+                trust_.connected(VirtualAddress::from_u64(start.welcome.address), peer_time(now));
+                hooks_.report(
+                    Level::kInfo,
+                    fmt::format("connected to {} as {}", config_.relay_name,
+                                to_string(VirtualAddress::from_u64(start.welcome.address))));
+              },
+              hooks_.report}),
       control_(config_.relay_id, *config_.pins,
                ControlHooks{[this](uint64_t request, Bytes message) {
                               tunnel_.send_frame(
@@ -62,7 +64,8 @@ Agent::Agent(AgentConfig config, AgentHooks hooks)
                                      message, now_);
                         },
                         hooks_.report},
-             config_.random) {
+             config_.random),
+      calls_(config_.identity, call_hooks(), config_.random) {
   if (config_.pins->relay_key) tunnel_.use_relay_key(*config_.pins->relay_key);
 }
 
@@ -83,6 +86,12 @@ void Agent::tick(Now now) {
   for (auto& [identity, peer] : peers_) {
     if (peer.session) peer.session->tick(peer_time(now));
   }
+  calls_.tick(peer_time(now));
+}
+
+void Agent::pump(Now now) {
+  now_ = now;
+  calls_.pump(peer_time(now));
 }
 
 uint64_t Agent::deadline(Now now) const {
@@ -90,7 +99,7 @@ uint64_t Agent::deadline(Now now) const {
   for (const auto& [identity, peer] : peers_) {
     if (peer.session) at = std::min(at, peer.session->deadline());
   }
-  return at;
+  return std::min(at, calls_.deadline());
 }
 
 void Agent::path_changed(Now now) {
@@ -109,7 +118,8 @@ void Agent::note_relay_key() {
 
 void Agent::identity_changed(Bytes token, Now now) {
   now_ = now;
-  // Every session end to end was that of the other identity.
+  // Every session end to end, and every call, was that of the other identity.
+  for (const auto& [identity, peer] : peers_) calls_.edge_ended(identity, peer_time(now));
   peers_.clear();
   forget_labels();
   trust_.identity_changed(peer_time(now));
@@ -125,7 +135,17 @@ void Agent::on_frame(const wire::FrameHeader& frame, MutBytes payload, Now now) 
     ++counters_.dropped_label;
     return;
   }
-  it->second->session->receive(payload, peer_time(now));
+  Peer& peer = *it->second;
+  switch (static_cast<wire::FrameType>(frame.type)) {
+    case wire::FrameType::kDatagram:
+      return peer.session->receive({}, payload, peer_time(now));
+    case wire::FrameType::kCallData:
+      if (!calls_.expects(peer.edge.identity, frame, peer_time(now))) return;
+      return peer.session->receive(Carrier::call(frame.call_id, frame.flags), payload,
+                                   peer_time(now));
+    default:
+      return calls_.receive(peer.edge, frame, payload, peer_time(now));
+  }
 }
 
 // --- Edges -----------------------------------------------------------------------------------
@@ -147,6 +167,7 @@ void Agent::on_edges(std::vector<PeerEdge> edges) {
       Peer& was = old.mapped();
       if (!edge.usable() || was.edge.e2e_key != edge.e2e_key || was.edge.request != edge.request ||
           was.edge.grant != edge.grant) {
+        calls_.edge_ended(edge.identity, peer_time(now_));
         was.session.reset();
       }
       peers_.insert(std::move(old));
@@ -164,6 +185,7 @@ void Agent::on_edges(std::vector<PeerEdge> edges) {
                                 crypto::to_did(peer.edge.identity), peer.edge.refused));
     }
   }
+  for (const auto& [identity, peer] : before) calls_.edge_ended(identity, peer_time(now_));
   std::vector<PeerEdge> list;
   for (const auto& [identity, peer] : peers_) list.push_back(peer.edge);
   trust_.check(list, peer_time(now_));
@@ -178,21 +200,27 @@ void Agent::make_session(Peer& peer) {
       PeerSessionConfig{config_.e2e_key, config_.identity->public_key(), peer.edge.identity,
                         peer.edge.e2e_key, peer.edge.request.value_or(ByteArray<32>{}),
                         peer.edge.grant.value_or(ByteArray<32>{}), name, config_.random},
-      PeerSessionHooks{
-          [this, p](Bytes message) {
-            const auto seal =
-                p->edge.seal == SealPolicy::kHeader ? wire::Seal::kHeader : wire::Seal::kFull;
-            const bool sent =
-                p->labelled &&
-                tunnel_.send_frame({uint8_t(wire::FrameType::kDatagram), 0, 0, p->edge.label, 0},
-                                   message, now_, seal);
-            if (!sent) ++counters_.dropped_offline;
-          },
-          [this, p](Bytes data) {
-            ++counters_.messages_received;
-            hooks_.message(p->edge, data);
-          },
-          [this, p](uint64_t id) { hooks_.pong(p->edge.identity, id); }, hooks_.report});
+      PeerSessionHooks{[this, p](const Carrier& c, Bytes message) {
+                         const auto seal = p->edge.seal == SealPolicy::kHeader ? wire::Seal::kHeader
+                                                                               : wire::Seal::kFull;
+                         // The relay would drop it: only answers pass, in a call.
+                         const bool passes = c.is_call() || p->edge.right != Right::kReplyOnly;
+                         const bool sent =
+                             p->labelled && passes &&
+                             tunnel_.send_frame({c.frame, c.flags, 0, p->edge.label, c.call_id},
+                                                message, now_, seal);
+                         if (!sent) ++counters_.dropped_offline;
+                       },
+                       [this, p](Bytes data) {
+                         ++counters_.messages_received;
+                         hooks_.message(p->edge, data);
+                       },
+                       [this, p](uint64_t id) { hooks_.pong(p->edge.identity, id); },
+                       [this, p](const Carrier* came_by) { return route(*p, came_by); },
+                       [this, p](const Carrier& c, MessageKind kind, Bytes body) {
+                         calls_.on_message(p->edge.identity, c, kind, body, peer_time(now_));
+                       },
+                       hooks_.report});
 }
 
 void Agent::on_revoked(const Revocation& r) {
@@ -209,6 +237,11 @@ void Agent::on_revoked(const Revocation& r) {
   if (const auto it = peers_.find(r.identity); it != peers_.end() && it->second.session) {
     it->second.session->drop();
   }
+}
+
+const PeerEdge* Agent::edge(const crypto::PublicKey& peer) const {
+  const auto it = peers_.find(peer);
+  return it == peers_.end() ? nullptr : &it->second.edge;
 }
 
 std::vector<const PeerEdge*> Agent::edges() const {
@@ -271,9 +304,8 @@ size_t Agent::max_message() const {
   return mtu > around ? mtu - around : 0;
 }
 
-Result<PeerSession::Sent> Agent::send(const crypto::PublicKey& identity, MessageKind kind,
-                                      Bytes body, Now now) {
-  now_ = now;
+// The peer, if a frame could leave for it now.
+Result<Agent::Peer*> Agent::reachable(const crypto::PublicKey& identity, Now now) {
   const auto it = peers_.find(identity);
   if (it == peers_.end() && !control_.synced()) {
     return fail(ErrorCode::kUnreachable, "the relay has not sent this agent's list of edges yet");
@@ -291,6 +323,15 @@ Result<PeerSession::Sent> Agent::send(const crypto::PublicKey& identity, Message
                 "the relay has restarted and has not sent this agent's "
                 "list of edges yet; try again shortly");
   }
+  return &peer;
+}
+
+Result<PeerSession::Sent> Agent::send(const crypto::PublicKey& identity, MessageKind kind,
+                                      Bytes body, Now now) {
+  now_ = now;
+  const auto found = reachable(identity, now);
+  if (!found) return tl::unexpected(found.error());
+  Peer& peer = **found;
   if (peer.edge.right == Right::kReplyOnly) {
     return fail(ErrorCode::kRefused, "the edge to the peer only lets this agent answer its calls");
   }

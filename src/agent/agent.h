@@ -1,5 +1,5 @@
-// The whole agent without I/O: the tunnel, the relay's control messages, and an end-to-end session
-// per peer. Datagrams and time go in, datagrams and messages come out through the hooks. One
+// The whole agent without I/O: the tunnel, the relay's control messages, an end-to-end session per
+// peer, and calls. Datagrams and time go in, datagrams and messages come out through the hooks. One
 // thread; hooks must not call back in, except `message` and `pong`, which may send.
 #pragma once
 
@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "agent/calls.h"
 #include "agent/control_channel.h"
 #include "agent/peer_session.h"
 #include "agent/trust_desk.h"
@@ -34,6 +35,11 @@ struct AgentHooks {
   std::function<void(const PeerEdge& from, Bytes data)> message;
   std::function<void(const crypto::PublicKey& from, uint64_t id)> pong;
   Report report;
+  std::function<bool()> room = [] { return true; };  // for another datagram before the kernel
+  // Who serves calls on this host (CallHooks); nobody does where they are not set.
+  std::function<AcceptStatus(const PeerEdge& from, const wire::Envelope&)> admit_call = {};
+  std::function<void(Call&)> call_request = {};
+  std::function<void(const Call&)> call_cancelled = {};
 };
 
 struct AgentCounters {
@@ -78,6 +84,16 @@ class Agent {
   const AgentCounters& counters() const { return counters_; }
   const std::vector<Revocation>& revocations() const { return revocations_; }
   std::vector<const PeerEdge*> edges() const;
+  // Of the peer, used or not; null: there is none.
+  const PeerEdge* edge(const crypto::PublicKey& peer) const;
+
+  // The id of a new call. kUnreachable, kNotFound, and the errors of Calls::open().
+  Result<uint64_t> call(const crypto::PublicKey& peer, CallRequest request, Now now);
+  Call* own_call(uint64_t id) { return calls_.mine(id); }
+  Call* peer_call(const crypto::PublicKey& peer, uint64_t id) { return calls_.from(peer, id); }
+  const Calls& calls() const { return calls_; }
+  // Lets calls go on; after each batch of datagrams, and whenever there may be room again.
+  void pump(Now now);
   TrustDesk& trust(Now now) {
     now_ = now;
     return trust_;
@@ -101,6 +117,9 @@ class Agent {
   void forget_labels();
   void note_relay_key();
   void make_session(Peer& peer);
+  CallHooks call_hooks();
+  Carrier route(const Peer& peer, const Carrier* came_by) const;
+  Result<Peer*> reachable(const crypto::PublicKey& identity, Now now);
   Now peer_time(Now now) const { return {now.mono_ms, tunnel_.relay_time(now)}; }
 
   AgentConfig config_;
@@ -113,6 +132,7 @@ class Agent {
   TrustDesk trust_;
   std::map<crypto::PublicKey, Peer> peers_;
   std::unordered_map<uint32_t, Peer*> by_label_;
+  Calls calls_;
   std::vector<Revocation> revocations_;
   bool ipv6_ = false;
 };

@@ -30,7 +30,8 @@ Api::Api(const AgentIdentity& identity, const Pins& pins, Agent& agent, Identity
       sends_(agent, room),
       receives_(inbox_),
       pings_(agent, room),
-      trust_(agent) {}
+      trust_(agent),
+      calls_(agent) {}
 
 void Api::handle(const http::Request& request, http::Respond respond, Instant at) {
   const bool get = request.method == "GET";
@@ -42,6 +43,7 @@ void Api::handle(const http::Request& request, http::Respond respond, Instant at
     return receive_messages(request, std::move(respond), at);
   if (request.path == "/v1/ping" && post) return ping(request, std::move(respond), at);
   if (request.path == "/v1/identity/rotate" && post) return rotate_identity(std::move(respond), at);
+  if (calls_.handles(request)) return calls_.handle(request, std::move(respond), at);
   if (trust_.handles(request)) return trust_.handle(request, std::move(respond), at.now);
   respond(http::error_response(
       {ErrorCode::kUsage, fmt::format("there is no {} {}", request.method, request.path)}));
@@ -59,10 +61,11 @@ void Api::pump(Instant at) {
   sends_.pump(at);
   receives_.pump(at);
   pings_.pump(at);
+  calls_.pump(at);
 }
 
 uint64_t Api::wake_us() const {
-  return std::min({sends_.wake_us(), receives_.wake_us(), pings_.wake_us()});
+  return std::min({sends_.wake_us(), receives_.wake_us(), pings_.wake_us(), calls_.wake_us()});
 }
 
 void Api::send_messages(const http::Request& request, http::Respond respond, Instant at) {
@@ -226,6 +229,13 @@ http::Response Api::info(Instant at) const {
                                   {"received_ms", r.received_ms}});
   }
   const AgentCounters& a = agent_.counters();
+  const CallCounters& k = agent_.calls().counters();
+  out["calls"] = {{"opened", k.opened},
+                  {"served", k.served},
+                  {"denied", k.denied},
+                  {"dropped_open", k.dropped_open},
+                  {"dropped_accept", k.dropped_accept},
+                  {"dropped_frame", k.dropped_frame}};
   out["counters"] = {{"messages_sent", a.messages_sent},
                      {"messages_received", a.messages_received},
                      {"inbox_waiting", inbox_.size()},

@@ -2,6 +2,7 @@
 //   GET  /v1/info       state of the agent, its session and counters
 //   GET  /v1/peers      its edges
 //   /v1/trust/…, /v1/visibility   see trust_api.h
+//   /v1/calls…, /v1/serve…   see call_api.h
 //   POST /v1/messages   {"peer":X,"messages":["base64",…]} → {"sent":n}
 //   GET  /v1/messages   ?max=N&wait_ms=M[&peer=X] →
 //   {"messages":[{"from","name","data"},…],"dropped":n} POST /v1/ping
@@ -14,6 +15,7 @@
 #include <string>
 
 #include "agent/agent.h"
+#include "agent/call_api.h"
 #include "agent/identity_change.h"
 #include "agent/identity_file.h"
 #include "agent/inbox.h"
@@ -45,6 +47,7 @@ class Api {
   void handle(const http::Request& request, http::Respond respond, Instant at);
   void on_message(const PeerEdge& from, Bytes data);
   void on_pong(const crypto::PublicKey& from, uint64_t id, uint64_t now_us);
+  Servers& servers() { return calls_.servers(); }
   // Lets everything go on that can. To be called after each change and at wake_us().
   void pump(Instant at);
   uint64_t wake_us() const;
@@ -67,6 +70,7 @@ class Api {
   ReceiveWaits receives_;
   PingJobs pings_;
   TrustApi trust_;
+  CallApi calls_;
 };
 
 }  // namespace sluice::agent

@@ -79,6 +79,28 @@ struct VisibilityCommand {
 };
 Result<int> run_visibility(const std::string& state, const VisibilityCommand& command);
 
+struct CallCommand {
+  std::string peer;
+  std::string capability = "tool_call", protocol = "raw";
+  uint16_t service = 0;
+  std::vector<std::string> scopes;
+  std::string timeout = "30s";         // as people write it
+  std::string trace, idempotency_key;  // hex; empty: drawn at random
+  bool json = false;
+};
+// The request is standard input, the response goes to standard output.
+Result<int> run_call(const std::string& state, const CallCommand& command);
+Result<int> run_calls(const std::string& state, bool json);
+
+struct ServeCommand {
+  std::vector<std::string> program;  // for each call; or
+  bool echo = false;
+  uint64_t parallel = 16;
+  std::string limit = "60s";  // of a program, as people write it
+  bool json = false;
+};
+Result<int> run_serve(const std::string& state, const ServeCommand& command);
+
 Result<int> run_ping(const std::string& state, const PingCommand& command);
 
 }  // namespace sluice::agent

@@ -34,6 +34,7 @@ constexpr milliseconds kProbeEvery{2'000};
 constexpr uint64_t kResolveEveryMs = 10'000;  // while there is no session
 constexpr uint64_t kErrorEveryMs = 10'000;
 constexpr mode_t kSocketMode = 0600;
+constexpr size_t kBodyLimit = 24u << 20;  // a request of a call, in base64
 
 template <typename Clock>
 uint64_t count_us() {
@@ -117,7 +118,13 @@ Daemon::Daemon(const std::string& state, AgentIdentity identity, Pins pins)
                         [this](const crypto::PublicKey& from, uint64_t id) {
                           api_.on_pong(from, id, instant().us);
                         },
-                        [this](Level level, std::string text) { report(level, std::move(text)); }}),
+                        [this](Level level, std::string text) { report(level, std::move(text)); },
+                        [this] { return room(); },
+                        [this](const PeerEdge& from, const wire::Envelope& envelope) {
+                          return api_.servers().admit(from, envelope);
+                        },
+                        [this](Call& call) { api_.servers().on_request(call); },
+                        [this](const Call& call) { api_.servers().on_cancelled(call); }}),
       change_(state, identity_, pins_, agent_,
               [this](Level level, std::string text) { report(level, std::move(text)); }),
       api_(
@@ -161,8 +168,10 @@ bool Daemon::room() {
 }
 
 Result<void> Daemon::run() {
-  http::ServerOptions options{
-      .path = socket_path(state_), .service = "sluice-agent", .mode = kSocketMode};
+  http::ServerOptions options{.path = socket_path(state_),
+                              .service = "sluice-agent",
+                              .mode = kSocketMode,
+                              .body_limit = kBodyLimit};
   auto server =
       http::UnixServer::listen(io_, options, [this](http::Request r, http::Respond respond) {
         api_.handle(r, std::move(respond), instant());

@@ -11,8 +11,8 @@ ByteArray<crypto::kNonceSize> nonce_of(const uint8_t* header) {
   return out;
 }
 
-ByteArray<wire::kE2eAad> datagram_aad(const uint8_t* header) {
-  return wire::e2e_aad(header, uint8_t(wire::FrameType::kDatagram), 0, 0);
+ByteArray<wire::kE2eAad> aad_of(const Carrier& c, const uint8_t* header) {
+  return wire::e2e_aad(header, c.frame, c.flags, c.call_id);
 }
 
 }  // namespace
@@ -35,22 +35,22 @@ E2eKeys::~E2eKeys() {
   crypto::wipe(keys_.get(), sizeof(Keys));
 }
 
-void E2eKeys::seal(uint8_t kind, Bytes body, Buffer& out) {
+void E2eKeys::seal(const Carrier& carrier, uint8_t kind, Bytes body, Buffer& out) {
   out.resize(wire::kE2eOverhead + 1 + body.size());
   store_le(out.data(), E2eHeader{uint8_t(wire::E2eType::kTransport), {}, peer_id_, sent_++});
   uint8_t* text = out.data() + sizeof(E2eHeader);
   text[0] = kind;
   if (!body.empty()) std::memcpy(text + 1, body.data(), body.size());
-  crypto::aead().seal_appended(keys_->send, nonce_of(out.data()).data(), datagram_aad(out.data()),
-                               {text, body.size() + 1}, text);
+  crypto::aead().seal_appended(keys_->send, nonce_of(out.data()).data(),
+                               aad_of(carrier, out.data()), {text, body.size() + 1}, text);
 }
 
-OpenVerdict E2eKeys::open(MutBytes message, MutBytes& plaintext) {
+OpenVerdict E2eKeys::open(const Carrier& carrier, MutBytes message, MutBytes& plaintext) {
   const auto header = load_le<E2eHeader>(message.data());
   if (window_.check(header.counter) != fabric::ReplayVerdict::kFresh) return OpenVerdict::kReplay;
   const MutBytes sealed = message.subspan(sizeof header);
   if (!crypto::aead().open_appended(keys_->receive, nonce_of(message.data()).data(),
-                                    datagram_aad(message.data()), sealed, sealed.data())) {
+                                    aad_of(carrier, message.data()), sealed, sealed.data())) {
     return OpenVerdict::kBadTag;
   }
   bool highest = false;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "agent/carrier.h"
 #include "agent/session.h"
 #include "crypto/noise.h"
 #include "wire/end_to_end.h"
@@ -29,10 +30,10 @@ class E2eKeys {
   bool may_send(uint64_t now_ms) const { return !expired(now_ms) && sent_ < kMaxPackets; }
   bool over_rekey_packets() const { return sent_ >= kRekeyPackets || received_ >= kRekeyPackets; }
 
-  // A transport message for a DATAGRAM frame. Only while may_send().
-  void seal(uint8_t kind, Bytes body, Buffer& out);
-  // Opens in place; `plaintext` is what was inside.
-  OpenVerdict open(MutBytes message, MutBytes& plaintext);
+  // A transport message for that frame and no other. Only while may_send().
+  void seal(const Carrier& carrier, uint8_t kind, Bytes body, Buffer& out);
+  // Opens in place what `carrier` brought; `plaintext` is what was inside.
+  OpenVerdict open(const Carrier& carrier, MutBytes message, MutBytes& plaintext);
 
   void skip_packets(uint64_t n) { sent_ += n; }  // for tests of the limits
 

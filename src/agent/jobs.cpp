@@ -36,13 +36,11 @@ std::optional<Error> stopped(const Agent& agent, const crypto::PublicKey& peer,
   return std::nullopt;
 }
 
-// A connection's end is not told to those who answer on it, and messages handed to a reader that is
-// gone would be lost.
+}  // namespace
+
 bool is_gone(pid_t reader) {
   return reader > 0 && kill(reader, 0) != 0 && errno == ESRCH;
 }
-
-}  // namespace
 
 // --- Sending ---------------------------------------------------------------------------------
 

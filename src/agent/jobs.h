@@ -21,6 +21,10 @@ struct Instant {
   uint64_t us = 0;  // steady
 };
 
+// A connection's end is not told to those who answer on it, and what is handed to a reader that is
+// gone would be lost. Process 0 is one that is not known.
+bool is_gone(pid_t reader);
+
 // Messages to one peer, in order. Answered when all have left, or with the reason why not.
 class SendJobs {
  public:

@@ -35,10 +35,15 @@ struct Options {
   bool pending_json = false;
   AnswerCommand approve, reject, untrust;
   VisibilityCommand visibility;
+  CallCommand call;
+  ServeCommand serve;
+  bool serve_exec = false;
+  bool calls_json = false;
 
   bool json() const {
     return info.json || peers_json || rotate_json || recv.json || ping.json || handshake.json ||
-           pending_json || approve.json || reject.json || untrust.json || visibility.json;
+           pending_json || approve.json || reject.json || untrust.json || visibility.json ||
+           call.json || serve.json || calls_json;
   }
 };
 
@@ -215,6 +220,58 @@ void describe_messages(CLI::App& app, Options& o, Run& run) {
   ping->callback([&] { run = [&](const auto& state) { return run_ping(state, o.ping); }; });
 }
 
+void describe_calls(CLI::App& app, Options& o, Run& run) {
+  auto* call = app.add_subcommand("call", "Call a peer: standard input is the request");
+  call->add_option("PEER", o.call.peer, "Its name, DID or virtual address")->required();
+  call->add_option("--capability", o.call.capability, "What is called for (default: tool_call)")
+      ->check(CLI::IsMember({"read", "delegate", "tool_call", "workflow_command"}));
+  call->add_option("--protocol", o.call.protocol, "What the bytes are (default: raw)")
+      ->check(CLI::IsMember({"raw", "a2a", "mcp", "openai", "anp", "acp"}));
+  call->add_option("--service", o.call.service, "Which of the peer's services (default: 0)");
+  call->add_option("--scope", o.call.scopes, "A scope that it needs; at most 4 times")
+      ->expected(1)
+      ->take_all();
+  call->add_option("--timeout", o.call.timeout, "For all of it: 30s (default), 5m, up to 1h");
+  call->add_option("--trace", o.call.trace, "32 hex digits (default: drawn at random)");
+  call->add_option("--idempotency-key", o.call.idempotency_key,
+                   "32 hex digits; the relay lets each pass once (default: drawn at random)");
+  call->add_flag("--json", o.call.json, "Print JSON, the response in it as base64");
+  call->footer(
+      "The response goes to standard output; each is at most 16 MiB. The exit code says how it "
+      "ended, and the\nsentence has the reason in brackets; see docs/calls.md. In a program that "
+      "serves, pass $SLUICE_TRACE on.\n"
+      "Example:  echo '{\"q\":1}' | sluice-agent call bob --capability tool_call > answer");
+  call->callback([&] { run = [&](const auto& state) { return run_call(state, o.call); }; });
+
+  auto* serve = app.add_subcommand("serve", "Answer calls of peers with a program");
+  serve->add_flag("--exec", o.serve_exec, "Run what follows for each call; put it last");
+  serve->add_flag("--echo", o.serve.echo, "Answer with the request itself, for trials");
+  serve->add_option("--parallel", o.serve.parallel, "At most so many at a time (default: 16)")
+      ->check(CLI::Range(1, 256));
+  serve->add_option("--limit", o.serve.limit, "A program is stopped after this (default: 60s)");
+  serve->add_flag("--json", o.serve.json, "Print a line of JSON for each call");
+  serve->prefix_command();
+  serve->footer(
+      "The program gets the request on standard input; its standard output is the response, its "
+      "exit status the\ncall's. SLUICE_CALLER, SLUICE_CALLER_NAME, SLUICE_CALLER_VERIFIED, "
+      "SLUICE_TRACE, SLUICE_IDEMPOTENCY_KEY,\nSLUICE_CAPABILITY, SLUICE_PROTOCOL, SLUICE_SERVICE "
+      "and SLUICE_SCOPES say about what. Without a server no\ncall is taken.\n"
+      "Example:  sluice-agent serve --parallel 4 --exec jq -c '.q + 1'");
+  serve->callback([&o, &run, serve] {
+    o.serve.program = serve->remaining();
+    if (o.serve.program.empty() == o.serve_exec) {
+      throw CLI::ValidationError("serve", o.serve_exec ? "--exec needs a command behind it"
+                                                       : "what to run stands behind --exec");
+    }
+    run = [&](const auto& state) { return run_serve(state, o.serve); };
+  });
+
+  auto* calls = app.add_subcommand("calls", "List calls that are open and recent ones");
+  calls->add_flag("--json", o.calls_json, "Print JSON");
+  calls->footer("Example:  sluice-agent calls --json | jq '.calls[].decision'");
+  calls->callback([&] { run = [&](const auto& state) { return run_calls(state, o.calls_json); }; });
+}
+
 int report(const Error& error, bool json) {
   fmt::print(stderr, "sluice-agent: {}\n", error.message);
   if (json) {
@@ -241,11 +298,12 @@ int run_command(int argc, char** argv) {
   app.footer(
       "First steps:\n  sluice-agent init --name alice < join.txt\n  sluice-agent up &\n"
       "  sluice-agent handshake did:key:z6Mk… 'we work on the report'\n"
-      "  sluice-agent peers\n  sluice-agent send bob hello");
+      "  sluice-agent peers\n  sluice-agent send bob hello\n  echo hi | sluice-agent call bob");
   describe_setup(app, o, run);
   describe_identity(app, o, run);
   describe_trust(app, o, run);
   describe_messages(app, o, run);
+  describe_calls(app, o, run);
   auto* completion = app.add_subcommand("completion", "Print a script that completes commands");
   completion->add_option("SHELL", o.shell, "bash or zsh")->required();
   completion->footer("Example:  source <(sluice-agent completion bash)");

@@ -76,6 +76,7 @@ void PeerSession::start(Now now) {
     counters_.dropped_queue += queue_.size();
     queue_.clear();
     ++counters_.failures;
+    call_wants_keys_ = false;
     start_not_before_ms_ = now.mono_ms + kAttemptMs;
     return;
   }
@@ -85,18 +86,18 @@ void PeerSession::start(Now now) {
   a.noise.write_payload(time, payload_of(a.kk1));
   a.next_send_ms = now.mono_ms + a.backoff.next(config_.random());
   attempt_.emplace(std::move(a));
-  hooks_.send(attempt_->kk1);
+  hooks_.send(hooks_.route(nullptr), attempt_->kk1);
 }
 
 // The attempt's next message is due: the same KK1 again, or an end with a clear error.
 void PeerSession::repeat_or_give_up(Now now) {
   if (now.mono_ms < attempt_->started_ms + kAttemptMs) {
     attempt_->next_send_ms = now.mono_ms + attempt_->backoff.next(config_.random());
-    hooks_.send(attempt_->kk1);
+    hooks_.send(hooks_.route(nullptr), attempt_->kk1);
     return;
   }
   attempt_.reset();
-  peer_lost_keys_ = false;
+  peer_lost_keys_ = call_wants_keys_ = false;
   start_not_before_ms_ = now.mono_ms + kPauseMs;
   ++counters_.failures;
   const bool still_sends = sending_keys(now) != nullptr;
@@ -110,11 +111,11 @@ void PeerSession::repeat_or_give_up(Now now) {
   queue_.clear();
 }
 
-void PeerSession::on_kk1(Bytes message, Now now) {
+void PeerSession::on_kk1(const Carrier& carrier, Bytes message, Now now) {
   if (answered_ &&
       std::equal(message.begin(), message.end(), answered_->kk1.begin(), answered_->kk1.end())) {
     // Its KK2 was lost; once the keys are confirmed the peer has it.
-    if (unconfirmed_) hooks_.send(answered_->kk2);
+    if (unconfirmed_) hooks_.send(hooks_.route(&carrier), answered_->kk2);
     return;
   }
   const bool too_soon = last_kk1_ms_ && now.mono_ms < *last_kk1_ms_ + kKk1EveryMs;
@@ -154,7 +155,7 @@ void PeerSession::on_kk1(Bytes message, Now now) {
                                            peer_id, now.mono_ms);
   ++counters_.handshakes;
   answered_ = Answered{to_buffer(message), std::move(kk2)};
-  hooks_.send(answered_->kk2);
+  hooks_.send(hooks_.route(&carrier), answered_->kk2);
 }
 
 void PeerSession::on_kk2(Bytes message, Now now) {

@@ -19,7 +19,7 @@ PeerSession::PeerSession(PeerSessionConfig config, PeerSessionHooks hooks)
 PeerSession::Sent PeerSession::send(MessageKind kind, Bytes body, Now now) {
   last_used_ms_ = now.mono_ms;
   if (E2eKeys* keys = sending_keys(now); keys != nullptr && queue_.empty()) {
-    send_on(*keys, kind, body);
+    send_on(*keys, {}, kind, body);
     if (wants_start(now)) start(now);
     return Sent::kSent;
   }
@@ -29,10 +29,28 @@ PeerSession::Sent PeerSession::send(MessageKind kind, Bytes body, Now now) {
   return Sent::kQueued;
 }
 
-void PeerSession::send_on(E2eKeys& keys, MessageKind kind, Bytes body) {
-  keys.seal(uint8_t(kind), body, out_);
+bool PeerSession::send_call(const Carrier& carrier, MessageKind kind, Bytes body, Now now) {
+  E2eKeys* keys = sending_keys(now);
+  if (keys == nullptr) {
+    want_keys(now);
+    return false;
+  }
+  last_used_ms_ = now.mono_ms;
+  send_on(*keys, carrier, kind, body);
+  if (wants_start(now)) start(now);
+  return true;
+}
+
+void PeerSession::want_keys(Now now) {
+  if (sending_keys(now) != nullptr) return;
+  call_wants_keys_ = true;
+  if (wants_start(now)) start(now);
+}
+
+void PeerSession::send_on(E2eKeys& keys, const Carrier& carrier, MessageKind kind, Bytes body) {
+  keys.seal(carrier, uint8_t(kind), body, out_);
   ++counters_.sent;
-  hooks_.send(out_);
+  hooks_.send(carrier, out_);
 }
 
 void PeerSession::flush(Now now) {
@@ -40,11 +58,11 @@ void PeerSession::flush(Now now) {
   while (keys != nullptr && !queue_.empty()) {
     const auto [kind, body] = std::move(queue_.front());
     queue_.pop_front();
-    send_on(*keys, kind, body);
+    send_on(*keys, {}, kind, body);
   }
 }
 
-void PeerSession::receive(MutBytes message, Now now) {
+void PeerSession::receive(const Carrier& carrier, MutBytes message, Now now) {
   const auto header = wire::parse_e2e(message);
   if (!header) {
     ++counters_.dropped_malformed;
@@ -52,15 +70,15 @@ void PeerSession::receive(MutBytes message, Now now) {
   }
   switch (static_cast<wire::E2eType>(header->type)) {
     case wire::E2eType::kKk1:
-      return on_kk1(message, now);
+      return on_kk1(carrier, message, now);
     case wire::E2eType::kKk2:
       return on_kk2(message, now);
     case wire::E2eType::kTransport:
-      return on_transport(message, now);
+      return on_transport(carrier, message, now);
   }
 }
 
-void PeerSession::on_transport(MutBytes message, Now now) {
+void PeerSession::on_transport(const Carrier& carrier, MutBytes message, Now now) {
   const uint32_t id = load_le<wire::E2eHeader>(message.data()).key_id;
   const bool on_unconfirmed = unconfirmed_ && unconfirmed_->own_id() == id;
   E2eKeys* keys = unconfirmed_.get();
@@ -77,7 +95,7 @@ void PeerSession::on_transport(MutBytes message, Now now) {
     return;
   }
   MutBytes plaintext;
-  switch (keys->open(message, plaintext)) {
+  switch (keys->open(carrier, message, plaintext)) {
     case OpenVerdict::kOk:
       break;
     case OpenVerdict::kReplay:
@@ -90,20 +108,21 @@ void PeerSession::on_transport(MutBytes message, Now now) {
   if (on_unconfirmed) install(std::move(unconfirmed_));
   if (confirming_ && newest()->heard()) confirming_.reset();
   flush(now);
-  on_plaintext(plaintext, now);
+  on_plaintext(carrier, plaintext, now);
 }
 
-void PeerSession::on_plaintext(Bytes plaintext, Now now) {
+void PeerSession::on_plaintext(const Carrier& carrier, Bytes plaintext, Now now) {
   if (plaintext.empty()) return;
   const Bytes body = plaintext.subspan(1);
   switch (static_cast<MessageKind>(plaintext[0])) {
     case MessageKind::kData:
+      if (carrier.is_call()) return;
       last_used_ms_ = now.mono_ms;
       ++counters_.received;
       return hooks_.data(body);
     case MessageKind::kPing:
       if (E2eKeys* keys = sending_keys(now); keys != nullptr && body.size() >= kPingIdSize) {
-        send_on(*keys, MessageKind::kPong, body);
+        send_on(*keys, hooks_.route(&carrier), MessageKind::kPong, body);
       }
       return;
     case MessageKind::kPong:
@@ -112,6 +131,11 @@ void PeerSession::on_plaintext(Bytes plaintext, Now now) {
         if (id != 0) hooks_.pong(id);
       }
       return;
+    case MessageKind::kSegment:
+    case MessageKind::kAck:
+      if (!carrier.is_call()) return;
+      last_used_ms_ = now.mono_ms;
+      return hooks_.call(carrier, static_cast<MessageKind>(plaintext[0]), body);
   }
 }
 
@@ -124,7 +148,7 @@ E2eKeys* PeerSession::sending_keys(Now now) const {
 void PeerSession::install(std::unique_ptr<E2eKeys> keys) {
   keys_.push_back(std::move(keys));
   if (keys_.size() > kMaxKeys) keys_.erase(keys_.begin());
-  peer_lost_keys_ = false;
+  peer_lost_keys_ = call_wants_keys_ = false;
   last_error_.clear();
 }
 
@@ -138,7 +162,8 @@ bool PeerSession::wants_rekey(Now now) const {
 
 bool PeerSession::wants_start(Now now) const {
   if (attempt_ || now.mono_ms < start_not_before_ms_) return false;
-  return (!queue_.empty() && sending_keys(now) == nullptr) || peer_lost_keys_ || wants_rekey(now);
+  const bool waited_for = !queue_.empty() || call_wants_keys_;
+  return (waited_for && sending_keys(now) == nullptr) || peer_lost_keys_ || wants_rekey(now);
 }
 
 void PeerSession::drop() {
@@ -149,12 +174,13 @@ void PeerSession::drop() {
   answered_.reset();
   counters_.dropped_queue += queue_.size();
   queue_.clear();
-  peer_lost_keys_ = false;
+  peer_lost_keys_ = call_wants_keys_ = false;
 }
 
 void PeerSession::confirm(Now now) {
   const ByteArray<kPingIdSize> id_zero{};
-  if (E2eKeys* keys = sending_keys(now)) send_on(*keys, MessageKind::kPing, id_zero);
+  if (E2eKeys* keys = sending_keys(now))
+    send_on(*keys, hooks_.route(nullptr), MessageKind::kPing, id_zero);
 }
 
 void PeerSession::tick(Now now) {
@@ -174,7 +200,9 @@ uint64_t PeerSession::deadline() const {
   uint64_t at = kNever;
   if (attempt_) at = std::min(at, attempt_->next_send_ms);
   if (confirming_) at = std::min(at, confirming_->next_send_ms);
-  if (!attempt_ && (!queue_.empty() || peer_lost_keys_)) at = std::min(at, start_not_before_ms_);
+  if (!attempt_ && (!queue_.empty() || peer_lost_keys_ || call_wants_keys_)) {
+    at = std::min(at, start_not_before_ms_);
+  }
   // Ages are long; a second's delay in rekeying or forgetting keys does no harm.
   if (!keys_.empty() || unconfirmed_) at = std::min(at, last_tick_ms_ + 1'000);
   return at;

@@ -1,6 +1,9 @@
 // The end-to-end session with one peer (wire.md §6): Noise KK under the static keys that both
 // identities certified, then transport messages. No I/O and no clock. One thread; hooks may call
-// send(), nothing else.
+// send() and send_call(), nothing else.
+//
+// What the session itself has to say (handshakes, confirmations, pongs) travels in DATAGRAMs or in
+// the CALL_DATA of an open call, as the owner's `route` says: not every edge takes both.
 //
 // Either side starts when it has something to send and no key to send with; when both do at once,
 // the lower identity key is initiator and the other gives its own attempt up. A transport message
@@ -10,6 +13,7 @@
 //   0 data   the user's bytes
 //   1 ping   id (8), filler; answered by a pong with the same bytes
 //   2 pong   what the ping had
+//   3 segment, 4 acknowledgement: of a call, in its CALL_DATA alone (call_stream.h)
 // Anything else is ignored. After KK2 the initiator pings with id 0 until it hears something on the
 // new keys: that is the transport message after which the responder sends on them.
 #pragma once
@@ -29,7 +33,7 @@
 
 namespace sluice::agent {
 
-enum class MessageKind : uint8_t { kData = 0, kPing = 1, kPong = 2 };
+enum class MessageKind : uint8_t { kData = 0, kPing = 1, kPong = 2, kSegment = 3, kAck = 4 };
 inline constexpr size_t kPingIdSize = 8;
 // Bytes of a message that are not the user's: end-to-end header and tag, kind.
 inline constexpr size_t kMessageOverhead = wire::kE2eOverhead + 1;
@@ -46,9 +50,14 @@ struct PeerSessionConfig {
 };
 
 struct PeerSessionHooks {
-  std::function<void(Bytes message)> send;  // to be carried in a DATAGRAM to this peer
+  std::function<void(const Carrier&, Bytes message)> send;  // to be carried to this peer so
   std::function<void(Bytes data)> data;
   std::function<void(uint64_t id)> pong;
+  // What is to carry the session's own messages: an answer to what `came_by` brought, or, where
+  // that is null, anything.
+  std::function<Carrier(const Carrier* came_by)> route;
+  // A message of a call, in the frame that it was sealed for.
+  std::function<void(const Carrier&, MessageKind, Bytes body)> call;
   Report report;
 };
 
@@ -67,7 +76,11 @@ class PeerSession {
 
   // `now.unix_ms` is relay time where it is known. Starts a handshake where one is needed.
   Sent send(MessageKind kind, Bytes body, Now now);
-  void receive(MutBytes message, Now now);
+  // For the frame of a call. Not queued: false while there are no keys, which it then asks for.
+  bool send_call(const Carrier& carrier, MessageKind kind, Bytes body, Now now);
+  // Starts a handshake unless there are keys, or one is under way.
+  void want_keys(Now now);
+  void receive(const Carrier& carrier, MutBytes message, Now now);
   void tick(Now now);
   uint64_t deadline() const;  // mono_ms, kNever when there is nothing to wait for
 
@@ -99,10 +112,10 @@ class PeerSession {
     Buffer kk2;
   };
 
-  void on_kk1(Bytes message, Now now);
+  void on_kk1(const Carrier& carrier, Bytes message, Now now);
   void on_kk2(Bytes message, Now now);
-  void on_transport(MutBytes message, Now now);
-  void on_plaintext(Bytes plaintext, Now now);
+  void on_transport(const Carrier& carrier, MutBytes message, Now now);
+  void on_plaintext(const Carrier& carrier, Bytes plaintext, Now now);
 
   crypto::NoiseHandshake make_noise(crypto::NoiseRole role) const;
   uint32_t fresh_id() const;
@@ -110,7 +123,7 @@ class PeerSession {
   void repeat_or_give_up(Now now);
   void install(std::unique_ptr<E2eKeys> keys);
   void flush(Now now);
-  void send_on(E2eKeys& keys, MessageKind kind, Bytes body);
+  void send_on(E2eKeys& keys, const Carrier& carrier, MessageKind kind, Bytes body);
   void confirm(Now now);
   E2eKeys* sending_keys(Now now) const;
   bool wants_rekey(Now now) const;
@@ -133,6 +146,7 @@ class PeerSession {
   uint64_t start_not_before_ms_ = 0;
   uint64_t last_tick_ms_ = 0;
   bool peer_lost_keys_ = false;  // it sends on keys we do not have
+  bool call_wants_keys_ = false;
   std::string last_error_;
   Buffer out_;
 };

@@ -154,8 +154,21 @@ void Tunnel::on_data(MutBytes packet, Now now) {
         return hooks_.frame(frame, payload, now);
       }
       break;
-    default:
-      break;  // calls and credentials: no part of this agent yet
+    case wire::FrameType::kCallData:
+      if (frame.flags <= wire::kFlagReply && frame.extension_length == 0) {
+        return hooks_.frame(frame, payload, now);
+      }
+      break;
+    case wire::FrameType::kCallOpen:
+    case wire::FrameType::kCallAccept:
+    case wire::FrameType::kCallClose:
+    case wire::FrameType::kCallDeny:
+      if (frame.flags <= wire::kFlagReply && frame.extension_length == payload.size()) {
+        return hooks_.frame(frame, payload, now);
+      }
+      break;
+    case wire::FrameType::kCredential:
+      break;  // no part of this agent yet
   }
   ++counters_.dropped_frame;
 }

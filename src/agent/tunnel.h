@@ -36,7 +36,8 @@ struct SessionStart {
 
 struct TunnelHooks {
   std::function<void(Bytes datagram)> send;
-  // DATAGRAM and CONTROL frames of the relay; `payload` is extension, then rest.
+  // Frames of the relay but KEEPALIVE and CREDENTIAL, of the right form; `payload` is extension,
+  // then rest.
   std::function<void(const wire::FrameHeader&, MutBytes payload, Now)> frame;
   std::function<void(const SessionStart&, Now)> up;
   Report report;

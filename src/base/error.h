@@ -29,6 +29,7 @@ namespace sluice {
   X(kStore, "store", 14, 500, "the durable store cannot be read or written")                   \
   X(kTooLarge, "too_large", 15, 413, "larger than the documented limit")                       \
   X(kOutdated, "outdated", 16, 409, "made too long ago, or overtaken by a newer one")          \
+  X(kCallFailed, "call_failed", 17, 502, "the peer took the call and did not succeed")         \
   X(kNoPrivilege, "no_privilege", 77, 403, "needs a privilege that this user does not have")
 
 enum class ErrorCode : uint8_t {

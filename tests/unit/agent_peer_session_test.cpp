@@ -46,19 +46,21 @@ class PeerSessionTest : public testing::Test {
                           .peer_identity = peer.identity.public_key(),
                           .peer_key = peer.key.public_key,
                           .peer_name = "peer"},
-        PeerSessionHooks{[&own](Bytes m) {
+        PeerSessionHooks{[&own](const Carrier&, Bytes m) {
                            own.kk1s += m[0] == 1 ? 1 : 0;
                            own.kk2s += m[0] == 2 ? 1 : 0;
                            own.outbox.push_back(to_buffer(m));
                          },
                          [&own](Bytes d) { own.got.emplace_back(as_text(d)); },
                          [&own](uint64_t id) { own.pongs.push_back(id); },
+                         [](const Carrier*) { return Carrier{}; },
+                         [](const Carrier&, MessageKind, Bytes) { FAIL() << "no call is open"; },
                          [&own](Level, std::string s) { own.reports.push_back(std::move(s)); }});
   }
 
   void deliver(Party& from, Party& to) {
     for (Buffer& m : std::exchange(from.outbox, {})) {
-      if (!lose || !lose(from, m)) to.session->receive(m, now);
+      if (!lose || !lose(from, m)) to.session->receive({}, m, now);
     }
   }
   void settle() {
@@ -132,22 +134,24 @@ TEST_F(PeerSessionTest, PrologueAndKeysBindBothIdentities) {
   Party stranger;
   reset(stranger, b);
   send(stranger, "let me in");
-  for (Buffer& m : stranger.outbox) b.session->receive(m, now);
+  for (Buffer& m : stranger.outbox) b.session->receive({}, m, now);
   EXPECT_TRUE(b.outbox.empty());
   EXPECT_EQ(b.session->counters().dropped_handshake, 1u);
 
   // The right static keys under another identity fail too.
   Party other;
-  other.session.emplace(PeerSessionConfig{.own_key = &a.key,
-                                          .own_identity = stranger.identity.public_key(),
-                                          .peer_identity = b.identity.public_key(),
-                                          .peer_key = b.key.public_key,
-                                          .peer_name = "b"},
-                        PeerSessionHooks{[&](Bytes m) { other.outbox.push_back(to_buffer(m)); },
-                                         [](Bytes) {}, [](uint64_t) {}, [](Level, std::string) {}});
+  other.session.emplace(
+      PeerSessionConfig{.own_key = &a.key,
+                        .own_identity = stranger.identity.public_key(),
+                        .peer_identity = b.identity.public_key(),
+                        .peer_key = b.key.public_key,
+                        .peer_name = "b"},
+      PeerSessionHooks{[&](const Carrier&, Bytes m) { other.outbox.push_back(to_buffer(m)); },
+                       [](Bytes) {}, [](uint64_t) {}, [](const Carrier*) { return Carrier{}; },
+                       [](const Carrier&, MessageKind, Bytes) {}, [](Level, std::string) {}});
   send(other, "x");
   run(30);
-  for (Buffer& m : other.outbox) b.session->receive(m, now);
+  for (Buffer& m : other.outbox) b.session->receive({}, m, now);
   EXPECT_TRUE(b.outbox.empty());
   EXPECT_EQ(b.session->counters().dropped_handshake, 2u);
 }
@@ -217,7 +221,7 @@ TEST_F(PeerSessionTest, ReplayedKk1IsRefused) {
   connect(a);
   const auto handshakes = b.session->counters().handshakes;
   Buffer copy = kk1;
-  b.session->receive(copy, now);  // confirmed: even the last one gets nothing
+  b.session->receive({}, copy, now);  // confirmed: even the last one gets nothing
   EXPECT_TRUE(b.outbox.empty());
 
   // After a newer handshake the old one is told by its time.
@@ -226,7 +230,7 @@ TEST_F(PeerSessionTest, ReplayedKk1IsRefused) {
   run(25'000);
   ASSERT_EQ(b.session->counters().handshakes, handshakes + 1);
   copy = kk1;
-  b.session->receive(copy, now);
+  b.session->receive({}, copy, now);
   EXPECT_TRUE(b.outbox.empty());
   EXPECT_EQ(b.session->counters().dropped_replay, 1u);
   EXPECT_EQ(b.session->counters().handshakes, handshakes + 1);
@@ -241,7 +245,7 @@ TEST_F(PeerSessionTest, TransportReplayAndReorderingAndWindow) {
   for (int round = 0; round < 2; ++round) {
     for (const Buffer& m : messages) {
       Buffer copy = m;
-      b.session->receive(copy, now);
+      b.session->receive({}, copy, now);
     }
   }
   EXPECT_EQ(b.got.size(), 100u);
@@ -253,7 +257,7 @@ TEST_F(PeerSessionTest, TransportReplayAndReorderingAndWindow) {
   for (int i = 0; i < 2'049; ++i) send(a, "x");
   settle();
   Buffer copy = late;
-  b.session->receive(copy, now);
+  b.session->receive({}, copy, now);
   EXPECT_EQ(std::count(b.got.begin(), b.got.end(), "very late"), 0);
 }
 
@@ -264,11 +268,11 @@ TEST_F(PeerSessionTest, EveryBitOfATransportMessageCounts) {
   for (size_t i = 0; i < m.size(); ++i) {
     Buffer forged = m;
     forged[i] ^= 1;
-    b.session->receive(forged, now);
+    b.session->receive({}, forged, now);
   }
   EXPECT_TRUE(b.got.empty());
   Buffer copy = m;
-  b.session->receive(copy, now);
+  b.session->receive({}, copy, now);
   EXPECT_EQ(b.got, (List{"payload"}));
 }
 
@@ -301,7 +305,7 @@ TEST_F(PeerSessionTest, OldKeysReceiveWhatWasUnderWay) {
   run(25'000);
   ASSERT_EQ(a.session->counters().handshakes, 2u);
   Buffer copy = old;
-  a.session->receive(copy, now);
+  a.session->receive({}, copy, now);
   EXPECT_EQ(a.got, (List{"old keys"}));
 }
 
@@ -395,7 +399,7 @@ TEST_F(PeerSessionTest, DropForgetsKeysButNotTimes) {
   run(100);
   b.outbox.clear();
   Buffer copy = kk1;
-  b.session->receive(copy, now);
+  b.session->receive({}, copy, now);
   EXPECT_TRUE(b.outbox.empty());
   EXPECT_EQ(b.session->counters().dropped_replay, 1u);
 }
@@ -406,7 +410,7 @@ TEST_F(PeerSessionTest, JunkIsCountedAndHarmless) {
     for (uint8_t type = 0; type < 5; ++type) {
       Buffer junk(n, 0);
       if (n > 0) junk[0] = type;
-      b.session->receive(junk, now);
+      b.session->receive({}, junk, now);
     }
   }
   settle();
