@@ -41,7 +41,11 @@ fabric::ArenaSizes sizes_of(const House& house) {
           .sessions = house.sessions + house.spare_sessions + 1,
           .lanes_in = 1,
           .workers = house.workers,
-          .prepared_keys = house.prepared_keys};
+          .tenants = std::max<uint32_t>(1, static_cast<uint32_t>(house.tenants.size())),
+          .prepared_keys = house.prepared_keys,
+          .call_pages = house.call_pages,
+          .calls_each = house.calls_each,
+          .keys_each = house.keys_each};
 }
 
 dataplane::MemoryNeed need_of(const House& house) {
@@ -150,6 +154,11 @@ void InMemoryRelay::write_headers(uint32_t i, uint8_t* at, size_t udp_payload) c
   wire::write_headers(at, path, static_cast<uint16_t>(udp_payload), 0);
 }
 
+uint16_t InMemoryRelay::tenant_of(uint32_t agent) const {
+  if (house_.tenants.empty() || agent >= house_.sessions) return 1;
+  return static_cast<uint16_t>(1 + uint64_t{agent} * house_.tenants.size() / house_.sessions);
+}
+
 control::TrustConfig InMemoryRelay::trust_config() const {
   control::TrustConfig config;
   for (uint32_t i = 0; i < house_.sessions + house_.bystanders; ++i) {
@@ -160,7 +169,7 @@ control::TrustConfig InMemoryRelay::trust_config() const {
     } else {
       a.identity = house_.identities.at(i);
     }
-    a.tenant = 1;
+    a.tenant = tenant_of(i);
     a.rate = kRate;
     config.agents.push_back(std::move(a));
   }
@@ -178,7 +187,10 @@ control::TrustConfig InMemoryRelay::trust_config() const {
   };
   pair_up(0, house_.sessions, house_.edges);
   pair_up(house_.sessions, house_.bystanders, house_.bystander_edges);
-  config.tenants.push_back({.line = 0, .id = 1, .rate = kRate});
+  for (uint16_t t = 1; t <= std::max<size_t>(1, house_.tenants.size()); ++t) {
+    config.tenants.push_back(
+        {.line = 0, .id = t, .rate = house_.tenants.empty() ? kRate : house_.tenants[t - 1]});
+  }
   return config;
 }
 
