@@ -41,9 +41,14 @@ fabric::ArenaSizes sizes_of(const House& house) {
           .sessions = house.sessions + house.spare_sessions + 1,
           .lanes_in = 1,
           .workers = house.workers,
-          .tenants = house.tenants,
+          .tenants = std::max<uint32_t>(1, static_cast<uint32_t>(house.tenants.size())),
           .prepared_keys = house.prepared_keys,
-          .latencies = house.latency ? 1 + house.tenants : 0};
+          .call_pages = house.call_pages,
+          .calls_each = house.calls_each,
+          .keys_each = house.keys_each,
+          .latencies = house.latency
+                           ? 1 + std::max<uint32_t>(1, static_cast<uint32_t>(house.tenants.size()))
+                           : 0};
 }
 
 dataplane::MemoryNeed need_of(const House& house) {
@@ -155,6 +160,11 @@ void InMemoryRelay::write_headers(uint32_t i, uint8_t* at, size_t udp_payload) c
   wire::write_headers(at, path, static_cast<uint16_t>(udp_payload), 0);
 }
 
+uint16_t InMemoryRelay::tenant_of(uint32_t agent) const {
+  if (house_.tenants.empty() || agent >= house_.sessions) return 1;
+  return static_cast<uint16_t>(1 + uint64_t{agent} * house_.tenants.size() / house_.sessions);
+}
+
 control::TrustConfig InMemoryRelay::trust_config() const {
   control::TrustConfig config;
   for (uint32_t i = 0; i < house_.sessions + house_.bystanders; ++i) {
@@ -165,7 +175,7 @@ control::TrustConfig InMemoryRelay::trust_config() const {
     } else {
       a.identity = house_.identities.at(i);
     }
-    a.tenant = static_cast<uint16_t>(1 + i / 2 % house_.tenants);
+    a.tenant = tenant_of(i);
     a.rate = kRate;
     config.agents.push_back(std::move(a));
   }
@@ -183,8 +193,9 @@ control::TrustConfig InMemoryRelay::trust_config() const {
   };
   pair_up(0, house_.sessions, house_.edges);
   pair_up(house_.sessions, house_.bystanders, house_.bystander_edges);
-  for (unsigned t = 1; t <= house_.tenants; ++t) {
-    config.tenants.push_back({.line = 0, .id = static_cast<uint16_t>(t), .rate = kRate});
+  for (uint16_t t = 1; t <= std::max<size_t>(1, house_.tenants.size()); ++t) {
+    config.tenants.push_back(
+        {.line = 0, .id = t, .rate = house_.tenants.empty() ? kRate : house_.tenants[t - 1]});
   }
   return config;
 }

@@ -41,8 +41,14 @@ struct House {
   uint32_t bystanders = 0;
   unsigned bystander_edges = 0;
   uint32_t prepared_keys = 0;
-  unsigned tenants = 1;  // pairs of agents belong to them in turn; each has a rate
   bool latency = false;  // histograms of each worker and tenant, measured from the start
+  // Agents that may have calls, and of each how many, and how many idempotency keys.
+  uint32_t call_pages = 0;
+  uint32_t calls_each = 16;
+  uint32_t keys_each = 64;
+  // Limits of as many tenants, with equal shares of the agents in their order; none: one tenant
+  // whose limit is never reached.
+  std::vector<control::RateConfig> tenants = {};
 };
 
 // What the agent of one session knows.
@@ -91,6 +97,7 @@ class InMemoryRelay {
   rte_ring* rx(unsigned queue) { return rx_[queue]; }
   rte_ring* tx(unsigned queue) { return tx_[queue]; }
 
+  uint16_t tenant_of(uint32_t agent) const;
   void set_owner(uint32_t agent, unsigned worker);
   void set_seal(fabric::SealPolicy policy);  // of every edge; while no worker runs
   // Ethernet, IPv4 and UDP headers of what agent `i` sends: 42 bytes, lengths for `payload` bytes

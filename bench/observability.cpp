@@ -170,7 +170,7 @@ int run(const Options& o) {
              "on", "cost ns (95 %)", "cost % (95 %)");
   Json cases = Json::array();
   for (const unsigned tenants : o.tenants) {
-    house.tenants = tenants;
+    house.tenants.assign(tenants, {.packets_per_s = 1'000'000'000});
     auto relay = InMemoryRelay::create(house);
     if (!relay) return report(relay.error().message);
     (*relay)->set_seal(fabric::SealPolicy::kAny);
