@@ -119,7 +119,8 @@ Result<uint64_t> Calls::open(const PeerEdge& peer, CallRequest request, Now now)
   Envelope e{};
   set_random(e.trace, request.trace);
   set_random(e.idempotency, request.idempotency);
-  next_id_ = std::max(next_id_ + 1, now.unix_ms << 20);
+  // Counted, not by time: the relay looks for calls by the low bits, and keeps a window of 2,048.
+  next_id_ = next_id_ == 0 ? now.unix_ms << 20 : next_id_ + 1;
   e.epoch = epoch_.value_or(0);
   e.counter = next_id_;
   e.issued_ms = now.unix_ms;

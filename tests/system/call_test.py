@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-from common import BUILD, check, main, wait_until
+from common import BUILD, check, main, ping_ok, wait_until
 
 MIB = 1 << 20
 
@@ -194,4 +194,30 @@ def test(lab):
     check(lab.drops().get("right", 0) == 0, "nothing was sent that the edges do not take")
 
 
+
+def operator_pair(lab):
+    """Agents that the operator's configuration pairs, for messages and calls, under the header seal."""
+    lab.start_relay()
+    for n in lab.names:
+        lab.start_agent(n)
+    lab.wait_connected()
+    serve(lab, "beta", "--echo")
+    serve(lab, "alpha", "--echo")
+
+    def both_ways():
+        for a, b in (("alpha", "beta"), ("beta", "alpha")):
+            data = os.urandom(50_000)
+            code, out, err = call(lab, a, b, data=data)
+            check(code == 0 and out == data, f"{a} calls {b}{err.strip()}")
+            check(ping_ok(lab, a, b), "messages pass beside calls")
+
+    both_ways()
+    check(rows(lab, "alpha", direction="out", decision="authorized"), "without a grant, by the operator's word")
+    lab.end(lab.relay, signal.SIGKILL)
+    lab.start_relay()
+    wait_until("calls through the relay that was started again", lambda: call(lab, "alpha", "beta", "--timeout", "2s")[0] == 0, 40)
+    both_ways()
+
+
 main(test, enrol=False, agents=("alice", "bob"), limits={"calls_per_agent": 64, "idempotency_keys_per_agent": 1024})
+main(operator_pair, seals={("alpha", "beta"): "header"})

@@ -444,6 +444,14 @@ TEST_F(CallPair, ARequestThatIsNotTheEnvelopesIsNotServed) {
   EXPECT_EQ(a.calls->mine(id)->status(), uint16_t(CallStatus::kBadStream));
 }
 
+// From the daemon's start on, however much time passes between two.
+TEST_F(CallPair, CallsAreCounted) {
+  const uint64_t first = open(a, {});
+  EXPECT_EQ(first, now.unix_ms << 20);
+  run(1'000);
+  EXPECT_EQ(open(a, {}), first + 1);
+}
+
 TEST_F(CallPair, LimitsOfWhatCanBeAsked) {
   const auto code = [&](CallRequest r) {
     return a.calls->open(a.edge, std::move(r), now).error().code;
