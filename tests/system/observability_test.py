@@ -95,7 +95,7 @@ def check_metrics(lab):
                    if s.name.endswith("_bucket") and s.labels["worker"] == str(worker)]
         check_quietly(buckets == sorted(buckets) and [v for _, v in buckets] == sorted(v for _, v in buckets), "buckets grow")
     for name in lab.names:
-        check(name not in body, f"{name} is not in it: labels are bounded")
+        check(f'"{name}"' not in body and lab.dids[name] not in body, f"{name} is not in it: labels are bounded")
     return found
 
 
