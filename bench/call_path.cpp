@@ -62,7 +62,7 @@ House house_of(const Options& o) {
   house.prepared_keys = o.agents;
   house.call_pages = o.agents;
   house.calls_each = 64;
-  // A key is held for 50 s, and no part takes longer: as many as an agent uses.
+  // A key is held for two minutes, and no part takes longer: as many as an agent uses.
   house.keys_each = 1024;
   return house;
 }

@@ -48,7 +48,7 @@ Offer make_offer(InMemoryRelay& relay, Callers& callers, const TenantOptions& o,
     for (double at = gap(random); at < o.seconds; at += gap(random), ++n) {
       const uint32_t caller = (tenant - 1) * each + (n * 17) % each;
       const auto i = static_cast<uint32_t>(calls.size());
-      calls.push_back(callers.sign(caller));
+      calls.push_back(callers.sign(caller, !floods));
       due.push_back({at, What::kOpen, i});
       ++out.calls[tenant];
       // Of a flood nobody knows which of its calls will stand.

@@ -9,7 +9,7 @@ namespace sluice::bench {
 struct TenantOptions {
   double load = 0.9;        // share of the worker
   bool flood_in_it = true;  // the flood's cost is part of that load; else it comes on top
-  double seconds = 0.3;     // of each turn
+  double seconds = 0.15;    // of each turn
   unsigned turns = 3;
   double call_ns = 10'000;  // what a whole call costs the worker
 };

@@ -10,7 +10,9 @@ namespace sluice::bench {
 namespace {
 
 constexpr size_t kHeaders = 42;
-constexpr uint64_t kLifeMs = 20'000;  // signed well ahead of its use
+// Signed well ahead of its use: the relay allows thirty seconds to either side.
+constexpr uint64_t kAheadMs = 25'000;
+constexpr uint64_t kLifeMs = 60'000;
 
 }  // namespace
 
@@ -45,7 +47,7 @@ bool Callers::prepare_keys() {
   return keys.counts().ready == n;
 }
 
-SignedCall Callers::sign(uint32_t caller) {
+SignedCall Callers::sign(uint32_t caller, bool accepted) {
   SignedCall out;
   out.caller = caller;
   const uint32_t callee = relay_.agent(caller).peer;
@@ -56,7 +58,7 @@ SignedCall Callers::sign(uint32_t caller) {
   e.counter = next_call_[caller]++;
   crypto::random_bytes(e.idempotency);
   store_le(e.idempotency, next_key_++);
-  e.issued_ms = relay_.clock().unix_ms();
+  e.issued_ms = relay_.clock().unix_ms() + kAheadMs;
   e.expires_ms = e.issued_ms + kLifeMs;
   e.audience = agents[callee].address;
   e.issuer = agents[caller].address;
@@ -67,6 +69,7 @@ SignedCall Callers::sign(uint32_t caller) {
   const crypto::Signature mine =
       identities_[caller].sign(crypto::kLabelCall, {{text, wire::kEnvelopeSigned}});
   std::copy(mine.begin(), mine.end(), e.signature);
+  if (!accepted) return out;
   wire::CallAccept& a = out.accept;
   a.epoch = e.epoch;
   a.counter = e.counter;

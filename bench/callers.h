@@ -37,8 +37,9 @@ class Callers {
   // As control does after a handshake. False: no lanes on this machine, or no room.
   bool prepare_keys();
 
-  // With the time of now, an expiry twenty seconds later, and a message id and key of its own.
-  SignedCall sign(uint32_t caller);
+  // With a message id and key of its own, good for the next 55 seconds; `accepted`: its callee's
+  // acceptance as well.
+  SignedCall sign(uint32_t caller, bool accepted = true);
 
   // Each takes the next number of its sender's session: they are to arrive about in the order in
   // which they were made.

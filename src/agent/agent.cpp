@@ -203,8 +203,8 @@ void Agent::make_session(Peer& peer) {
       PeerSessionHooks{[this, p](const Carrier& c, Bytes message) {
                          const auto seal = p->edge.seal == SealPolicy::kHeader ? wire::Seal::kHeader
                                                                                : wire::Seal::kFull;
-                         // The relay would drop it: only answers pass, in a call.
-                         const bool passes = c.is_call() || p->edge.right != Right::kReplyOnly;
+                         // The relay would drop it: only calls pass.
+                         const bool passes = c.is_call() || !is_for_calls_alone(p->edge.right);
                          const bool sent =
                              p->labelled && passes &&
                              tunnel_.send_frame({c.frame, c.flags, 0, p->edge.label, c.call_id},
@@ -332,8 +332,11 @@ Result<PeerSession::Sent> Agent::send(const crypto::PublicKey& identity, Message
   const auto found = reachable(identity, now);
   if (!found) return tl::unexpected(found.error());
   Peer& peer = **found;
-  if (peer.edge.right == Right::kReplyOnly) {
-    return fail(ErrorCode::kRefused, "the edge to the peer only lets this agent answer its calls");
+  if (is_for_calls_alone(peer.edge.right)) {
+    return fail(ErrorCode::kRefused,
+                peer.edge.right == Right::kReplyOnly
+                    ? "the edge to the peer only lets this agent answer its calls"
+                    : "the edge to the peer is for calls alone: use sluice-agent call");
   }
   if (body.size() > max_message()) {
     return fail(ErrorCode::kTooLarge,

@@ -21,6 +21,10 @@ class Statement;
 namespace sluice::agent {
 
 enum class Right : uint8_t { kUnknown = 0, kMaySend = 1, kMayOpen = 2, kReplyOnly = 3 };
+// No message passes over it outside of a call.
+constexpr bool is_for_calls_alone(Right r) {
+  return r == Right::kMayOpen || r == Right::kReplyOnly;
+}
 const char* to_string(Right right);
 
 // Which seals the relay takes on an edge. Where it takes any, the agent seals fully: packets cannot

@@ -208,7 +208,11 @@ void authorize(Context& c, Burst& b) noexcept {
       read_other(c, s);
       if (!s.at(Next::kFrame)) continue;
       check_edge(t, now, source, s);
-      if (!s.alive() && is_type(s, FrameType::kCallOpen)) deny_closed(c, s);
+      if (s.alive()) {
+        prefetch_caller(c, s);
+      } else if (is_type(s, FrameType::kCallOpen)) {
+        deny_closed(c, s);
+      }
       continue;
     } else if (!active(t.agents[source])) {
       s.die(DropReason::kRevoked);
@@ -220,7 +224,12 @@ void authorize(Context& c, Burst& b) noexcept {
     refuse_all(b);
   }
   for (Slot& s : b) {
-    if (s.at(Next::kFrame) && is_type(s, FrameType::kDatagram)) find_peer(t, s);
+    if (!s.at(Next::kFrame)) continue;
+    if (is_type(s, FrameType::kDatagram)) {
+      find_peer(t, s);
+    } else {
+      prefetch_call(c, s);
+    }
   }
   for (Slot& s : b) {
     if (!s.at(Next::kFrame)) continue;

@@ -2,6 +2,7 @@
 // verified for into the queue, and out of it again.
 #include <rte_mbuf.h>
 
+#include "base/prefetch.h"
 #include "dataplane/call_steps.h"
 
 namespace sluice::dataplane {
@@ -154,7 +155,8 @@ void pass_accept(Context& c, Slot& s, const FrameHeader& f) noexcept {
   if (before != 0 && before != 1u + accept.status) return s.die(DropReason::kAcceptBad);
   if (s.verdict == Verdict::kBad) return s.die(DropReason::kAcceptBad);
   if (s.verdict == Verdict::kNone) {
-    if (c.calls->waiting.look_for(s.session->agent, f).signed_frame != nullptr ||
+    const bool may_wait = c.tables.agents[s.session->agent].waiting_opens != 0;
+    if ((may_wait && c.calls->waiting.look_for(s.session->agent, f).signed_frame != nullptr) ||
         r->repeats_back >= kMostRepeats) {
       return s.die(DropReason::kCallRepeated);
     }
@@ -253,6 +255,39 @@ unsigned take_answered(Context& c, Burst& b) noexcept {
 }
 
 }  // namespace
+
+// Whose page the call is in: the sender's, or with `reply` its peer's.
+void prefetch_caller(const Context& c, const Slot& s) noexcept {
+  const fabric::Agent* agents = c.tables.agents;
+  prefetch(&agents[s.session->agent].call_page);
+  if ((s.outer[wire::kDataRegion + 1] & wire::kFlagReply) != 0) {
+    prefetch(&agents[c.tables.edges[s.edge].target].call_page);
+  }
+}
+
+void prefetch_call(const Context& c, const Slot& s) noexcept {
+  const FrameHeader f = wire::read_frame(s.outer + wire::kDataRegion);
+  const fabric::Agent& sender = c.tables.agents[s.session->agent];
+  const fabric::Agent& peer = c.tables.agents[c.tables.edges[s.edge].target];
+  if (const uint32_t out = peer.session.load(std::memory_order_acquire); out != kNone) {
+    prefetch(&c.tables.sessions[out]);
+    prefetch(&c.tables.sessions[out].endpoint);
+    prefetch(&c.tables.lanes[out]);
+  }
+  const bool reply = (f.flags & wire::kFlagReply) != 0;
+  const uint32_t page = (reply ? peer : sender).call_page.load(std::memory_order_acquire);
+  if (page == kNone) return;
+  const fabric::CallTable calls = c.arena.calls(page);
+  const CallRecord& first = calls.at(static_cast<uint32_t>(f.call_id) & (calls.slots() - 1));
+  prefetch(&first);
+  prefetch(&first.accepted);
+  if (f.type != uint8_t(FrameType::kCallOpen)) return;
+  // A new one is compared with all that stand where it may.
+  for (uint32_t i = 1; i < fabric::CallTable::kProbes; ++i) {
+    prefetch(&calls.at(static_cast<uint32_t>(f.call_id + i) & (calls.slots() - 1)));
+  }
+  sender.calls.prefetch(f.call_id);
+}
 
 void wait_for_signature(Context& c, Slot& s, const FrameHeader& f) noexcept {
   if (!fits(c, c.tables.agents[s.session->agent].waiting_opens)) {

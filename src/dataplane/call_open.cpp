@@ -381,7 +381,7 @@ void pass_open(Context& c, Slot& s) noexcept {
   if (s.approval != Approval::kNone) return conclude(c, s, f, e);
   const uint32_t index = s.session->agent;
   const uint64_t tag = tag_of(c, e, index);
-  if (s.verdict == Verdict::kNone) {
+  if (s.verdict == Verdict::kNone && c.tables.agents[index].waiting_opens != 0) {
     const auto waiting = c.calls->waiting.look_for(index, f);
     if (waiting.signed_frame != nullptr) {
       const Envelope first = envelope_of(*waiting.signed_frame);

@@ -90,6 +90,9 @@ struct CallDesk {
 
 // A CALL_OPEN over an edge that `check_edge` closed: says so, where the caller may know.
 void deny_closed(Context& c, Slot& s) noexcept;
+// Of a call frame, in two passes: asks memory for what the decision on it needs.
+void prefetch_caller(const Context& c, const Slot& s) noexcept;
+void prefetch_call(const Context& c, const Slot& s) noexcept;
 // Any call frame over an edge that stands. After it the slot is to be forwarded, waits, or died.
 void pass_call_frame(Context& c, Slot& s) noexcept;
 // Verifies one slice of what waits and makes a burst of it, to be authorised again. 0: nothing

@@ -33,12 +33,16 @@ inline sluice::control::Digest digest_bytes(const pb::Signed& s) {
 
 class Ceremony : public testing::Test {
  protected:
-  // `across`: with delta, of another tenant.
-  explicit Ceremony(bool across = false)
-      : alpha(r.add_agent(11, "alpha", 0)),
+  // `across`: with delta, of another tenant. `more`: further agents and pairs of the configuration.
+  explicit Ceremony(
+      bool across = false, const rig::Setup& setup = {},
+      const std::function<void(Rig&)>& more = [](Rig&) {})
+      : r(setup),
+        alpha(r.add_agent(11, "alpha", 0)),
         beta(r.add_agent(12, "beta", 1)),
         gamma(r.add_agent(13, "gamma", 0)) {
     if (across) delta = &r.add_agent(14, "delta", 1, false, 8);
+    more(r);
     r.start();
     EXPECT_TRUE(r.connect(alpha));
     EXPECT_TRUE(r.connect(beta));

@@ -1,5 +1,6 @@
 #include "packet/guard.h"
 
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -8,6 +9,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SLUICE_TRAPS 0
@@ -21,6 +23,7 @@ namespace {
 std::atomic<unsigned> allocations{0};
 std::atomic<unsigned> calls{0};
 std::atomic<int> last_call{-1};
+std::atomic<bool> wipe_freed{false};
 
 #if SLUICE_TRAPS
 
@@ -94,6 +97,10 @@ bool WorkerGuard::traps_system_calls() {
 
 #endif
 
+void wipe_what_is_freed() {
+  wipe_freed = true;
+}
+
 std::string take_trespasses() {
   std::string out;
   if (const unsigned n = allocations.exchange(0); n != 0) {
@@ -133,6 +140,7 @@ void* realloc(void* p, size_t n) {
 }
 void free(void* p) {
   rig::note_allocation();
+  if (p != nullptr && rig::wipe_freed) std::memset(p, 0xa5, malloc_usable_size(p));
   __libc_free(p);
 }
 void* memalign(size_t alignment, size_t n) {

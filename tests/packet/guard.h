@@ -19,6 +19,10 @@ class WorkerGuard {
   static bool traps_system_calls();
 };
 
+// From now on memory is overwritten when it is freed: what is found in it later is held by
+// somebody. Where allocations are trapped.
+void wipe_what_is_freed();
+
 // What guarded threads did since the last call, in words; empty if nothing. Any thread.
 std::string take_trespasses();
 

@@ -88,6 +88,8 @@ Rig::Rig(Setup setup) : clock(kHz), setup_(setup) {
   config.limits.agents = 64;
   config.limits.edges = 256;
   config.limits.sessions = setup.sessions;
+  config.limits.calls_per_agent = setup.calls_per_agent;
+  config.limits.idempotency_keys_per_agent = setup.keys_per_agent;
   config.handshake.agent_lanes = setup.agent_lanes;
   config.handshake.under_load_per_s = setup.under_load_per_s;
   config.handshake.under_load_burst = setup.under_load_burst;

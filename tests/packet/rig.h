@@ -48,6 +48,8 @@ struct Setup {
   uint32_t max_staleness_s = 0;  // 0: tests let hours go by between two looks of control
   sluice::control::CallsConfig calls = {};
   unsigned verifiers = verifiers_of_environment();
+  uint32_t calls_per_agent = 16;
+  uint32_t keys_per_agent = 64;
 };
 
 // What an agent in a test is: keys, where it sends from, and what the relay told it.

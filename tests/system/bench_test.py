@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""scripts/bench's wire and hostile: both run to their end over a memif with hugepages, what they write is complete and
+"""scripts/bench's wire, hostile and calls: all run to their end with hugepages, what they write is complete and
 consistent, and nothing stays behind. Their figures are not judged here: other tests may load the machine."""
 import json
 import os
@@ -61,11 +61,27 @@ def hostile():
     check("a good packet costs" in table, "and a table for people")
 
 
+def calls():
+    """With fewer agents than pages suffice for; no figure is judged, but those of one run belong together."""
+    out, table = bench("calls", "--short", "--agents", "400", "--call-rate", "2000")
+    keys = {"calls_per_second", "verify_per_second", "ratio", "added_p99_us_inline", "added_p99_us_verifier",
+            "audit_records_per_second", "jain_index", "p99_change", "observability_cost"}
+    check(keys <= set(out), "every figure has its place")
+    check(out["calls_per_second"] > 0 and abs(out["verify_per_second"] / out["calls_per_second"] - 2) < 0.01,
+          f"two signatures a call: {out['calls_per_second']} calls/s")
+    alone = max(out["verifier_alone_per_second"].values())
+    check(alone > 0 and 0 < out["ratio"] < 1.5 and all(ns >= 0 for ns in out["call_ns"].values()), f"ratio: {out['ratio']}")
+    check(out["latency"]["p99_us_alone"] > 0 and out["latency"]["p99_us_beside"] > 0, "latency was measured both ways")
+    check(0 < out["jain_index"] <= 1 and set(out["tenants"]) == {"flood_within_load", "flood_beyond_load"}, "both floods are there")
+    check(out["audit_records_per_second"] > 0, "and the audit log")
+    check("a call: 4 frames, 2 signatures" in table, "and a table for people")
+
+
 def main():
     if len(os.sched_getaffinity(0)) < 2 or Lab.free_hugepages() < PAGES or os.geteuid() != 0:
         print(f"skipped: needs root, two cores and {PAGES} free hugepages (scripts/setup)")
         raise SystemExit(77)
-    for test in (wire, hostile):
+    for test in (wire, hostile, calls):
         print(f"--- {test.__name__}", flush=True)
         test()
     print("passed")
