@@ -66,6 +66,7 @@ Result<int> run_pending(const std::string& state, bool json);
 struct AnswerCommand {
   std::string peer;
   std::string life;
+  std::string quota;  // approve: "5/1h"
   std::string reason;
   bool json = false;
 };

@@ -1,3 +1,5 @@
+#include <charconv>
+
 #include <fmt/format.h>
 
 #include "agent/cli.h"
@@ -99,8 +101,24 @@ Result<int> run_pending(const std::string& state, bool as_json) {
 Result<int> run_approve(const std::string& state, const AnswerCommand& c) {
   const auto life = seconds_of(c.life);
   if (!life) return tl::unexpected(life.error());
-  const auto answer =
-      DaemonClient(state).post("/v1/trust/approve", {{"peer", c.peer}, {"for_s", *life}}, kTimeout);
+  json body = {{"peer", c.peer}, {"for_s", *life}};
+  if (!c.quota.empty()) {
+    const size_t slash = c.quota.find('/');
+    uint64_t calls = 0;
+    const char* end = c.quota.data() + std::min(slash, c.quota.size());
+    const auto [at, ec] = std::from_chars(c.quota.data(), end, calls);
+    const auto period = slash == std::string::npos
+                            ? std::nullopt
+                            : parse_duration_s(std::string_view(c.quota).substr(slash + 1));
+    if (ec != std::errc() || at != end || calls == 0 || !period || *period == 0) {
+      return fail(ErrorCode::kUsage,
+                  fmt::format("--quota {} is no quota; give calls, a slash and a time, such as 5/1h",
+                              c.quota));
+    }
+    body["quota_calls"] = calls;
+    body["quota_s"] = *period;
+  }
+  const auto answer = DaemonClient(state).post("/v1/trust/approve", body, kTimeout);
   if (!answer) return tl::unexpected(answer.error());
   return show(answer, c.json,
               fmt::format("{} ({}) is trusted now", text_of((*answer)["name"]),

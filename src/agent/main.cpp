@@ -145,8 +145,10 @@ void describe_trust(CLI::App& app, Options& o, Run& run) {
   approve->add_option("WHO", o.approve.peer, "Who asked: name, DID, address, or the request")
       ->required();
   approve->add_option("--for", o.approve.life, "For a shorter time than asked");
+  approve->add_option("--quota", o.approve.quota,
+                      "So many calls in a time, such as 5/1h: the peer's calls here");
   approve->add_flag("--json", o.approve.json, "Print JSON");
-  approve->footer("Example:  sluice-agent approve alice --for 7d");
+  approve->footer("Example:  sluice-agent approve alice --for 7d --quota 100/1d");
   approve->callback(
       [&] { run = [&](const auto& state) { return run_approve(state, o.approve); }; });
 

@@ -14,6 +14,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr uint64_t kMostQuotaCalls = 1'000'000'000;
+constexpr uint64_t kLongestQuotaS = 366ull * 24 * 3600;
 constexpr uint64_t kLongestLifeS = 10ull * 366 * 24 * 3600;
 constexpr size_t kShortestDigest = 8;
 
@@ -210,6 +212,13 @@ void TrustApi::answer(const json& body, bool approve, http::Respond respond, Now
   if (!life) return refuse(life.error());
   const auto reason = line_field(body, "reason", wire::kMostReason);
   if (!reason) return refuse(reason.error());
+  const auto calls = number_field(body, "quota_calls", 0, kMostQuotaCalls, 0);
+  if (!calls) return refuse(calls.error());
+  const auto period = number_field(body, "quota_s", *calls == 0 ? 0 : 1, kLongestQuotaS, 0);
+  if (!period) return refuse(period.error());
+  if ((*calls == 0) != (*period == 0)) {
+    return refuse({ErrorCode::kUsage, "\"quota_calls\" and \"quota_s\" go together"});
+  }
   const auto waiting = find_waiting(*who, true);
   if (!waiting) return refuse(waiting.error());
   const auto done = [respond, approve, w = *waiting](const Result<Submitted>& done_as) {
@@ -221,7 +230,8 @@ void TrustApi::answer(const json& body, bool approve, http::Respond respond, Now
                            {"name", w.peer_name}}));
   };
   if (approve) {
-    agent_.trust(now).approve(*waiting, *life * 1000, agent_.relay_now(now), done);
+    const TrustQuota quota{static_cast<uint32_t>(*calls), static_cast<uint32_t>(*period)};
+    agent_.trust(now).approve(*waiting, *life * 1000, quota, agent_.relay_now(now), done);
   } else {
     agent_.trust(now).reject(*waiting, *reason, agent_.relay_now(now), done);
   }

@@ -2,7 +2,7 @@
 //   POST /v1/trust/request {"peer":X,"justification":T[,"for_s":N,"right":R,"offer":R,"scopes":[…],
 //                            "protocols":[…],"capabilities":[…]]} → {"state","request","peer"}
 //   GET  /v1/trust/pending   {"incoming":[…],"outgoing":[…]}
-//   POST /v1/trust/approve   {"peer":W[,"for_s":N]} → {"state":"approved",…}
+//   POST /v1/trust/approve   {"peer":W[,"for_s":N,"quota_calls":N,"quota_s":N]} → {"state":"approved",…}
 //   POST /v1/trust/reject    {"peer":W[,"reason":T]}
 //   POST /v1/trust/untrust   {"peer":X[,"reason":T]}: ends a pair, or takes back an own request
 //   POST /v1/visibility      {"visibility":"public"|"private"}

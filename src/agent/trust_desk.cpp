@@ -224,7 +224,8 @@ void TrustDesk::ask(const TrustWish& wish, Now now, Done done) {
   submit(s, now, std::move(done));
 }
 
-void TrustDesk::approve(const WaitingTrust& w, uint64_t life_ms, Now now, Done done) {
+void TrustDesk::approve(const WaitingTrust& w, uint64_t life_ms, const TrustQuota& quota, Now now,
+                        Done done) {
   pb::Statement s = statement(now);
   pb::TrustGrant& g = *s.mutable_trust_grant();
   g.set_from(w.request.from());
@@ -234,6 +235,10 @@ void TrustDesk::approve(const WaitingTrust& w, uint64_t life_ms, Now now, Done d
   *g.mutable_offered() = w.request.offered();
   g.set_e2e_key(text(party_.e2e_key->public_key));
   if (life_ms != 0) g.set_expires_ms(now.unix_ms + life_ms);
+  if (quota.calls != 0) {
+    g.mutable_quota()->set_calls(quota.calls);
+    g.mutable_quota()->set_period_s(quota.period_s);
+  }
   submit(s, now, std::move(done));
 }
 

@@ -36,6 +36,12 @@ struct TrustWish {
   uint64_t life_ms = 0;  // 0: no end
 };
 
+// How often the requester may call in a period that begins with a call; 0 calls: any number.
+struct TrustQuota {
+  uint32_t calls = 0;
+  uint32_t period_s = 0;
+};
+
 // A request that waits, as its requester signed it.
 struct WaitingTrust {
   ByteArray<32> digest{};
@@ -79,7 +85,8 @@ class TrustDesk {
 
   void ask(const TrustWish& wish, Now now, Done done);
   // `waiting` is one of incoming(); with `life_ms` 0 the request's own end holds.
-  void approve(const WaitingTrust& waiting, uint64_t life_ms, Now now, Done done);
+  void approve(const WaitingTrust& waiting, uint64_t life_ms, const TrustQuota& quota, Now now,
+               Done done);
   void reject(const WaitingTrust& waiting, const std::string& reason, Now now, Done done);
   void take_back(const WaitingTrust& waiting, Now now, Done done);
   void untrust(const PeerEdge& edge, const std::string& reason, Now now, Done done);

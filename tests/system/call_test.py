@@ -219,5 +219,6 @@ def operator_pair(lab):
     both_ways()
 
 
-main(test, enrol=False, agents=("alice", "bob"), limits={"calls_per_agent": 64, "idempotency_keys_per_agent": 1024})
-main(operator_pair, seals={("alpha", "beta"): "header"})
+if __name__ == "__main__":
+    main(test, enrol=False, agents=("alice", "bob"), limits={"calls_per_agent": 64, "idempotency_keys_per_agent": 1024})
+    main(operator_pair, seals={("alpha", "beta"): "header"})

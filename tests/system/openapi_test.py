@@ -4,6 +4,7 @@ promises, and nothing more."""
 import http.client
 import json
 import socket
+import subprocess
 
 import jsonschema
 from common import ROOT, check, main, ping_ok, wait_until
@@ -72,6 +73,23 @@ class Api:
         return answer.read()
 
 
+def approvals(lab, api):
+    """One call that is approved, and one that is not."""
+    api.call("POST", "/v1/policy", {"yaml": "rules: [{ from: alice, to: bob, calls: { approval: { capabilities: [tool_call] } } }]\n", "after": 0})
+    lab.spawn_agent("bob", "serve", "--echo", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    for verdict, code in (("approve", 0), ("deny", 13)):
+        child = subprocess.Popen(lab.agent_argv("alice", "call", "bob", "--timeout", "60s"), cwd=lab.dir,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        child.stdin.write(b"question")
+        child.stdin.close()
+        wait_until("the call to wait", lambda: api.call("GET", "/v1/approvals")["approvals"], 20, 0.2)
+        waiting = api.call("GET", "/v1/approvals")["approvals"]
+        check(len(waiting) == 1 and (waiting[0]["from"], waiting[0]["capability"]) == ("alice", "tool_call"), "one call waits")
+        api.call("POST", f"/v1/approvals/{verdict}", {"id": waiting[0]["id"]})
+        check(child.wait(30) == code and child.stdout.read() == (b"" if code else b"question"), f"it was told: {verdict}")
+        api.call("POST", f"/v1/approvals/{verdict}", {"id": waiting[0]["id"]}, refused=True)
+
+
 def test(lab):
     lab.make_relay()
     lab.start_relay()
@@ -92,7 +110,7 @@ def test(lab):
     tokens = api.call("GET", "/v1/tokens")["tokens"]
     api.call("POST", "/v1/tokens/end", {"id": tokens[0]["id"]})
     api.call("POST", "/v1/tokens/end", {"id": "000000000000"}, refused=True)
-    lab.agent("alice", "handshake", lab.dids["bob"], "one")
+    lab.agent("alice", "handshake", lab.dids["bob"], "one", "--capabilities", "tool_call", "--protocols", "raw")
     lab.agent("alice", "handshake", lab.dids["carol"], "two")
     wait_until("both requests", lambda: len(api.call("GET", "/v1/requests")["requests"]) == 2, 5)
     other = next(r for r in api.call("GET", "/v1/requests")["requests"] if r["waits_for"] == "consent")
@@ -101,8 +119,9 @@ def test(lab):
     lab.agent("bob", "approve", "alice")
     wait_until("alice and bob", lambda: lab.peers("alice") and ping_ok(lab, "alice", "bob", 3), 15, 0.2)
     api.call("GET", "/v1/edges")
+    approvals(lab, api)
     api.call("POST", "/v1/policy", {"yaml": "default: ask\n", "dry_run": True})
-    api.call("POST", "/v1/policy", {"yaml": "rules: [{ from: alice, to: bob, for: 1h }]\n", "after": 0})
+    api.call("POST", "/v1/policy", {"yaml": "rules: [{ from: alice, to: bob, for: 1h }]\n", "after": 1})
     api.call("POST", "/v1/policy", {"yaml": "default: ask\n", "after": 0}, refused=True)
     mistakes = api.call("POST", "/v1/policy", {"yaml": "default: maybe\nrules: 5\n"}, refused=True)
     check([p["line"] for p in mistakes["error"]["problems"]] == [1, 2], "mistakes come with their lines")

@@ -235,7 +235,7 @@ TEST_F(TrustTest, OnlyRequestsThatSomebodySignedAreShown) {
   EXPECT_EQ(reports.size(), 2u);
   // An approval names exactly that request.
   sent.clear();
-  desk->approve(w, 0, now, [](const Result<Submitted>&) {});
+  desk->approve(w, 0, {}, now, [](const Result<Submitted>&) {});
   pb::Statement s;
   ASSERT_TRUE(verify_signed(sent.at(0).second.submit(), relay_key, std::nullopt, s));
   EXPECT_EQ(s.trust_grant().request(), text(digest(good)));
