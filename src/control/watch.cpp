@@ -11,6 +11,7 @@ namespace {
 
 constexpr uint64_t kLookMs = 250;
 constexpr uint64_t kStalledMs = 1000;
+constexpr uint64_t kAuditMs = 5000;  // its status is under a lock that its thread takes, too
 
 }  // namespace
 
@@ -85,12 +86,20 @@ void Watch::look_at_workers(uint64_t now) {
 
 void Watch::look_at_audit() {
   const AuditTrail& audit = control_.audit();
-  const audit::WriterStatus s = audit.writer().status();
-  if (s.available != audited_) {
-    audited_ = s.available;
+  const Clock& clock = control_.around().clock;
+  if (audit.writer().available() != audited_) {
+    audited_ = !audited_;
     control_.events().add(audited_ ? EventKind::kAuditAvailable : EventKind::kAuditUnavailable, {},
-                          s.problem);
+                          audited_ ? std::string() : audit.writer().status().problem);
   }
+  if (audit.unseen() != unseen_) {
+    control_.events().add(EventKind::kCallsUnseen, {},
+                          fmt::format("{} records", audit.unseen() - unseen_));
+    unseen_ = audit.unseen();
+  }
+  if (audited_at_ != 0 && last_round_ - audited_at_ < clock.ticks_from_ms(kAuditMs)) return;
+  audited_at_ = last_round_;
+  const audit::WriterStatus s = audit.writer().status();
   if (s.lost > lost_) {
     control_.events().add(EventKind::kAuditLost, {}, fmt::format("{} records", s.lost - lost_));
     lost_ = s.lost;
@@ -98,10 +107,6 @@ void Watch::look_at_audit() {
   const bool too_few = !audit.alert().empty();
   if (too_few && !short_) control_.events().add(EventKind::kDiskShort, {}, audit.alert());
   short_ = too_few;
-  if (audit.unseen() == unseen_) return;
-  control_.events().add(EventKind::kCallsUnseen, {},
-                        fmt::format("{} records", audit.unseen() - unseen_));
-  unseen_ = audit.unseen();
 }
 
 }  // namespace sluice::control

@@ -47,6 +47,7 @@ class Watch {
   bool short_ = false;
   uint64_t lost_ = 0;
   uint64_t unseen_ = 0;
+  uint64_t audited_at_ = 0;  // ticks: when the log's status was last asked for
 };
 
 }  // namespace sluice::control
