@@ -111,9 +111,10 @@ Result<int> run_approve(const std::string& state, const AnswerCommand& c) {
                             ? std::nullopt
                             : parse_duration_s(std::string_view(c.quota).substr(slash + 1));
     if (ec != std::errc() || at != end || calls == 0 || !period || *period == 0) {
-      return fail(ErrorCode::kUsage,
-                  fmt::format("--quota {} is no quota; give calls, a slash and a time, such as 5/1h",
-                              c.quota));
+      return fail(
+          ErrorCode::kUsage,
+          fmt::format("--quota {} is no quota; give calls, a slash and a time, such as 5/1h",
+                      c.quota));
     }
     body["quota_calls"] = calls;
     body["quota_s"] = *period;

@@ -2,10 +2,10 @@
 //   POST /v1/trust/request {"peer":X,"justification":T[,"for_s":N,"right":R,"offer":R,"scopes":[…],
 //                            "protocols":[…],"capabilities":[…]]} → {"state","request","peer"}
 //   GET  /v1/trust/pending   {"incoming":[…],"outgoing":[…]}
-//   POST /v1/trust/approve   {"peer":W[,"for_s":N,"quota_calls":N,"quota_s":N]} → {"state":"approved",…}
-//   POST /v1/trust/reject    {"peer":W[,"reason":T]}
-//   POST /v1/trust/untrust   {"peer":X[,"reason":T]}: ends a pair, or takes back an own request
-//   POST /v1/visibility      {"visibility":"public"|"private"}
+//   POST /v1/trust/approve   {"peer":W[,"for_s":N,"quota_calls":N,"quota_s":N]} →
+//   {"state":"approved",…} POST /v1/trust/reject    {"peer":W[,"reason":T]} POST /v1/trust/untrust
+//   {"peer":X[,"reason":T]}: ends a pair, or takes back an own request POST /v1/visibility
+//   {"visibility":"public"|"private"}
 // X is a DID, an address or a name; W as well, of somebody who has asked, or a request's digest.
 // R is may_send, may_open or reply_only. One thread.
 #pragma once

@@ -84,11 +84,10 @@ std::vector<unsigned> cores_besides(const cpu_set_t& allowed, const fabric::Topo
   std::vector<unsigned> spare;
   for (unsigned core = 0; core < CPU_SETSIZE; ++core) {
     if (!CPU_ISSET(core, &allowed)) continue;
-    const bool taken =
-        core == t.control_core ||
-        std::count(t.verifiers.begin(), t.verifiers.end(), core) != 0 ||
-        std::any_of(t.workers.begin(), t.workers.end(),
-                    [core](const auto& w) { return w.core == core; });
+    const bool taken = core == t.control_core ||
+                       std::count(t.verifiers.begin(), t.verifiers.end(), core) != 0 ||
+                       std::any_of(t.workers.begin(), t.workers.end(),
+                                   [core](const auto& w) { return w.core == core; });
     if (!taken) spare.push_back(core);
   }
   return spare.empty() ? std::vector<unsigned>{t.control_core} : spare;

@@ -96,12 +96,13 @@ Result<void> serve(const control::Config& config, const std::string& path) {
   times.done("ports");
   for (const auto& sentence : (*plane)->advice()) spdlog::warn("{}", sentence);
 
-  auto control = control::Control::create(
-      config, std::move(*keys), std::move(*store),
-      {clock, **arena, (*plane)->qsbr(), (*plane)->mailboxes(),
-       [&] { return (*plane)->port_status(); },
-       [&loop](std::function<void()> f) { loop.post(std::move(f)); },
-       loop.spare_cores(config.topology), (*plane)->verifier_qsbr(), [&] { return (*plane)->links(); }});
+  auto control =
+      control::Control::create(config, std::move(*keys), std::move(*store),
+                               {clock, **arena, (*plane)->qsbr(), (*plane)->mailboxes(),
+                                [&] { return (*plane)->port_status(); },
+                                [&loop](std::function<void()> f) { loop.post(std::move(f)); },
+                                loop.spare_cores(config.topology), (*plane)->verifier_qsbr(),
+                                [&] { return (*plane)->links(); }});
   if (!control) return tl::unexpected(control.error());
   running = control->get();
   times.done("trust");
