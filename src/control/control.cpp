@@ -296,8 +296,9 @@ void Control::publish(uint64_t now) {
   relay.unix_at_tick0_ms.store(tick0, std::memory_order_relaxed);
   // It was set, or the two clocks have drifted apart.
   if (std::abs(tick0 - clock_known_) > kClockStepMs) {
+    // At the start ends were computed a moment ago.
+    if (clock_known_ != 0) trust_.clock_was_set();
     clock_known_ = tick0;
-    trust_.clock_was_set();
   }
   relay.audited.store(audit_ ? audit_->calls() : fabric::kCallsDenied, std::memory_order_relaxed);
   relay.calls_stale_at.store(stale_at, std::memory_order_relaxed);

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from call_test import call, call_json, connected, serve
+from call_test import agree, call, call_json, connected, introduce, serve
 from common import check, main, run, wait_until
 
 
@@ -26,20 +26,9 @@ def edge(lab):
 
 
 def meet(lab):
-    lab.make_relay()
-    lab.start_relay()
-    lab.ctl("tenant", "add", "acme")
-    for n in ("alice", "bob"):
-        lab.join(n, lab.ctl("token", "create", "--tenant", "acme", "--ttl", "1h", "--host", lab.address(n, 1))["join"])
-        lab.start_agent(n)
-        wait_until(f"{n} to connect", lambda: connected(lab, n), 15)
-    lab.agent("alice", "handshake", lab.dids["bob"], "to use your tools", "--ask", "may_open", "--offer", "reply_only",
-              "--capabilities", "tool_call,read", "--protocols", "raw", "--scopes", "payments,reading")
-    wait_until("the request to reach bob", lambda: json.loads(lab.agent("bob", "pending", "--json").stdout)["incoming"], 10)
+    introduce(lab)
     check(lab.agent("bob", "approve", "alice", "--quota", "5-1h", check=False).returncode == 2, "a quota that is none is a mistake")
-    lab.agent("bob", "approve", "alice", "--quota", "4/1h")
-    wait_until("both to know each other, verified",
-               lambda: all(p and p[0]["verified"] for p in (lab.peers("alice"), lab.peers("bob"))), 10)
+    agree(lab, ("--scopes", "payments,reading"), ("--quota", "4/1h"))
     check(edge(lab)["calls"]["quotas"] == [{"calls": 4, "period_s": 3600, "used": 0, "ends_ms": None}], "the approver's quota holds")
 
 
@@ -65,11 +54,7 @@ def quotas(lab):
 def windows_and_approvals(lab):
     """On another grant, without a quota."""
     lab.agent("alice", "untrust", "bob")
-    lab.agent("alice", "handshake", lab.dids["bob"], "again", "--ask", "may_open", "--offer", "reply_only",
-              "--capabilities", "tool_call,read", "--protocols", "raw")
-    wait_until("the request to reach bob", lambda: json.loads(lab.agent("bob", "pending", "--json").stdout)["incoming"], 10)
-    lab.agent("bob", "approve", "alice")
-    wait_until("both to know each other", lambda: all(lab.peers(n) for n in ("alice", "bob")), 10)
+    agree(lab)
     server = serve(lab, "bob", "--echo")
     policy(lab, "windows:\n  past: { zone: Europe/Berlin, from: \"2020-01-01 08:00\", to: \"2020-01-01 09:00\" }\n"
                 "rules: [{ from: alice, to: bob, windows: [past] }]\n")

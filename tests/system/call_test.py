@@ -44,8 +44,8 @@ def rows(lab, name, **fields):
     return [c for c in listed if all(c[k] == v for k, v in fields.items())]
 
 
-def meet(lab):
-    """alice may open calls of two capabilities and one protocol at bob, who may only answer."""
+def introduce(lab):
+    """A relay, and alice and bob connected to it."""
     lab.make_relay()
     lab.start_relay()
     lab.ctl("tenant", "add", "acme")
@@ -53,12 +53,21 @@ def meet(lab):
         lab.join(n, lab.ctl("token", "create", "--tenant", "acme", "--ttl", "1h", "--host", lab.address(n, 1))["join"])
         lab.start_agent(n)
         wait_until(f"{n} to connect", lambda: connected(lab, n), 15)
+
+
+def agree(lab, asked=(), granted=()):
+    """alice may open calls of two capabilities and one protocol at bob, who may only answer."""
     lab.agent("alice", "handshake", lab.dids["bob"], "to use your tools", "--ask", "may_open", "--offer", "reply_only",
-              "--capabilities", "tool_call,read", "--protocols", "raw")
+              "--capabilities", "tool_call,read", "--protocols", "raw", *asked)
     wait_until("the request to reach bob", lambda: json.loads(lab.agent("bob", "pending", "--json").stdout)["incoming"], 10)
-    lab.agent("bob", "approve", "alice")
+    lab.agent("bob", "approve", "alice", *granted)
     wait_until("both to know each other, verified",
                lambda: all(p and p[0]["verified"] for p in (lab.peers("alice"), lab.peers("bob"))), 10)
+
+
+def meet(lab):
+    introduce(lab)
+    agree(lab)
     check([lab.peers(n)[0]["right"] for n in ("alice", "bob")] == ["may_open", "reply_only"], "one may call, the other answer")
 
 
