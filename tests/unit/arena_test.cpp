@@ -212,7 +212,10 @@ TEST(Arena, HistogramsOfLatencyAreEachWorkersOwn) {
   uint64_t value = 0;
   for (uint32_t w = 0; w < 3; ++w) {
     ASSERT_EQ(arena->latencies(w).size(), 1025u);
-    for (auto& h : arena->latencies(w)) h.add(++value, LatencyHistogram::bucket_of(value), 1);
+    for (auto& h : arena->latencies(w)) {
+      ++value;
+      h.add(value, LatencyHistogram::bucket_of(value), 1);
+    }
   }
   const auto* first = reinterpret_cast<const uint8_t*>(arena->latencies(0).data());
   EXPECT_EQ(uint64_t(first - base(*arena)), arena->header().latencies_at);
