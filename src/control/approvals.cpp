@@ -11,6 +11,9 @@ namespace sluice::control {
 namespace {
 
 constexpr uint64_t kTellAgainMs = 100;
+constexpr uint64_t kWarnMs = 10'000;
+constexpr uint32_t kTenantShare =
+    4;  // of what may wait: a quarter for calls to one tenant's agents
 
 const fabric::CallRecord* record_of(const fabric::Arena& arena, uint32_t agent, uint32_t place) {
   const uint32_t page = arena.agents()[agent].call_page.load(std::memory_order_acquire);
@@ -31,16 +34,35 @@ void Approvals::parked(uint32_t agent, uint32_t place) {
   call.place = place;
   call.label = r->label;
   call.envelope = r->envelope;
-  call.callee = arena_.edges()[wire::label_slot(r->label)].target;
+  // A worker may have ended it meanwhile, and begun another in its place.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  if (!stands(call) || !trust_.edges().contains(wire::label_slot(call.label))) return;
+  call.callee = trust_.edges().at(wire::label_slot(call.label)).to;
+  for (const auto* list : {&waiting_, &decided_}) {
+    for (const auto& [id, other] : *list) {
+      if (other.caller == agent && other.place == place &&
+          other.envelope.counter == call.envelope.counter) {
+        return;
+      }
+    }
+  }
   call.since_ms = clock_.unix_ms();
   call.until_ms = std::min<uint64_t>(call.envelope.expires_ms,
                                      call.since_ms + uint64_t{config_.approval_s} * 1000);
   do {
     call.id = static_cast<uint32_t>(crypto::random_u64());
   } while (call.id == 0 || waiting_.contains(call.id) || decided_.contains(call.id));
-  if (waiting_.size() >= config_.parked) {
-    spdlog::warn("{} calls wait for an approval already (calls.parked): one more is denied",
-                 config_.parked);
+  const uint16_t tenant = trust_.agent(call.callee).address.tenant;
+  const auto of_tenant = std::count_if(waiting_.begin(), waiting_.end(), [&](const auto& w) {
+    return trust_.agent(w.second.callee).address.tenant == tenant;
+  });
+  // So that the callers of one tenant's agents leave room for others.
+  const size_t share = std::max<size_t>(1, config_.parked / kTenantShare);
+  if (waiting_.size() >= config_.parked || static_cast<size_t>(of_tenant) >= share) {
+    if (warned_ == 0 || clock_.ticks() - warned_ >= clock_.ticks_from_ms(kWarnMs)) {
+      warned_ = clock_.ticks();
+      spdlog::warn("as many calls wait for an approval as may (calls.parked): more are denied");
+    }
     call.verdict = CallVerdict::kDenied;
     decided_.emplace(call.id, call);
     return;

@@ -56,6 +56,7 @@ class Approvals {
   TrustTable& trust_;
   fabric::Mailboxes& mailboxes_;
   std::map<uint32_t, ParkedCall> waiting_;
+  uint64_t warned_ = 0;                     // ticks
   std::map<uint32_t, ParkedCall> decided_;  // that a worker has not heard of yet
 };
 

@@ -15,6 +15,8 @@ namespace {
 
 constexpr uint64_t kRequestLifeMs = 7ull * 24 * 3600 * 1000;
 constexpr size_t kMostAccepted = 65'536;
+// Different names of scopes that one tenant's agents may have had in agreements.
+constexpr size_t kMostScopeNames = 65'536;
 
 // Names that the relay does not know are between the agents.
 EdgeTerms terms_of(const pb::Terms& terms) {
@@ -102,7 +104,7 @@ void Ceremony::restore(const Snapshot& snapshot) {
                   {}});
   }
   for (const auto& c : snapshot.consents) waiting_.consent(c.request, c.tenant);
-  for (const auto& s : snapshot.scope_names) scope_names_[{s.tenant, s.hash}] = s.name;
+  for (const auto& s : snapshot.scope_names) know_scope(s);
 }
 
 bool Ceremony::scopes_free(const pb::Terms& terms, uint16_t tenant) const {
@@ -110,6 +112,17 @@ bool Ceremony::scopes_free(const pb::Terms& terms, uint16_t tenant) const {
     const auto it = scope_names_.find({tenant, scope_hash(name)});
     return it == scope_names_.end() || it->second == name;
   });
+}
+
+size_t Ceremony::names_of(uint16_t tenant) const {
+  const auto it = names_by_tenant_.find(tenant);
+  return it == names_by_tenant_.end() ? 0 : it->second;
+}
+
+void Ceremony::know_scope(const ScopeNameRow& s) {
+  if (scope_names_.emplace(std::pair{s.tenant, s.hash}, s.name).second) {
+    ++names_by_tenant_[s.tenant];
+  }
 }
 
 std::string Ceremony::scope_name(uint16_t tenant, uint64_t hash) const {
@@ -405,6 +418,13 @@ void Ceremony::conclude(Conclusion c, Done done) {
       !scopes_free(c.backward, requester.address.tenant)) {
     return done({OutcomeCode::kScopeTaken, c.submitted});
   }
+  // Said before anything is promised that workers would not have room for.
+  const bool room = trust_.scopes().has_room(requester.address.tenant, scopes_of(c.forward),
+                                             scopes_of(c.backward)) &&
+                    (c.quota.calls == 0 || trust_.limits().has_room_for_grants()) &&
+                    names_of(approver.address.tenant) < kMostScopeNames &&
+                    names_of(requester.address.tenant) < kMostScopeNames;
+  if (!room) return done({OutcomeCode::kTooMany, c.submitted});
   const IdentityPair both = ordered(requester.identity, approver.identity);
   if (!writing_pairs_.insert(both).second) return;  // asked again, it finds how that went
   const uint64_t floor_before = floor_of(both.first, both.second);
@@ -459,7 +479,7 @@ void Ceremony::conclude(Conclusion c, Done done) {
       return done({old ? OutcomeCode::kStale : OutcomeCode::kStore, submitted});
     }
     remember(submitted);
-    for (const ScopeNameRow& s : names) scope_names_[{s.tenant, s.hash}] = s.name;
+    for (const ScopeNameRow& s : names) know_scope(s);
     waiting_.end(agreement.request);
     // Revoked while it was written: the revocation came first, and its floor holds.
     if (const uint64_t floor = floor_of(both.first, both.second); floor != floor_before) {

@@ -92,6 +92,8 @@ class Ceremony {
   bool deliverable(const WaitingRequest& w, const AgentEntry& receiver) const;
   // No name among these would be taken for another one.
   bool scopes_free(const pb::Terms& terms, uint16_t tenant) const;
+  size_t names_of(uint16_t tenant) const;
+  void know_scope(const ScopeNameRow& row);
   void add_scopes(const pb::Terms& terms, uint16_t tenant, Changes& changes) const;
   uint64_t floor_of(const crypto::PublicKey& a, const crypto::PublicKey& b) const;
   void remember(const Digest& digest);
@@ -110,6 +112,7 @@ class Ceremony {
   WaitingRequests waiting_;
   std::map<IdentityPair, uint64_t> floors_;
   std::map<std::pair<uint16_t, uint64_t>, std::string> scope_names_;  // by tenant and hash
+  std::map<uint16_t, size_t> names_by_tenant_;
   std::set<Digest> writing_;  // statements that are on their way to the disk
   std::set<IdentityPair> writing_pairs_;
   std::set<uint32_t> rotating_;  // agents whose change of identity is

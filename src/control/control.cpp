@@ -267,7 +267,7 @@ void Control::circuit_changed(uint32_t slot, uint32_t state) {
 
 // A second's calls at most are forgotten by a crash.
 void Control::keep_quotas(uint64_t now) {
-  if (now - quotas_kept_ < around_.clock.ticks_from_ms(kQuotaMs)) return;
+  if (keeping_quotas_ || now - quotas_kept_ < around_.clock.ticks_from_ms(kQuotaMs)) return;
   quotas_kept_ = now;
   Changes changes{"relay", around_.clock.unix_ms(), {}};
   for (const EdgeLimits::Change& c : trust_.limits().take_changes()) {
@@ -276,8 +276,12 @@ void Control::keep_quotas(uint64_t now) {
                                        c.use.used, c.use.ends_ms});
   }
   if (changes.list.empty()) return;
-  store_->apply(std::move(changes), [](const Result<WriteTimes>& r) {
-    if (!r) spdlog::error("what is used of quotas could not be kept: {}", r.error().message);
+  keeping_quotas_ = true;
+  store_->apply(std::move(changes), [this](const Result<WriteTimes>& r) {
+    keeping_quotas_ = false;
+    if (r) return;
+    spdlog::error("what is used of quotas could not be kept: {}", r.error().message);
+    trust_.limits().keep_all_again();
   });
 }
 

@@ -100,6 +100,7 @@ class Control {
   uint64_t published_ = 0;         // ticks: when workers were last told that control runs
   int64_t clock_known_ = 0;        // Unix time of tick 0 that ends of edges were computed with
   uint64_t quotas_kept_ = 0;       // ticks
+  bool keeping_quotas_ = false;    // they are on their way to the disk
   Events events_;
   Watch watch_;
   TrustTable trust_;

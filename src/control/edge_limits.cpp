@@ -10,7 +10,7 @@ namespace {
 
 // As long as an edge's slot: whoever read the edge has long gone on.
 constexpr uint64_t kRestMs = 180'000;
-// Pairs whose quotas are remembered while they have no edge; older ones go first beyond that.
+// Pairs whose quotas are remembered while they have no edge, if there are fewer places for edges.
 constexpr size_t kMostUses = 65'536;
 
 }  // namespace
@@ -22,11 +22,20 @@ bool EdgeLimits::needs_place(const EdgeTerms& terms) const {
   return terms.calls != 0 || terms.granted.calls != 0 || terms.rate.calls_per_s != 0;
 }
 
+// By nothing but what agents granted each other.
+bool EdgeLimits::is_granted(const EdgeTerms& terms) const {
+  return terms.granted.calls != 0 && terms.calls == 0 && terms.rate.calls_per_s == 0;
+}
+
 size_t EdgeLimits::places() const {
   const uint64_t now = clock_.ticks();
-  const auto rested = std::count_if(resting_.begin(), resting_.end(),
-                                    [now](const Resting& r) { return r.until <= now; });
-  return arena_.sizes().edge_calls - next_place_ + static_cast<size_t>(rested);
+  const auto end = std::partition_point(resting_.begin(), resting_.end(),
+                                        [now](const Resting& r) { return r.until <= now; });
+  return arena_.sizes().edge_calls - next_place_ + static_cast<size_t>(end - resting_.begin());
+}
+
+bool EdgeLimits::has_room_for_grants() const {
+  return granted_ + 2 <= arena_.sizes().edge_calls / 2 && places() >= 2;
 }
 
 bool EdgeLimits::has_room(const EdgeTerms& one, const EdgeTerms& other) {
@@ -44,9 +53,10 @@ bool EdgeLimits::has_room(const EdgeTerms& one, const EdgeTerms& other) {
 
 uint32_t EdgeLimits::take_place() {
   if (!resting_.empty() && resting_.front().until <= clock_.ticks()) {
-    const uint32_t place = resting_.front().place;
+    const Resting first = resting_.front();
     resting_.pop_front();
-    return place;
+    if (first.granted) --granted_;
+    return first.place;
   }
   return next_place_ < arena_.sizes().edge_calls ? next_place_++ : fabric::kNone;
 }
@@ -78,7 +88,14 @@ void EdgeLimits::write_calls(fabric::EdgeCalls& record, const EdgeEntry& edge) {
     record.used[q].store(used, std::memory_order_relaxed);
     record.period_ends[q].store(ends, std::memory_order_relaxed);
   }
-  if (known != uses_.end()) uses_.erase(known);
+  if (known == uses_.end()) return;
+  // Those of other periods stay for edges that have them again.
+  const uint64_t now = clock_.unix_ms();
+  std::erase_if(known->second, [&](const QuotaUse& use) {
+    return use.ends_ms <= now || use.quota.period_s == quotas[0].period_s ||
+           use.quota.period_s == quotas[1].period_s;
+  });
+  if (known->second.empty()) uses_.erase(known);
 }
 
 void EdgeLimits::open(const EdgeEntry& edge) {
@@ -88,6 +105,7 @@ void EdgeLimits::open(const EdgeEntry& edge) {
   record.circuit.outcomes = record.circuit.failed = record.circuit.trying = 0;
   record.circuit.state.store(0, std::memory_order_relaxed);
   record.calls = needs_place(edge.terms) ? take_place() : fabric::kNone;
+  if (record.calls != fabric::kNone && is_granted(edge.terms)) ++granted_;
   if (record.calls != fabric::kNone) write_calls(arena_.edge_calls()[record.calls], edge);
   if (terms_.at(edge.terms.calls).quota.calls != 0 || edge.terms.granted.calls != 0) {
     counted_[edge.slot] = {edge, used(edge)};
@@ -116,6 +134,8 @@ std::vector<QuotaUse> EdgeLimits::used(const EdgeEntry& edge) const {
 
 void EdgeLimits::forget_old() {
   const uint64_t now = clock_.unix_ms();
+  if (now - forgot_ms_ < 1000) return;
+  forgot_ms_ = now;
   std::erase_if(uses_, [now](const auto& entry) {
     return std::all_of(entry.second.begin(), entry.second.end(),
                        [now](const QuotaUse& u) { return u.ends_ms <= now; });
@@ -123,9 +143,10 @@ void EdgeLimits::forget_old() {
 }
 
 void EdgeLimits::restore(uint32_t from, uint32_t to, const QuotaUse& use) {
-  if (uses_.size() >= kMostUses) forget_old();
+  const size_t most = std::max<size_t>(kMostUses, arena_.sizes().edge_calls);
+  if (uses_.size() >= most) forget_old();
   // Beyond that many at once the quota of some pair begins anew with its next edge.
-  if (uses_.size() < kMostUses) uses_[{from, to}].push_back(use);
+  if (uses_.size() < most) uses_[{from, to}].push_back(use);
 }
 
 std::vector<EdgeLimits::Change> EdgeLimits::take_changes() {
@@ -133,12 +154,21 @@ std::vector<EdgeLimits::Change> EdgeLimits::take_changes() {
   for (auto& [slot, counted] : counted_) {
     const auto now = used(counted.edge);
     for (size_t q = 0; q < now.size(); ++q) {
-      if (now[q].ends_ms == 0 || now[q].used == counted.kept[q].used) continue;
+      // In another period the same number is another use; ends are rounded to a millisecond.
+      const bool same =
+          now[q].used == counted.kept[q].used && now[q].ends_ms < counted.kept[q].ends_ms + 1000;
+      if (now[q].ends_ms == 0 || same) continue;
       out.push_back({counted.edge.from, counted.edge.to, now[q]});
     }
     counted.kept = now;
   }
   return out;
+}
+
+void EdgeLimits::keep_all_again() {
+  for (auto& [slot, counted] : counted_) {
+    for (QuotaUse& use : counted.kept) use.ends_ms = 0;
+  }
 }
 
 void EdgeLimits::close(const EdgeEntry& edge) {
@@ -151,7 +181,8 @@ void EdgeLimits::close(const EdgeEntry& edge) {
   hours_.remove(edge.slot, edge.terms.calls);
   const uint32_t place = arena_.edges()[edge.slot].calls;
   if (place == fabric::kNone) return;
-  resting_.push_back({place, clock_.ticks() + clock_.ticks_from_ms(kRestMs)});
+  resting_.push_back(
+      {place, clock_.ticks() + clock_.ticks_from_ms(kRestMs), is_granted(edge.terms)});
 }
 
 }  // namespace sluice::control

@@ -31,6 +31,8 @@ class EdgeLimits {
 
   // Whether edges on these terms can be opened now, in that order.
   bool has_room(const EdgeTerms& one, const EdgeTerms& other);
+  // Agents' own quotas take half of the places at most: the rest is the operator's.
+  bool has_room_for_grants() const;
   // Before the edge of that slot is published, after has_room().
   void open(const EdgeEntry& edge);
   void close(const EdgeEntry& edge);
@@ -54,13 +56,17 @@ class EdgeLimits {
   };
   // What was used since this was last asked, to be kept.
   std::vector<Change> take_changes();
+  // It could not be: all of it is a change again.
+  void keep_all_again();
 
  private:
   using Ends = std::pair<uint32_t, uint32_t>;  // agents, from and to
   struct Resting {
     uint32_t place;
     uint64_t until;  // ticks
+    bool granted;
   };
+  bool is_granted(const EdgeTerms& terms) const;
   bool needs_place(const EdgeTerms& terms) const;
   size_t places() const;
   uint32_t take_place();
@@ -73,6 +79,8 @@ class EdgeLimits {
   EdgeHours hours_;
   std::deque<Resting> resting_;
   uint32_t next_place_ = 0;
+  size_t granted_ = 0;  // places, resting ones too, that agents' own quotas took
+  uint64_t forgot_ms_ = 0;
   bool told_full_ = false;
   std::map<Ends, std::vector<QuotaUse>> uses_;  // of edges that were closed in a period
   struct Counted {

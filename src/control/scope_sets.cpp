@@ -12,9 +12,33 @@ constexpr uint64_t kRestMs = 180'000;
 
 }  // namespace
 
-uint32_t ScopeSets::hold(Set scopes) {
+ScopeSets::Set ScopeSets::canonical(Set scopes) {
   std::sort(scopes.begin(), scopes.end());
   scopes.erase(std::unique(scopes.begin(), scopes.end()), scopes.end());
+  return scopes;
+}
+
+size_t ScopeSets::free_places() const {
+  const uint64_t now = clock_.ticks();
+  const auto end = std::partition_point(resting_.begin(), resting_.end(),
+                                        [now](const Resting& r) { return r.until <= now; });
+  return arena_.sizes().scope_sets - next_ + static_cast<size_t>(end - resting_.begin());
+}
+
+bool ScopeSets::has_room(uint16_t tenant, const Set& one, const Set& other) const {
+  size_t needs = 0;
+  for (const Set* set : {&one, &other}) {
+    const Set key = canonical(*set);
+    needs += !key.empty() && !held_.contains(key) ? 1 : 0;
+  }
+  if (needs == 0) return true;
+  const auto it = taken_.find(tenant);
+  const size_t has = it == taken_.end() ? 0 : it->second;
+  return free_places() >= needs && has + needs <= arena_.sizes().scope_sets / 2;
+}
+
+uint32_t ScopeSets::hold(uint16_t tenant, Set scopes) {
+  scopes = canonical(std::move(scopes));
   if (scopes.empty() || scopes.size() > fabric::ScopeSet::kMost) return fabric::kNoScope;
   if (const auto it = held_.find(scopes); it != held_.end()) {
     ++it->second.holders;
@@ -23,6 +47,7 @@ uint32_t ScopeSets::hold(Set scopes) {
   uint32_t number = fabric::kNone;
   if (!resting_.empty() && resting_.front().until <= clock_.ticks()) {
     number = resting_.front().number;
+    --taken_[resting_.front().tenant];
     resting_.pop_front();
   } else if (next_ < arena_.sizes().scope_sets) {
     number = next_++;
@@ -39,7 +64,8 @@ uint32_t ScopeSets::hold(Set scopes) {
   fabric::ScopeSet& place = arena_.scopes()[number];
   place = {};
   std::copy(scopes.begin(), scopes.end(), place.scopes);
-  by_number_[number] = held_.emplace(std::move(scopes), Held{number, 1}).first;
+  ++taken_[tenant];
+  by_number_[number] = held_.emplace(std::move(scopes), Held{number, 1, tenant}).first;
   return number;
 }
 
@@ -47,8 +73,8 @@ void ScopeSets::release(uint32_t number) {
   if (number >= by_number_.size()) return;
   const auto it = by_number_[number];
   if (--it->second.holders != 0) return;
+  resting_.push_back({number, clock_.ticks() + clock_.ticks_from_ms(kRestMs), it->second.tenant});
   held_.erase(it);
-  resting_.push_back({number, clock_.ticks() + clock_.ticks_from_ms(kRestMs)});
 }
 
 }  // namespace sluice::control

@@ -172,6 +172,7 @@ CREATE TABLE quota_uses (
   ends_ms  INTEGER NOT NULL,
   PRIMARY KEY (source, target, period_s)
 ) STRICT;
+CREATE INDEX quota_uses_by_end ON quota_uses (ends_ms);
 )sql",
 };
 

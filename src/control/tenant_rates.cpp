@@ -1,5 +1,7 @@
 #include "control/tenant_rates.h"
 
+#include <numeric>
+
 #include <fmt/format.h>
 
 namespace sluice::control {
@@ -10,6 +12,9 @@ constexpr uint64_t kDivideMs = 50;
 // What a worker gets of a tenant's limit even if it was offered nothing: this part of an equal
 // share, so that the first packets of a flow that moves there do not die.
 constexpr double kStandby = 0.25;
+
+// Of what is remembered of calls, from one division to the next: half is forgotten in 1.7 s.
+constexpr double kCallMemory = 0.98;
 
 }  // namespace
 
@@ -34,6 +39,7 @@ Result<void> TenantRates::apply(const std::vector<TrustTenant>& tenants) {
       tenant.slot = static_cast<uint32_t>(tenants_.size() - 1);
       tenant.offered.assign(arena_.sizes().workers, 0);
       tenant.offered_calls.assign(arena_.sizes().workers, 0);
+      tenant.calling.assign(arena_.sizes().workers, 0);
     }
     tenant.rate = t.rate;
   }
@@ -48,25 +54,26 @@ uint32_t TenantRates::slot_of(uint16_t tenant) const {
 
 void TenantRates::divide(Tenant& tenant) {
   const uint32_t workers = arena_.sizes().workers;
-  // What arrived of packets says nothing of calls: each is divided by its own.
-  const auto parts = [&](fabric::Counter fabric::TenantShare::*offered,
-                         std::vector<uint64_t>& last) {
-    std::vector<double> out(workers);
-    double total = 0;
-    for (uint32_t w = 0; w < workers; ++w) {
-      const uint64_t now = (arena_.tenant_share(w, tenant.slot).*offered).get();
-      out[w] = double(now - last[w]);
-      last[w] = now;
-      total += out[w];
-    }
+  const auto divided = [&](const std::vector<double>& demand) {
+    const double total = std::accumulate(demand.begin(), demand.end(), 0.0);
     const double equal = 1.0 / workers;
-    for (double& part : out) {
-      part = total == 0 ? equal : kStandby * equal + (1 - kStandby) * part / total;
+    std::vector<double> out(workers, equal);
+    for (uint32_t w = 0; total > 0 && w < workers; ++w) {
+      out[w] = kStandby * equal + (1 - kStandby) * demand[w] / total;
     }
     return out;
   };
-  const auto packets = parts(&fabric::TenantShare::offered_packets, tenant.offered);
-  const auto calls = parts(&fabric::TenantShare::offered_calls, tenant.offered_calls);
+  std::vector<double> fresh(workers);
+  for (uint32_t w = 0; w < workers; ++w) {
+    const fabric::TenantShare& share = arena_.tenant_share(w, tenant.slot);
+    const uint64_t offered = share.offered_packets.get(), called = share.offered_calls.get();
+    fresh[w] = double(offered - tenant.offered[w]);
+    tenant.offered[w] = offered;
+    // Calls are few: what was offered lately still tells where the next one comes.
+    tenant.calling[w] = kCallMemory * tenant.calling[w] + double(called - tenant.offered_calls[w]);
+    tenant.offered_calls[w] = called;
+  }
+  const auto packets = divided(fresh), calls = divided(tenant.calling);
   for (uint32_t w = 0; w < workers; ++w) {
     fabric::TenantShare& share = arena_.tenant_share(w, tenant.slot);
     share.bucket.set(limit_of(tenant.rate, clock_, packets[w]));

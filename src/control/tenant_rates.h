@@ -33,6 +33,7 @@ class TenantRates {
     uint32_t slot = fabric::kNone;
     RateConfig rate;
     std::vector<uint64_t> offered, offered_calls;  // by worker, when last divided
+    std::vector<double> calling;                   // calls lately, by worker
   };
   void divide(Tenant& tenant);
 

@@ -137,8 +137,9 @@ bool TrustTable::agree(Agreement agreement, const GrantedScopes& scopes) {
   const PairKey key = agreement.pair();
   agreement.number = next_agreement_++;
   // Before the former ones are let go: they are often the same.
-  agreement.forward.scopes = scopes_.hold(scopes.forward);
-  agreement.backward.scopes = scopes_.hold(scopes.backward);
+  const uint16_t tenant = agents_[agreement.requester].address.tenant;
+  agreement.forward.scopes = scopes_.hold(tenant, scopes.forward);
+  agreement.backward.scopes = scopes_.hold(tenant, scopes.backward);
   forget(key);
   agreement.ends_ms = 0;
   set_end(agreements_.set(std::move(agreement)));

@@ -131,10 +131,19 @@ void pass_close(Context& c, Slot& s, const FrameHeader& f) noexcept {
       c.calls->waiting.look_for(s.session->agent, f).signed_frame != nullptr) {
     return wait_behind(c, s, f);
   }
+  if (reply && !callers_window_open(c, *r)) return s.die(DropReason::kOutsideWindow);
+  // What is said again moves nothing, so that no call lives on closing.
+  const uint32_t said = reply ? r->closes_back : r->closes;
+  if (said > kMostRepeats) return s.die(DropReason::kCallRepeated);
   if (reply) {
+    ++r->closes_back;
+  } else {
+    ++r->closes;
+  }
+  if (said == 0 && reply) {
     r->closed_back.store(1u + close.status, std::memory_order_release);
     r->last_back.store(c.now, std::memory_order_relaxed);
-  } else {
+  } else if (said == 0) {
     r->closed = 1;
     r->status = close.status;
     r->last = c.now;
@@ -206,15 +215,8 @@ bool fill_request(Context& c, const Slot& s, VerifyRequest& request) noexcept {
   request.size = static_cast<uint32_t>(size);
   std::memcpy(request.signature.data(), extension + signature_at, request.signature.size());
   agent.identity.get(request.key);
-  request.prepared = agent.prepared.load(std::memory_order_acquire);
+  request.agent = s.session->agent;
   return true;
-}
-
-crypto::VerifyJob job_of(const Context& c, const VerifyRequest& r) noexcept {
-  return {.key = &r.key,
-          .message = {r.message.data(), r.size},
-          .signature = &r.signature,
-          .prepared = r.prepared == kNone ? nullptr : &c.arena.prepared_keys()[r.prepared]};
 }
 
 // A waiting frame is taken up again, as if it had just been committed.
@@ -332,7 +334,7 @@ unsigned take_verified(Context& c, Burst& b, bool idle) noexcept {
       s.verdict = Verdict::kBad;
       VerifyRequest& r = desk.slice[count];
       if (fill_request(c, s, r)) {
-        jobs[count] = job_of(c, r);
+        jobs[count] = job_of(c.arena, r);
         of[count++] = &s;
       }
     }

@@ -244,9 +244,13 @@ void deny(Context& c, Slot& s, const Envelope& e, CallReason reason,
   answer(c, s, e, reason, retry_after_ms);
 }
 
-void repeat(Context& c, Slot& s, CallRecord& r) noexcept {
+void repeat(Context& c, Slot& s, const Envelope& e, CallRecord& r) noexcept {
   if (c.now >= c.arena.relay().stale_at.load(std::memory_order_relaxed)) {
     return s.die(DropReason::kControlStale);
+  }
+  const fabric::Edge& edge = c.tables.edges[s.edge];
+  if (c.now >= edge.window_until.load(std::memory_order_relaxed)) {
+    return deny(c, s, e, CallReason::kOutsideWindow, opens_in_ms(c, edge));
   }
   if (r.repeats >= kMostRepeats) return s.die(DropReason::kCallRepeated);
   ++r.repeats;
@@ -283,7 +287,8 @@ CallRecord& open_call(Context& c, const Slot& s, const wire::FrameHeader& f, con
   r.accepted.store(0, std::memory_order_relaxed);
   r.closed_back.store(0, std::memory_order_relaxed);
   r.last_back.store(c.now, std::memory_order_relaxed);
-  r.repeats_back = 0;
+  r.repeats_back = r.closes_back = 0;
+  r.closes = 0;
   r.envelope = e;
   count_open(c, c.tables.edges[wire::label_slot(f.label)], r);
   r.state.store(uint32_t(state), std::memory_order_release);
@@ -330,6 +335,7 @@ void conclude(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e
   forward_call_frame(c, s, true);
   if (!s.at(Next::kForward)) return;
   r->opened = r->last = agent.last_call = c.now;
+  r->repeats = 0;  // those while it waited are not those of an open call
   r->last_back.store(c.now, std::memory_order_relaxed);
   r->state.store(uint32_t(fabric::CallState::kOpen), std::memory_order_release);
   c.counters.calls[static_cast<size_t>(CallReason::kAuthorized)].add(1);
@@ -339,7 +345,7 @@ void conclude(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e
 // The envelope of a call that the relay has, once more.
 void again(Context& c, Slot& s, const Envelope& e, CallRecord& r) noexcept {
   if (r.state.load(std::memory_order_relaxed) == uint32_t(fabric::CallState::kOpen)) {
-    return repeat(c, s, r);
+    return repeat(c, s, e, r);
   }
   // The caller may have missed that it waits. No decision, and so no record.
   fabric::Agent& agent = c.tables.agents[s.session->agent];

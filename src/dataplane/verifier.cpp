@@ -21,12 +21,7 @@ unsigned Verifier::poll_once() noexcept {
       VerifyRequest* r = queue.oldest(taken);
       if (r == nullptr) break;
       ++taken;
-      jobs[count] = {.key = &r->key,
-                     .message = {r->message.data(), r->size},
-                     .signature = &r->signature,
-                     .prepared = r->prepared == fabric::kNone
-                                     ? nullptr
-                                     : &arena_.prepared_keys()[r->prepared]};
+      jobs[count] = job_of(arena_, *r);
       of[count++] = r;
     }
     queue.answered(taken);

@@ -20,7 +20,7 @@ enum class AskState : uint32_t { kNone = 0, kAsked = 1, kBad = 2, kGood = 3 };
 // Handed over by `state`: the verifier reads it while it is kAsked and writes nothing but that.
 struct alignas(64) VerifyRequest {
   std::atomic<uint32_t> state{0};  // AskState
-  uint32_t prepared = fabric::kNone;
+  uint32_t agent = 0;              // whose prepared key it is, looked up by who verifies
   uint32_t size = 0;
   uint32_t reserved = 0;
   crypto::PublicKey key{};
@@ -53,6 +53,16 @@ class VerifyQueue {
   alignas(64) uint32_t asked_ = 0;     // the worker
   alignas(64) uint32_t answered_ = 0;  // the verifier
 };
+
+// The job of a request. Its prepared key may be another one once the thread that asks this has
+// passed a quiescent point.
+inline crypto::VerifyJob job_of(const fabric::Arena& arena, const VerifyRequest& r) noexcept {
+  const uint32_t prepared = arena.agents()[r.agent].prepared.load(std::memory_order_acquire);
+  return {.key = &r.key,
+          .message = {r.message.data(), r.size},
+          .signature = &r.signature,
+          .prepared = prepared == fabric::kNone ? nullptr : &arena.prepared_keys()[prepared]};
+}
 
 // Serves the queues of some workers. Built by the main thread, then used by its own lcore alone.
 class Verifier {

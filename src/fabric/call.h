@@ -52,7 +52,8 @@ struct alignas(64) CallRecord {
   uint16_t status = 0;  // with that
   uint8_t judged = 0;   // its outcome was told to the edge's circuit
   uint8_t probe = 0;    // it is the one that a half-open circuit let through
-  uint8_t reserved0[2] = {};
+  uint8_t closes = 0;   // CALL_CLOSEs of the caller
+  uint8_t reserved0 = 0;
   // Line 1. The callee's owner.
   std::atomic<uint32_t> accepted{0};     // 0: no answer yet; else 1 + the answer's status
   std::atomic<uint32_t> closed_back{0};  // 1 + status of the callee's CALL_CLOSE
@@ -60,7 +61,8 @@ struct alignas(64) CallRecord {
   Counter packets_back;
   Counter bytes_back;
   uint32_t repeats_back = 0;  // CALL_ACCEPTs verified again
-  uint8_t reserved1[28] = {};
+  uint32_t closes_back = 0;   // CALL_CLOSEs of the callee
+  uint8_t reserved1[24] = {};
   // Lines 2 to 5. The caller's owner, before it is published.
   wire::Envelope envelope{};
   uint8_t reserved2[48] = {};

@@ -105,8 +105,9 @@ class CallBucket {
     const uint64_t each = ticks_per_call_.load(std::memory_order_relaxed);
     before = at_;
     if (each == 0) return true;
-    const uint64_t at = std::max(at_, now);
     const uint64_t latest = now + (each < hz ? hz - each : 0);
+    // Under a lower limit it may have been filled for longer than this one fills it.
+    const uint64_t at = std::min(std::max(at_, now), latest + each);
     if (at > latest) {
       wait = at - latest;
       return false;
