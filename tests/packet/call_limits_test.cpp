@@ -238,6 +238,30 @@ TEST_F(Windowed, NothingOfAnOpenCallOutsideIt) {
        beta->peer.seal(5, 1, to_alpha(), call,
                        accept_of(beta->peer, last_bytes_, 0, r.clock.unix_ms()), {}),
        "outside_window");
+  dies(*beta, beta->peer.seal(4, 1, to_alpha(), call, close_of(0, 0), {}), "outside_window");
+  // Nor the envelope once more.
+  const uint64_t denied = counted("outside_window");
+  open(last_bytes_, call);
+  EXPECT_TRUE(arrived(*beta).empty());
+  Answer again;
+  for (const auto& f : r.receive(*alpha)) read_denial(f, again);
+  EXPECT_EQ(again.reason, kOutsideWindow);
+  EXPECT_EQ(counted("outside_window"), denied + 1);
+}
+
+// What is said again is passed on a few times, and keeps no call.
+TEST_F(Limits, ClosingEndsHoweverOftenItIsSaid) {
+  ASSERT_EQ(try_open().reason, 0);
+  accept();
+  for (int i = 0; i < 9; ++i) {
+    send(*alpha, 4, 0, to_beta(), last_, close_of(0, 0));
+    EXPECT_EQ(arrived(*beta).size(), 1u) << i;
+    r.clock.advance_ms(1000);
+  }
+  dies(*alpha, alpha->peer.seal(4, 0, to_beta(), last_, close_of(0, 0), {}), "call_repeated");
+  r.clock.advance_ms(1'100);
+  EXPECT_TRUE(r.poll_until([&] { return r.counters().at("calls_closed") == 1; }))
+      << "ten seconds after it was said first";
 }
 
 // What is wrong with an envelope comes before the hour.
@@ -389,6 +413,20 @@ TEST_F(Approval, TheSameEnvelopeAgainHearsThatItWaits) {
   dies(*alpha, alpha->peer.seal(2, 0, to_beta(), last_, last_bytes_, {}), "call_repeated");
   EXPECT_EQ(counted("approval_required"), 1u) << "one decision";
   only_one();
+}
+
+// The frame that approval sends may be lost like any other.
+TEST_F(Approval, RepetitionsBeginAnewOnceItIsApproved) {
+  EXPECT_EQ(try_open().reason, kApprovalRequired);
+  r.poll();
+  for (int i = 0; i < 8; ++i) {
+    open(last_bytes_, last_);
+    EXPECT_EQ(arrived(*alpha).size(), 1u);
+  }
+  ASSERT_TRUE(approvals().decide(only_one(), CallVerdict::kApproved));
+  EXPECT_EQ(told(*beta).size(), 1u);
+  open(last_bytes_, last_);
+  EXPECT_EQ(arrived(*beta).size(), 1u);
 }
 
 TEST_F(Approval, IsAuthorisedAgainWhenItIsTakenOut) {
