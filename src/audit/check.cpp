@@ -123,11 +123,6 @@ class Check {
     const auto now = pruned_of(source_, log_, head_);
     if (!now) return tl::unexpected(now.error());
     if (now->first() <= index * kTileWidth) return removed(why);
-    if (now->first() > head_.size) {
-      return fail(ErrorCode::kOutdated,
-                  "all of the log was pruned while it was read: it grows faster than that; read a "
-                  "copy of its folder");
-    }
     take(*now);
     return {};
   }
@@ -179,14 +174,10 @@ class Check {
 }  // namespace
 
 Result<Checkpoint> check_log(TileSource& source, const Verifier& log, const CheckOptions& o) {
-  auto head = read_head(source, log);
+  const auto head = read_head(source, log);
   if (!head) return head;
-  auto pruned = pruned_of(source, log, *head);
+  const auto pruned = pruned_of(source, log, *head);
   if (!pruned) return tl::unexpected(pruned.error());
-  if (pruned->first() != 0 && pruned->record >= head->size) {
-    head = read_head(source, log);
-    if (!head) return head;
-  }
   return Check(source, log, *head, o).run(*pruned);
 }
 

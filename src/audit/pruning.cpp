@@ -1,43 +1,43 @@
 #include "audit/pruning.h"
 
 #include <charconv>
+#include <utility>
 
 #include <fmt/format.h>
 
 namespace sluice::audit {
 namespace {
 
-// Where the record came after `head` was signed: the later checkpoint, which must continue it.
-Result<Checkpoint> later_head(TileSource& source, const Verifier& log, const Checkpoint& head) {
-  const auto note = source.checkpoint();
-  if (!note) return tl::unexpected(note.error());
-  const auto now = open_note(*note, log);
-  if (!now) return now;
-  if (now->size < head.size) {
+constexpr int kTries = 20;  // while it is pruned again and again
+
+// That the log which `now` is of continues the one that `head` is of.
+Result<void> check_continues(TileSource& source, const Checkpoint& head, const Checkpoint& now) {
+  if (now.size < head.size) {
     return fail(ErrorCode::kStore, "the log became shorter while it was read");
   }
-  const auto proof = consistency_proof(head.size, now->size, subtrees_of(source, now->size));
+  const auto proof = consistency_proof(head.size, now.size, subtrees_of(source, now.size));
   if (!proof) return tl::unexpected(proof.error());
-  if (!proves_consistency(head.size, now->size, head.root, now->root, *proof)) {
+  if (!proves_consistency(head.size, now.size, head.root, now.root, *proof)) {
     return fail(ErrorCode::kStore,
                 "the log is not the one that it was a moment ago: it was written anew");
   }
-  return now;
+  return {};
 }
 
-Result<Pruned> read_pruned(TileSource& source, const Verifier& log, const Checkpoint& head) {
-  const auto text = source.pruned();
-  if (!text && text.error().code == ErrorCode::kNotFound) return Pruned{};
-  if (!text) return tl::unexpected(text.error());
+Result<Pruned> read_pruned(TileSource& source, const Verifier& log, const Checkpoint& head,
+                           std::string_view text) {
   const auto wrong = [](std::string_view why) {
     return fail(ErrorCode::kStore,
                 fmt::format("the file `pruned` of the audit log was changed: {}", why));
   };
-  const auto index = pruning_number(*text);
+  const auto index = pruning_number(text);
   if (!index) return wrong("it does not hold a record's number");
+  // A record that came after `head` was signed is in a later tree.
   Checkpoint of = head;
   if (*index >= head.size) {
-    const auto later = later_head(source, log, head);
+    const auto note = source.checkpoint();
+    if (!note) return tl::unexpected(note.error());
+    const auto later = open_note(*note, log);
     if (!later) return tl::unexpected(later.error());
     of = *later;
   }
@@ -56,7 +56,16 @@ Result<Pruned> read_pruned(TileSource& source, const Verifier& log, const Checkp
         fmt::format("record {}, which says what was pruned, or a hash beside it was changed",
                     *index));
   }
-  return Pruned{*index, pruning_of(record)};
+  const Pruned out{*index, pruning_of(record)};
+  if (out.first() > head.size) {
+    return fail(ErrorCode::kOutdated,
+                "all of the log was pruned while it was read: it grows faster than that; read a "
+                "copy of its folder");
+  }
+  if (of != head) {
+    if (auto ok = check_continues(source, head, of); !ok) return tl::unexpected(ok.error());
+  }
+  return out;
 }
 
 }  // namespace
@@ -80,10 +89,19 @@ bool is_pruning(const Record& record, uint64_t index) {
 }
 
 Result<Pruned> pruned_of(TileSource& source, const Verifier& log, const Checkpoint& head) {
-  auto out = read_pruned(source, log, head);
-  if (out || out.error().code != ErrorCode::kNotFound) return out;
-  return fail(ErrorCode::kStore,
-              out.error().message + ", which proves what was pruned: it was removed");
+  std::string text;
+  for (int i = 0;; ++i) {
+    const auto now = source.pruned();
+    if (!now && now.error().code == ErrorCode::kNotFound) return Pruned{};
+    if (!now) return tl::unexpected(now.error());
+    const bool same = std::exchange(text, *now) == *now;
+    auto out = read_pruned(source, log, head, text);
+    if (out || out.error().code != ErrorCode::kNotFound) return out;
+    // Unless the record went in its turn meanwhile.
+    if (!same && i < kTries) continue;
+    return fail(ErrorCode::kStore,
+                out.error().message + ", which proves what was pruned: it was removed");
+  }
 }
 
 }  // namespace sluice::audit
