@@ -35,11 +35,11 @@ struct Offer {
 // `times`: what the flooder offers, of its limit.
 Offer make_offer(InMemoryRelay& relay, Callers& callers, const TenantOptions& o, double limit,
                  double times, unsigned turn) {
+  Offer out;  // from here on its time runs
   std::mt19937 random(turn);
   const uint32_t each = relay.house().sessions / kTenants;
   std::vector<SignedCall> calls;
   std::vector<Due> due;
-  Offer out;
   for (unsigned tenant = 1; tenant <= kTenants; ++tenant) {
     const bool floods = tenant == kFlooder && times > 1;
     const double rate = limit * (floods ? times : kOffered);
@@ -108,6 +108,10 @@ TenantFigures measure_tenants(InMemoryRelay& relay, Callers& callers, Player& pl
                        flood ? "a flood" : "ten tenants' calls"));
       const Offer offer =
           make_offer(relay, callers, o, limit, flood ? kFlood : 1, 2 * turn + flood);
+      if (!offer.schedule.is_fresh()) {
+        out.problem = "signing took so long that the calls have expired: this machine is too busy";
+        return out;
+      }
       const Played p = player.play(offer.schedule);
       std::vector<double> shares, us;
       for (unsigned t = 1; t < kTenants; ++t) {
@@ -125,6 +129,7 @@ TenantFigures measure_tenants(InMemoryRelay& relay, Callers& callers, Player& pl
     }
     change.push_back(p99[1].back() / p99[0].back() - 1);
   }
+  out.denials = relay.denials();
   out.jain_index = median(index);
   out.least = median(least);
   out.p99_calm = median(p99[0]);

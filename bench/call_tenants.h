@@ -23,6 +23,8 @@ struct TenantFigures {
   double flood_per_s = 0;
   uint64_t did_not_fit = 0;  // frames of anybody, in the flood
   unsigned hiccups = 0;
+  std::string denials;  // over all turns, by reason
+  std::string problem;
 };
 
 inline constexpr unsigned kTenants = 10;
