@@ -16,6 +16,8 @@ namespace {
 constexpr unsigned kFramesPerCall = 4;
 // Of its limit; so little below it that chance alone does not exceed it.
 constexpr double kOffered = 0.9;
+// What the source, on the same core, takes for a frame.
+constexpr double kSourceNs = 250;
 constexpr uint8_t kFlooder = kTenants;  // tag of tenant t is t, from 1 on
 constexpr double kAcceptAfter = 0.01;
 constexpr double kCloseAfter = 0.02;
@@ -92,8 +94,9 @@ control::RateConfig tenant_limit(double calls_per_s) {
 }
 
 double limit_for(const TenantOptions& o, double flood_ns) {
-  const double calls = kTenants * kOffered * o.call_ns;
-  return 1e9 * o.load / (o.flood_in_it ? calls + kFlood * flood_ns : calls);
+  const double calls = kTenants * kOffered * (o.call_ns + kFramesPerCall * kSourceNs);
+  const double flood = kFlood * (flood_ns + kSourceNs);
+  return 1e9 * o.load / (o.flood_in_it ? calls + flood : calls);
 }
 
 TenantFigures measure_tenants(InMemoryRelay& relay, Callers& callers, Player& player,
