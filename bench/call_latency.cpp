@@ -26,6 +26,7 @@ struct Due {
 
 Schedule make_schedule(InMemoryRelay& relay, Callers& callers, const LatencyOptions& o,
                        uint32_t first_caller, bool with_calls, unsigned turn, uint64_t& offered) {
+  Schedule out;  // from here on its time runs
   std::mt19937 random(turn);
   std::vector<Due> due;
   // As many arrive at random as agents do who know nothing of each other.
@@ -46,7 +47,6 @@ Schedule make_schedule(InMemoryRelay& relay, Callers& callers, const LatencyOpti
   }
   std::stable_sort(due.begin(), due.end(), [](const Due& a, const Due& b) { return a.at < b.at; });
   offered = calls.size();
-  Schedule out;
   for (const Due& d : due) {
     SealedFrame& f = out.add(d.at, d.what == What::kDatagram ? kData : 0);
     switch (d.what) {
@@ -82,6 +82,10 @@ LatencyFigures measure_call_latency(InMemoryRelay& relay, Callers& callers, Play
       uint64_t offered = 0;
       const Schedule schedule = make_schedule(relay, callers, o, first_caller, with_calls,
                                               2 * turn + with_calls, offered);
+      if (!schedule.is_fresh()) {
+        out.problem = "signing took so long that the calls have expired: this machine is too busy";
+        return out;
+      }
       const uint64_t before = c.accepted.get();
       const Played p = player.play(schedule);
       const uint64_t calls = c.accepted.get() - before;

@@ -96,11 +96,7 @@ std::string CallMill::problem() const {
   std::string out;
   if (relay_.drops(&out) != 0) return "frames died: " + out;
   const fabric::WorkerCounters& c = relay_.arena().counters(0);
-  for (size_t r = 1; r < wire::kCallReasons; ++r) {
-    if (const uint64_t n = c.calls[r].get(); n != 0) {
-      out += fmt::format("{} {} ", wire::kCallReasonTable[r].name, n);
-    }
-  }
+  out = relay_.denials();
   if (!out.empty()) return "calls were denied: " + out;
   if (c.calls[0].get() != opened_) {
     return fmt::format("{} of {} calls were let through", c.calls[0].get(), opened_);

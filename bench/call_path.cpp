@@ -229,6 +229,7 @@ class Bench {
         });
       }
       clear_note();
+      if (!t.problem.empty()) return report(t.problem) == 0;
       print(t, flood_in_it);
       const Json j = {{"limit_calls_per_second", t.limit_calls_per_s},
                       {"flood_per_second", t.flood_per_s},
@@ -240,6 +241,7 @@ class Bench {
                       {"busy_calm", t.busy_calm},
                       {"busy_flood", t.busy_flood},
                       {"did_not_fit", t.did_not_fit},
+                      {"denials", t.denials},
                       {"hiccups", t.hiccups}};
       both[flood_in_it ? "flood_within_load" : "flood_beyond_load"] = j;
       if (flood_in_it) {
@@ -264,7 +266,7 @@ class Bench {
         fmt::format("{:.0f} us in the flood: {:+.0f} % {}", t.p99_flood, 100 * t.p99_change,
                     target(t.p99_change <= kTargetChange, "+10 %")));
     row("frames for which the RX ring had no room", std::to_string(t.did_not_fit),
-        fmt::format("{} rounds above 300 us", t.hiccups));
+        fmt::format("{} rounds above 300 us; denied: {}", t.hiccups, t.denials));
   }
 
   const Options o_;

@@ -7,7 +7,7 @@
 namespace sluice::bench {
 
 struct TenantOptions {
-  double load = 0.9;        // share of the worker
+  double load = 0.9;        // share of the worker's core, the source's part included
   bool flood_in_it = true;  // the flood's cost is part of that load; else it comes on top
   double seconds = 0.15;    // of each turn
   unsigned turns = 3;
@@ -23,6 +23,8 @@ struct TenantFigures {
   double flood_per_s = 0;
   uint64_t did_not_fit = 0;  // frames of anybody, in the flood
   unsigned hiccups = 0;
+  std::string denials;  // over all turns, by reason
+  std::string problem;
 };
 
 inline constexpr unsigned kTenants = 10;

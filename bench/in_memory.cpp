@@ -333,4 +333,14 @@ uint64_t InMemoryRelay::drops(std::string* which) const {
   return sum;
 }
 
+std::string InMemoryRelay::denials() const {
+  std::string out;
+  for (size_t r = 1; r < wire::kCallReasons; ++r) {
+    uint64_t sum = 0;
+    for (unsigned w = 0; w < house_.workers; ++w) sum += arena_->counters(w).calls[r].get();
+    if (sum != 0) out += fmt::format("{} {} ", wire::kCallReasonTable[r].name, sum);
+  }
+  return out;
+}
+
 }  // namespace sluice::bench

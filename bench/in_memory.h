@@ -106,6 +106,8 @@ class InMemoryRelay {
   // Sum of a worker counter and of all drops over the workers.
   uint64_t counter(fabric::Counter fabric::WorkerCounters::*member) const;
   uint64_t drops(std::string* which = nullptr) const;
+  // Calls that were denied, by reason, in words; empty: none.
+  std::string denials() const;
 
  private:
   InMemoryRelay() = default;

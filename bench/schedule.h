@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <vector>
 
 #include "bench/callers.h"
@@ -25,6 +26,11 @@ class Schedule {
     return static_cast<size_t>(std::count_if(entries_.begin(), entries_.end(),
                                              [tag](const Entry& e) { return e.tag == tag; }));
   }
+  // Since the first frame was made. What was signed then does not stay good for ever.
+  static constexpr double kFreshSeconds = 50;
+  bool is_fresh() const {
+    return std::chrono::steady_clock::now() - began_ < std::chrono::duration<double>(kFreshSeconds);
+  }
   double seconds() const { return entries_.empty() ? 0 : entries_.back().at; }
 
  private:
@@ -35,6 +41,7 @@ class Schedule {
     SealedFrame frame;
   };
   std::vector<Entry> entries_;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };
 
 struct Played {

@@ -247,8 +247,11 @@ uint64_t EvaluationCast::counter(
 
 bool EvaluationCast::wait_for_ends(uint64_t calls) {
   for (int i = 0; i < 100'000; ++i) {
-    if (counter(&sluice::fabric::WorkerCounters::calls_closed) >= calls) return true;
     r.poll_workers();
+    if (counter(&sluice::fabric::WorkerCounters::calls_closed) < calls) continue;
+    // Their places may be taken once every worker has passed.
+    settle();
+    return true;
   }
   return false;
 }

@@ -199,9 +199,21 @@ void Evaluation::unaudited() {
   r.poll_control();
 }
 
-// One caller's whole table, and two more.
+// One caller's whole table, and two more. Only where none of its places still rests is it full no
+// sooner than that: a call looks at eight of them.
 void Evaluation::full() {
   r.poll_control();
+  const uint32_t index =
+      r.control->trust().by_identity(busy.front()->caller->peer.identity())->index;
+  const auto rests = [&] {
+    const auto table = r.arena->calls(r.arena->agents()[index].call_page.load());
+    for (uint32_t i = 0; i < table.slots(); ++i) {
+      if (table.at(i).state.load() != uint32_t(sluice::fabric::CallState::kFree)) return true;
+    }
+    return false;
+  };
+  for (int i = 0; i < 100'000 && rests(); ++i) r.poll_workers();
+  ASSERT_FALSE(rests());
   std::vector<Attempt> calls;
   for (unsigned i = 0; i < kRoom + 2; ++i) sign(calls.emplace_back(good(*busy.front())));
   finish(calls, {});
