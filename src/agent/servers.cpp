@@ -70,7 +70,8 @@ void Servers::on_cancelled(const Call& call) {
   Server* s = find(server);
   if (s == nullptr) return;
   --s->busy;
-  const size_t waited = std::erase_if(s->ready, [&](const Work& w) { return w.token == token; });
+  const size_t waited =
+      std::erase_if(s->ready, [mine = token](const Work& w) { return w.token == mine; });
   if (waited == 0) s->cancelled.push_back(token);
 }
 

@@ -18,8 +18,8 @@ constexpr uint64_t kOutOfOrderMs = 60'000;
 
 // A copy of an open call's record, which its workers may end and use anew at any time: whole if it
 // was the same call before and after. False: it is not open, or not of that trace.
-[[gnu::no_sanitize("thread")]] bool copy_open(const fabric::CallRecord& r,
-                                              const ByteArray<16>& trace, OpenCall& out) {
+__attribute__((no_sanitize("thread"))) bool copy_open(const fabric::CallRecord& r,
+                                                      const ByteArray<16>& trace, OpenCall& out) {
   const auto is_open = [&r] {
     return r.state.load(std::memory_order_acquire) == uint32_t(fabric::CallState::kOpen);
   };
