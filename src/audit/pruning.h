@@ -25,8 +25,8 @@ struct Pruned {
 };
 
 // Proven to be in the log that `head` is of, or in a later state of it: it may have been pruned
-// since. Nothing gone: all zero. kStore: it is not as it was signed. kOutdated: all of it was pruned
-// since.
+// since. Nothing gone: all zero. kStore: it is not as it was signed. kOutdated: all of it was
+// pruned since.
 Result<Pruned> pruned_of(TileSource& source, const Verifier& log, const Checkpoint& head);
 
 }  // namespace sluice::audit
