@@ -308,7 +308,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1u, 99u))
       ->capture_default_str();
   app.add_option("--turn-seconds", o.latency.seconds, "of each of those")
-      ->check(CLI::Range(0.05, 2.0))
+      ->check(CLI::Range(0.01, 2.0))
       ->capture_default_str();
   app.add_option("--state", o.state, "where the audit log's temporary folder is made")
       ->capture_default_str();
