@@ -101,6 +101,9 @@ LatencyFigures measure_call_latency(InMemoryRelay& relay, Callers& callers, Play
     }
     added.push_back(p99[1].back() - p99[0].back());
   }
+  std::string drops;
+  (void)relay.drops(&drops);
+  out.reasons = relay.denials() + drops;
   out.p50_alone = median(p50[0]);
   out.p99_alone = median(p99[0]);
   out.p50_beside = median(p50[1]);

@@ -23,7 +23,8 @@ struct LatencyFigures {
   double busy_alone = 0, busy_beside = 0;
   unsigned hiccups = 0;  // over all turns
   double longest_us = 0;
-  uint64_t lost = 0;  // data frames that did not leave, and calls that were not accepted
+  uint64_t lost = 0;    // data frames that did not leave, and calls that were not accepted
+  std::string reasons;  // of that: denials and drops of the relay's whole life
   std::string problem;
 };
 

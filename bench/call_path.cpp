@@ -193,7 +193,7 @@ class Bench {
     row("added p99, signatures on the worker", fmt::format("{:.1f} us", l.added_p99),
         target(l.added_p99 <= kTargetAddedUs, fmt::format("{:.0f} us", kTargetAddedUs)));
     row("frames lost; rounds above 300 us, the longest", std::to_string(l.lost),
-        fmt::format("{}, {:.0f} us", l.hiccups, l.longest_us));
+        fmt::format("{}, {:.0f} us; {}", l.hiccups, l.longest_us, l.reasons));
     out_["added_p99_us_inline"] = l.added_p99;
     out_["latency"] = {{"data_per_second", o_.latency.data_per_s},
                        {"calls_per_second", l.calls_per_s},
@@ -204,6 +204,7 @@ class Bench {
                        {"busy_alone", l.busy_alone},
                        {"busy_beside", l.busy_beside},
                        {"lost", l.lost},
+                       {"lost_reasons", l.reasons},
                        {"hiccups", l.hiccups},
                        {"longest_round_us", l.longest_us}};
     return true;
@@ -307,7 +308,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1u, 99u))
       ->capture_default_str();
   app.add_option("--turn-seconds", o.latency.seconds, "of each of those")
-      ->check(CLI::Range(0.05, 2.0))
+      ->check(CLI::Range(0.01, 2.0))
       ->capture_default_str();
   app.add_option("--state", o.state, "where the audit log's temporary folder is made")
       ->capture_default_str();

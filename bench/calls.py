@@ -41,7 +41,7 @@ def main():
     code = 0
     parts = [part for part in options.only if part != "audit"]
     if parts:
-        short = ("--slices", 1, "--seconds", 0.05, "--turns", 1, "--turn-seconds", 0.1) if options.short else ()
+        short = ("--slices", 1, "--seconds", 0.05, "--turns", 1, "--turn-seconds", 0.02) if options.short else ()
         figures, code = run(options, "call_path", "--agents", options.agents, "--parts", ",".join(parts), "--call-rate",
                             options.call_rate, *short)
         out.update(figures)
