@@ -9,11 +9,6 @@ namespace {
 
 constexpr uint64_t kCloseEveryMs = 200;
 
-template <typename T>
-Bytes bytes_of(const T& value) {
-  return {reinterpret_cast<const uint8_t*>(&value), sizeof value};
-}
-
 // The callee has said no.
 bool accept_refused(CallEnd why) {
   return why == CallEnd::kNotServed || why == CallEnd::kBusy || why == CallEnd::kNotAcceptable;

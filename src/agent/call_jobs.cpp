@@ -16,16 +16,6 @@ using wire::CallReason;
 
 constexpr uint64_t kLookEveryUs = 1'000'000;
 
-template <typename T>
-Bytes bytes_of(const T& field) {
-  return {reinterpret_cast<const uint8_t*>(&field), sizeof field};
-}
-
-template <size_t N>
-const char* name_of(const char* const (&names)[N], uint8_t number) {
-  return number < N ? names[number] : "";
-}
-
 // Which of the exit codes a denial is, and what helps.
 struct Advice {
   ErrorCode code;
@@ -109,8 +99,8 @@ json call_json(const CallRow& row, const Agent& agent, Now now) {
           {"direction", row.is_caller ? "out" : "in"},
           {"peer", crypto::to_did(row.peer)},
           {"name", edge == nullptr ? "" : edge->name},
-          {"capability", name_of(wire::kCapabilityNames, e.capability)},
-          {"protocol", name_of(wire::kProtocolNames, e.protocol)},
+          {"capability", wire::name_of(wire::kCapabilityNames, e.capability)},
+          {"protocol", wire::name_of(wire::kProtocolNames, e.protocol)},
           {"service", unsigned{e.service}},
           {"state", to_string(row.phase)},
           {"outcome", row.end == CallEnd::kNone ? json(nullptr) : json(info(row.end).name)},

@@ -11,7 +11,7 @@ constexpr double kMostWindow = 512;  // segments, half of a receiver's reach
 constexpr uint32_t kReordering = 3;  // packets that may overtake one before it counts as lost
 constexpr uint64_t kFirstTimeoutMs = 500;
 constexpr uint64_t kLeastTimeoutMs = 200;
-constexpr uint64_t kMostTimeoutMs = 4'000;
+constexpr uint64_t kMostSilenceMs = 4'000;
 
 }  // namespace
 
@@ -141,7 +141,7 @@ uint64_t CallSender::deadline() const {
   const uint64_t measured = srtt_ms_ + 4 * rttvar_ms_;
   const bool known = srtt_ms_ != 0 || rttvar_ms_ != 0 || highest_arrived_ != 0;
   const uint64_t base = known ? std::max(measured, kLeastTimeoutMs) : kFirstTimeoutMs;
-  return last_progress_ms_ + std::min(base << std::min(timeouts_, 5u), kMostTimeoutMs);
+  return last_progress_ms_ + std::min(base << std::min(timeouts_, 5u), kMostSilenceMs);
 }
 
 void CallSender::tick(Now now) {

@@ -18,7 +18,6 @@ namespace {
 using nlohmann::json;
 using std::chrono::milliseconds;
 
-constexpr uint64_t kWaitMs = 10'000;  // of one long poll
 constexpr uint64_t kLongestS = 3'600;
 constexpr milliseconds kTimeout{30'000};
 
@@ -69,9 +68,9 @@ int report_failure(const json& error) {
 Result<json> wait_for_end(DaemonClient& client, const std::string& call) {
   std::string state = "opening";
   for (;;) {
-    auto now =
-        client.get(fmt::format("/v1/calls/wait?call={}&state={}&wait_ms={}", call, state, kWaitMs),
-                   milliseconds(kWaitMs) + kTimeout);
+    auto now = client.get(
+        fmt::format("/v1/calls/wait?call={}&state={}&wait_ms={}", call, state, kLongPollMs),
+        milliseconds(kLongPollMs) + kTimeout);
     if (!now) return now;
     const std::string next = text_of(*now, "state");
     if (next == "ended") return now;

@@ -25,7 +25,6 @@ using std::chrono::steady_clock;
 constexpr size_t kBatchMessages = 512;
 constexpr size_t kBatchBytes = 1u << 20;
 constexpr milliseconds kSendTimeout{30'000};
-constexpr uint64_t kWaitMs = 10'000;  // of one long poll
 constexpr uint64_t kRecvBatch = 1'024;
 
 double seconds_since(steady_clock::time_point then) {
@@ -174,7 +173,7 @@ Result<int> run_recv(const std::string& state, const RecvCommand& command) {
   bool timed_out = false;
   std::optional<steady_clock::time_point> first;
   while (!command.count || received < *command.count) {
-    uint64_t wait = kWaitMs;
+    uint64_t wait = kLongPollMs;
     if (command.timeout_s) {
       const double left = *command.timeout_s - seconds_since(started);
       timed_out = left <= 0;

@@ -29,7 +29,6 @@ using nlohmann::json;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr uint64_t kWaitMs = 10'000;  // of one long poll
 constexpr milliseconds kRetry{1'000};
 constexpr milliseconds kAnswerTimeout{30'000};
 
@@ -240,7 +239,7 @@ Result<int> run_serve(const std::string& state, const ServeCommand& command) {
         serve_one(*shared, call, cancelled);
       }).detach();
     }
-    answer = question(kWaitMs);
+    answer = question(kLongPollMs);
   }
 }
 

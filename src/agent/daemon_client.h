@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -11,6 +12,9 @@
 #include "http/unix_client.h"
 
 namespace sluice::agent {
+
+// Of one request that waits for news.
+inline constexpr uint64_t kLongPollMs = 10'000;
 
 class DaemonClient {
  public:

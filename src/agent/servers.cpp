@@ -16,16 +16,6 @@ using nlohmann::json;
 constexpr uint64_t kLookEveryUs = 1'000'000;
 constexpr size_t kAnswerBytes = 4u << 20;  // more work than that waits for the next question
 
-template <typename T>
-Bytes bytes_of(const T& field) {
-  return {reinterpret_cast<const uint8_t*>(&field), sizeof field};
-}
-
-template <size_t N>
-const char* name_of(const char* const (&names)[N], uint8_t number) {
-  return number < N ? names[number] : "";
-}
-
 }  // namespace
 
 Servers::Server* Servers::find(const std::string& id) {
@@ -117,8 +107,8 @@ void Servers::hand_over(Server& s, Instant at) {
                      {"verified", edge != nullptr && agent_.trust().is_verified(*edge)},
                      {"trace", crypto::to_hex(bytes_of(e.trace))},
                      {"idempotency_key", crypto::to_hex(bytes_of(e.idempotency))},
-                     {"capability", name_of(wire::kCapabilityNames, e.capability)},
-                     {"protocol", name_of(wire::kProtocolNames, e.protocol)},
+                     {"capability", wire::name_of(wire::kCapabilityNames, e.capability)},
+                     {"protocol", wire::name_of(wire::kProtocolNames, e.protocol)},
                      {"service", unsigned{e.service}},
                      {"scopes", std::move(scopes)},
                      {"data", crypto::to_base64(w.data)}});

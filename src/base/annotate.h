@@ -3,12 +3,16 @@
 // one wrote behind a relaxed load, which x86 orders and C++ does not. No code in other builds.
 #pragma once
 
-#if defined(__SANITIZE_THREAD__)
-#define SLUICE_TSAN 1
-#elif defined(__has_feature)
+#if defined(__has_feature)  // clang
 #if __has_feature(thread_sanitizer)
 #define SLUICE_TSAN 1
+#elif __has_feature(address_sanitizer)
+#define SLUICE_ASAN 1
 #endif
+#elif defined(__SANITIZE_THREAD__)
+#define SLUICE_TSAN 1
+#elif defined(__SANITIZE_ADDRESS__)
+#define SLUICE_ASAN 1
 #endif
 
 #ifdef SLUICE_TSAN

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace sluice {
@@ -53,6 +54,13 @@ inline bool all_zero(Bytes b) noexcept {
 
 inline Bytes as_bytes(std::string_view s) noexcept {
   return {reinterpret_cast<const uint8_t*>(s.data()), s.size()};
+}
+
+// A wire record as it is sent; `value` outlives the view.
+template <typename T>
+inline Bytes bytes_of(const T& value) noexcept {
+  static_assert(std::is_trivially_copyable_v<T>);
+  return {reinterpret_cast<const uint8_t*>(&value), sizeof value};
 }
 
 inline std::string_view as_text(Bytes b) noexcept {

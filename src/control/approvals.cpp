@@ -47,8 +47,8 @@ void Approvals::parked(uint32_t agent, uint32_t place) {
     }
   }
   call.since_ms = clock_.unix_ms();
-  call.until_ms = std::min<uint64_t>(call.envelope.expires_ms,
-                                     call.since_ms + uint64_t{config_.approval_s} * 1000);
+  call.until_ms = std::min(uint64_t{call.envelope.expires_ms},
+                           call.since_ms + uint64_t{config_.approval_s} * 1000);
   do {
     call.id = static_cast<uint32_t>(crypto::random_u64());
   } while (call.id == 0 || waiting_.contains(call.id) || decided_.contains(call.id));

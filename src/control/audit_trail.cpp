@@ -210,16 +210,11 @@ void AuditTrail::count_handshakes() {
 
 void AuditTrail::look_at_disk() {
   looked_at_ = clock_.ticks();
-  switch (forecast_.look(writer_->status(), seconds())) {
-    case AuditForecast::News::kAlert:
-      spdlog::warn("{}", forecast_.alert());
-      return;
-    case AuditForecast::News::kOver:
-      spdlog::info("the audit log's disk is no longer about to be full: {}", forecast().text);
-      return;
-    case AuditForecast::News::kNone:
-      return;
-  }
+  const AuditForecast::News news = forecast_.look(writer_->status(), seconds());
+  if (news == AuditForecast::News::kAlert) spdlog::warn("{}", forecast_.alert());
+  if (news != AuditForecast::News::kOver) return;
+  const Forecast now = forecast();
+  spdlog::info("the audit log's disk is no longer about to be full: {}", now.text);
 }
 
 double AuditTrail::seconds() const {

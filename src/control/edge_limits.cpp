@@ -8,8 +8,6 @@
 namespace sluice::control {
 namespace {
 
-// As long as an edge's slot: whoever read the edge has long gone on.
-constexpr uint64_t kRestMs = 180'000;
 // Pairs whose quotas are remembered while they have no edge, if there are fewer places for edges.
 constexpr size_t kMostUses = 65'536;
 
@@ -182,7 +180,7 @@ void EdgeLimits::close(const EdgeEntry& edge) {
   const uint32_t place = arena_.edges()[edge.slot].calls;
   if (place == fabric::kNone) return;
   resting_.push_back(
-      {place, clock_.ticks() + clock_.ticks_from_ms(kRestMs), is_granted(edge.terms)});
+      {place, clock_.ticks() + clock_.ticks_from_ms(fabric::kEdgeRestMs), is_granted(edge.terms)});
 }
 
 }  // namespace sluice::control

@@ -7,12 +7,6 @@
 #include "base/log.h"
 
 namespace sluice::control {
-namespace {
-
-constexpr uint64_t kProofMs = 1000;
-
-}  // namespace
-
 Policies::Policies(const Clock& clock, fabric::Qsbr& qsbr, TrustTable& trust, Channel& channel,
                    Ceremony& ceremony, Enrolment& enrolment, Store& store)
     : clock_(clock),
@@ -112,7 +106,8 @@ void Policies::reconcile(const Snapshot& snapshot) {
 bool Policies::poll() {
   if (!proof_) return false;
   const bool passed = qsbr_.passed(proof_->token);
-  if (!passed && clock_.ticks() - proof_->started <= clock_.ticks_from_ms(kProofMs)) return true;
+  if (!passed && clock_.ticks() - proof_->started <= clock_.ticks_from_ms(fabric::kProofMs))
+    return true;
   Proof proof = std::move(*proof_);
   proof_.reset();
   proof.answer.cut_us = clock_.us_from_ticks(clock_.ticks() - proof.started);

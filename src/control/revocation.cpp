@@ -6,12 +6,6 @@
 #include "base/log.h"
 
 namespace sluice::control {
-namespace {
-
-constexpr uint64_t kProofMs = 1000;
-
-}  // namespace
-
 Revocations::Revocations(const Clock& clock, fabric::Qsbr& qsbr, TrustTable& trust,
                          SessionTable& sessions, Channel& channel, Store& store,
                          fabric::Arena& arena, fabric::PortStatusReader ports)
@@ -169,7 +163,7 @@ void Revocations::answer(Job& job) {
 bool Revocations::poll() {
   for (auto it = jobs_.begin(); it != jobs_.end();) {
     Job& job = *it;
-    const bool late = clock_.ticks() - job.started > clock_.ticks_from_ms(kProofMs);
+    const bool late = clock_.ticks() - job.started > clock_.ticks_from_ms(fabric::kProofMs);
     if (!job.wiped && qsbr_.passed(job.token)) {
       if (!job.cut) on_cut(job);
       if (job.farewells.empty()) {

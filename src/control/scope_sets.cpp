@@ -5,13 +5,6 @@
 #include "base/log.h"
 
 namespace sluice::control {
-namespace {
-
-// As long as an edge's slot (docs/architecture.md): whoever read the edge has long gone on.
-constexpr uint64_t kRestMs = 180'000;
-
-}  // namespace
-
 ScopeSets::Set ScopeSets::canonical(Set scopes) {
   std::sort(scopes.begin(), scopes.end());
   scopes.erase(std::unique(scopes.begin(), scopes.end()), scopes.end());
@@ -73,7 +66,8 @@ void ScopeSets::release(uint32_t number) {
   if (number >= by_number_.size()) return;
   const auto it = by_number_[number];
   if (--it->second.holders != 0) return;
-  resting_.push_back({number, clock_.ticks() + clock_.ticks_from_ms(kRestMs), it->second.tenant});
+  resting_.push_back(
+      {number, clock_.ticks() + clock_.ticks_from_ms(fabric::kEdgeRestMs), it->second.tenant});
   held_.erase(it);
 }
 

@@ -7,13 +7,6 @@
 #include "wire/frame.h"
 
 namespace sluice::control {
-namespace {
-
-// wire.md §1: a slot rests at least this long after its edge ends.
-constexpr uint64_t kRestMs = 180'000;
-
-}  // namespace
-
 std::vector<EdgeEntry> TrustTable::edges_of(uint32_t agent) const {
   std::vector<EdgeEntry> out;
   for (const uint32_t slot : edges_.of(agent)) out.push_back(edges_.at(slot));
@@ -276,7 +269,7 @@ void TrustTable::close_slot(uint32_t slot, fabric::EdgeState state) {
   fabric::Edge& edge = arena_.edges()[slot];
   edge.gate.store(fabric::edge_gate(state, edge.generation(), edge.source()),
                   std::memory_order_release);
-  resting_.push_back({slot, clock_.ticks() + clock_.ticks_from_ms(kRestMs)});
+  resting_.push_back({slot, clock_.ticks() + clock_.ticks_from_ms(fabric::kEdgeRestMs)});
   limits_.close(edges_.at(slot));
   edges_.remove(slot);
 }

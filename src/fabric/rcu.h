@@ -11,6 +11,9 @@
 
 namespace sluice::fabric {
 
+// A proof that takes longer is given up, and said so: a worker stands still.
+inline constexpr uint64_t kProofMs = 1000;
+
 class Qsbr {
  public:
   explicit Qsbr(unsigned threads) : threads_(threads) {

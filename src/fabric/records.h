@@ -225,6 +225,10 @@ constexpr uint64_t edge_gate(EdgeState state, uint8_t generation, uint32_t sourc
   return uint64_t(state) | uint64_t{generation} << 8 | uint64_t{source} << 32;
 }
 
+// An edge's slot rests at least this long after its edge ends (wire.md §1), and so does what edges
+// refer to: whoever read the edge has long gone on.
+inline constexpr uint64_t kEdgeRestMs = 180'000;
+
 struct alignas(64) Edge {
   // Line 0. Control.
   std::atomic<uint64_t> gate{edge_gate(EdgeState::kFree, 0, kNone)};

@@ -8,13 +8,13 @@
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "http/bounds.h"
+
 namespace sluice::http {
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
-
-constexpr std::chrono::milliseconds kAcceptPause{100};
 
 struct TcpListener::Core : std::enable_shared_from_this<Core> {
   Core(asio::io_context& io, std::function<void(const Fd&)> f)
@@ -30,7 +30,6 @@ struct TcpListener::Core : std::enable_shared_from_this<Core> {
       self->accept();
     });
   }
-  // Out of descriptors the kernel would report the same peer again at once.
   void rest() {
     pause.expires_after(kAcceptPause);
     pause.async_wait([self = shared_from_this()](error_code) {

@@ -19,6 +19,8 @@
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
 
+#include "http/bounds.h"
+
 namespace sluice::http {
 namespace {
 
@@ -27,8 +29,6 @@ namespace beast = boost::beast;
 using asio::ip::tcp;
 using boost::system::error_code;
 using std::chrono::steady_clock;
-
-constexpr uint64_t kResponseLimit = 256u << 20;
 
 // Runs one asynchronous operation to its end or the deadline.
 template <typename Start>

@@ -32,6 +32,7 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "http/bounds.h"
 
 namespace sluice::http {
 namespace {
@@ -42,8 +43,6 @@ using boost::system::error_code;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kFarewell{2'000};
-constexpr milliseconds kAcceptPause{100};
-constexpr std::chrono::minutes kWarningInterval{1};
 
 // The certificate's one common name; empty: it has none, several, or one with a zero byte.
 std::string common_name(SSL* ssl) {

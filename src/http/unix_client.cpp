@@ -19,14 +19,14 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 
+#include "http/bounds.h"
+
 namespace sluice::http {
 namespace {
 
 namespace beast = boost::beast;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
-
-constexpr uint64_t kResponseLimit = 256u << 20;
 
 bool is_token(std::string_view text) {
   return !text.empty() &&

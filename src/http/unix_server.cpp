@@ -29,6 +29,7 @@
 #include <boost/beast/http/write.hpp>
 
 #include "base/log.h"
+#include "http/bounds.h"
 #include "http/unix_listener.h"
 #include "http/url.h"
 
@@ -48,8 +49,6 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
 
 constexpr uint32_t kHeaderLimit = 16u << 10;
 constexpr milliseconds kLinger{2'000};
-constexpr milliseconds kAcceptPause{100};
-constexpr std::chrono::minutes kWarningInterval{1};
 
 beast::http::response<beast::http::string_body> to_message(Response response, bool keep_alive,
                                                            bool is_head) {

@@ -22,6 +22,11 @@ inline constexpr const char* kCapabilityNames[] = {"", "read", "delegate", "tool
                                                    "workflow_command"};
 enum class CallProtocol : uint8_t { kRaw = 0, kA2a = 1, kMcp = 2, kOpenai = 3, kAnp = 4, kAcp = 5 };
 inline constexpr const char* kProtocolNames[] = {"raw", "a2a", "mcp", "openai", "anp", "acp"};
+// Empty where the number has no name.
+template <size_t N>
+constexpr const char* name_of(const char* const (&names)[N], uint8_t number) {
+  return number < N ? names[number] : "";
+}
 
 // Rights as workers compare them: bit n is capability or protocol n, and back.
 inline constexpr uint8_t kAllCapabilities = 0x1e;

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audit/record_json.h"
+#include "base/annotate.h"
 #include "packet/audit_reader.h"
 #include "packet/evaluation_kinds.h"
 #include "packet/memory_search.h"
@@ -21,7 +22,7 @@ namespace {
 namespace audit = sluice::audit;
 using Json = nlohmann::json;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(SLUICE_ASAN) || defined(SLUICE_TSAN)
 constexpr uint64_t kCalls = 4'000;
 #else
 constexpr uint64_t kCalls = 100'000;
@@ -206,7 +207,9 @@ void Evaluation::full() {
   const uint32_t index =
       r.control->trust().by_identity(busy.front()->caller->peer.identity())->index;
   const auto rests = [&] {
-    const auto table = r.arena->calls(r.arena->agents()[index].call_page.load());
+    const uint32_t page = r.arena->agents()[index].call_page.load();
+    if (page == sluice::fabric::kNone) return false;  // given back, since nothing was in it
+    const auto table = r.arena->calls(page);
     for (uint32_t i = 0; i < table.slots(); ++i) {
       if (table.at(i).state.load() != uint32_t(sluice::fabric::CallState::kFree)) return true;
     }

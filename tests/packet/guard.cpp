@@ -11,7 +11,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#include "base/annotate.h"
+
+#if defined(SLUICE_ASAN) || defined(SLUICE_TSAN)
 #define SLUICE_TRAPS 0
 #else
 #define SLUICE_TRAPS 1

@@ -4,6 +4,7 @@
 #include <random>
 #include <thread>
 
+#include "base/annotate.h"
 #include "packet/expect.h"
 #include "packet/guard.h"
 
@@ -185,7 +186,7 @@ TEST_F(Ownership, AnyOrderOfPacketsDuplicatesAndMovesAgreesWithTheModel) {
 // The same with threads: four workers, here on however many cores there are, while control is busy
 // with handshakes and reloads. A packet sees one move at most, so nothing may be lost at all.
 TEST_F(Ownership, FourThreadsLoseNothingAndAcceptNothingTwice) {
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(SLUICE_ASAN) || defined(SLUICE_TSAN)
   constexpr uint32_t kPackets = 6000;
 #else
   constexpr uint32_t kPackets = 20000;

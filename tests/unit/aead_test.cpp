@@ -11,20 +11,13 @@
 #include <vector>
 
 #include "rfc_vectors.h"
+#include "unit/ready.h"
 #include "vectors.h"
 
 namespace sluice::crypto {
 namespace {
 
 using vectors::unhex;
-
-const bool kReady = init();
-
-Buffer random_buffer(std::mt19937_64& random, size_t size) {
-  Buffer out(size);
-  for (auto& b : out) b = static_cast<uint8_t>(random());
-  return out;
-}
 
 // An operation that owns its bytes.
 struct Packet {

@@ -13,6 +13,7 @@
 #include "ed25519_cases.h"
 #include "engines.h"
 #include "rfc_vectors.h"
+#include "unit/ready.h"
 #include "vectors.h"
 
 namespace sluice::crypto {
@@ -20,8 +21,6 @@ namespace {
 
 using vectors::unhex;
 using vectors::unhex_array;
-
-const bool kReady = init();
 
 bool by_sodium(const cases::Case& c) {
   return crypto_sign_verify_detached(c.signature.data(), c.message.data(), c.message.size(),

@@ -8,6 +8,7 @@
 
 #include "crypto/text.h"
 #include "rfc_vectors.h"
+#include "unit/ready.h"
 #include "vectors.h"
 
 namespace sluice::crypto {
@@ -16,8 +17,6 @@ namespace {
 using vectors::hex;
 using vectors::unhex;
 using vectors::unhex_array;
-
-const bool kReady = init();
 
 struct SignatureVector {
   std::string name;

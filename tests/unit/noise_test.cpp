@@ -10,6 +10,7 @@
 
 #include "crypto/hash.h"
 #include "rfc_vectors.h"
+#include "unit/ready.h"
 #include "vectors.h"
 
 namespace sluice::crypto {
@@ -18,8 +19,6 @@ namespace {
 using vectors::hex;
 using vectors::unhex;
 using vectors::unhex_array;
-
-const bool kReady = init();
 
 struct Vector {
   std::string name;

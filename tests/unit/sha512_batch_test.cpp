@@ -9,12 +9,11 @@
 
 #include "crypto/secret.h"
 #include "engines.h"
+#include "unit/ready.h"
 #include "vectors.h"
 
 namespace sluice::crypto {
 namespace {
-
-const bool kReady = init();
 
 class Sha512Batch : public testing::TestWithParam<const lanes::Engine*> {};
 

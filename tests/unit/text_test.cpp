@@ -7,20 +7,13 @@
 
 #include "crypto/secret.h"
 #include "rfc_vectors.h"
+#include "unit/ready.h"
 #include "vectors.h"
 
 namespace sluice::crypto {
 namespace {
 
 using vectors::unhex;
-
-const bool kReady = init();
-
-Buffer random_buffer(std::mt19937_64& random, size_t size) {
-  Buffer out(size);
-  for (auto& b : out) b = uint8_t(random());
-  return out;
-}
 
 TEST(Hex, KnownAnswersAndRoundTrips) {
   ASSERT_TRUE(kReady);

@@ -383,14 +383,14 @@ TEST(Version, SeveralVersionsAndBadOnes) {
 // --- DATA ----------------------------------------------------------------------------------------
 
 TEST(SealOf, Table) {
-  struct Case {
+  struct Sealed {
     unsigned sealed;
     size_t size;
     Seal expected;
     const char* why;
   };
   constexpr size_t d = 32;  // outer header and tag
-  const Case cases[] = {
+  const Sealed cases[] = {
       {16, d + 16, Seal::kFull, "a frame header alone"},
       {17, d + 17, Seal::kFull, "full, one byte more"},
       {31, d + 31, Seal::kFull, "full"},
@@ -416,7 +416,7 @@ TEST(SealOf, Table) {
       {16, 16, Seal::kMalformed, "an outer header alone"},
       {16, 0, Seal::kMalformed, "nothing"},
   };
-  for (const Case& c : cases) {
+  for (const Sealed& c : cases) {
     EXPECT_EQ(seal_of(static_cast<uint16_t>(c.sealed), c.size), c.expected)
         << c.sealed << " of " << c.size << ": " << c.why;
   }

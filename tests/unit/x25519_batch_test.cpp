@@ -8,6 +8,7 @@
 
 #include "engines.h"
 #include "rfc_vectors.h"
+#include "unit/ready.h"
 #include "vectors.h"
 
 namespace sluice::crypto {
@@ -15,8 +16,6 @@ namespace {
 
 using vectors::hex;
 using vectors::unhex_array;
-
-const bool kReady = init();
 
 struct Product {
   Key256 scalar;

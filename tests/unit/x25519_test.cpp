@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "rfc_vectors.h"
+#include "unit/ready.h"
 #include "vectors.h"
 
 namespace sluice::crypto {
@@ -14,8 +15,6 @@ namespace {
 
 using vectors::hex;
 using vectors::unhex_array;
-
-const bool kReady = init();
 
 struct Agreement {
   std::string name;
