@@ -13,12 +13,12 @@
 #include <thread>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "audit/check.h"
 #include "audit/writer.h"
 #include "base/log.h"
+#include "bench/command_line.h"
 #include "bench/progress.h"
 #include "bench/scratch.h"
 #include "crypto/secret.h"
@@ -236,17 +236,16 @@ int bench(const Options& o) {
 
 int main(int argc, char** argv) {
   sluice::bench::Options o;
-  CLI::App app{"Records a second that one audit thread hashes, writes, syncs and signs"};
-  app.add_option("--seconds", o.seconds, "of each run")->capture_default_str();
-  app.add_option("--runs", o.runs, "whose median counts")
-      ->check(CLI::Range(1, 99))
-      ->capture_default_str();
+  sluice::bench::CommandLine app{
+      "Records a second that one audit thread hashes, writes, syncs and signs"};
+  app.add_option("--seconds", o.seconds, "of each run");
+  app.add_option("--runs", o.runs, "whose median counts").range(1, 99);
   app.add_option("--rate", o.rate, "records a second (default: as many as the thread takes)");
   app.add_option("--keep-mb", o.keep_mb, "MiB that stay; older records are pruned meanwhile");
-  app.add_option("--core", o.core, "for what is measured alone")->capture_default_str();
-  app.add_option("--state", o.state, "on which disk")->capture_default_str();
+  app.add_option("--core", o.core, "for what is measured alone");
+  app.add_option("--state", o.state, "on which disk");
   app.add_option("--json", o.json, "write the figures there");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   (void)sluice::init_logging("bench", "warn");
   return sluice::bench::bench(o);
 }

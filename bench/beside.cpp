@@ -2,6 +2,10 @@
 
 #include <time.h>
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include <rte_launch.h>
 #include <rte_lcore.h>
 
@@ -14,6 +18,12 @@ void run_beside_control(InMemoryRelay& relay, const std::function<void()>& work)
     InMemoryRelay& relay;
     const std::function<void()>& work;
   } launch{relay, work};
+  // On this thread's core.
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> verifiers;
+  for (unsigned v = 0; v < relay.house().verifiers; ++v) {
+    verifiers.emplace_back([&, v] { relay.plane().verifier(v).run(stop); });
+  }
   const unsigned lcore = rte_get_next_lcore(-1, 1, 0);
   rte_eal_remote_launch(
       [](void* arg) {
@@ -29,6 +39,8 @@ void run_beside_control(InMemoryRelay& relay, const std::function<void()>& work)
     nanosleep(&kPause, nullptr);
   }
   rte_eal_wait_lcore(lcore);
+  stop = true;
+  for (std::thread& t : verifiers) t.join();
 }
 
 }  // namespace sluice::bench

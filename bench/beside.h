@@ -1,5 +1,6 @@
 // A piece of work on the worker's core, with control beside it on the main thread as in the relay:
-// its rounds, its store and its audit log go on meanwhile.
+// its rounds, its store and its audit log go on meanwhile, and the relay's verifiers if it has
+// some.
 #pragma once
 
 #include <functional>

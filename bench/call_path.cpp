@@ -5,7 +5,6 @@
 #include <fstream>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
@@ -13,6 +12,7 @@
 #include "bench/call_latency.h"
 #include "bench/call_rates.h"
 #include "bench/call_tenants.h"
+#include "bench/command_line.h"
 #include "bench/measure.h"
 #include "bench/progress.h"
 #include "bench/scratch.h"
@@ -24,6 +24,7 @@ using Json = nlohmann::json;
 
 constexpr double kTargetRatio = 0.8;
 constexpr double kTargetAddedUs = 100;
+constexpr double kTargetVerifierUs = 5;
 constexpr double kTargetJain = 0.99;
 constexpr double kTargetChange = 0.1;
 constexpr unsigned kStageGroups = 200;
@@ -83,6 +84,7 @@ class Bench {
     auto eal = InMemoryRelay::start_eal(house);
     if (!eal) return report(eal.error().message);
     bool good = !(o_.has("rates") || o_.has("latency")) || calls_of_one_tenant(house);
+    if (good && o_.has("latency")) good = latency_with_verifier(house);
     if (good && o_.has("tenants")) good = calls_of_ten(house);
     if (!o_.json.empty()) std::ofstream(o_.json) << out_.dump(1) << '\n';
     return good ? 0 : 1;
@@ -171,7 +173,7 @@ class Bench {
     return true;
   }
 
-  bool latency(Bed& b) {
+  LatencyFigures measure_latency(Bed& b) {
     LatencyFigures l;
     {
       Player player(*b.relay);
@@ -182,6 +184,11 @@ class Bench {
       });
     }
     clear_note();
+    return l;
+  }
+
+  bool latency(Bed& b) {
+    const LatencyFigures l = measure_latency(b);
     if (!l.problem.empty()) return report(l.problem) == 0;
     fmt::print("\n");
     row("data frames from RX to TX, alone: p50, p99", fmt::format("{:.1f} us", l.p50_alone),
@@ -207,6 +214,31 @@ class Bench {
                        {"lost_reasons", l.reasons},
                        {"hiccups", l.hiccups},
                        {"longest_round_us", l.longest_us}};
+    return true;
+  }
+
+  bool latency_with_verifier(House house) {
+    house.verifiers = 1;
+    auto bed = make_bed(house);
+    if (!bed) return report(bed.error().message) == 0;
+    const LatencyFigures l = measure_latency(**bed);
+    if (!l.problem.empty()) return report(l.problem) == 0;
+    row(fmt::format("beside {:.0f} calls/s, with a verifier: p50, p99", l.calls_per_s),
+        fmt::format("{:.1f} us", l.p50_beside),
+        fmt::format("{:.1f} us; worker busy {:.0f} %", l.p99_beside, 100 * l.busy_beside));
+    row("added p99, signatures on control's core", fmt::format("{:.1f} us", l.added_p99),
+        target(l.added_p99 <= kTargetVerifierUs, fmt::format("{:.0f} us", kTargetVerifierUs)) +
+            "; needs 3 cores, so that the verifier has one to itself");
+    row("frames lost", std::to_string(l.lost), l.reasons);
+    out_["added_p99_us_verifier"] = l.added_p99;
+    out_["latency_with_verifier"] = {{"calls_per_second", l.calls_per_s},
+                                     {"p50_us_alone", l.p50_alone},
+                                     {"p99_us_alone", l.p99_alone},
+                                     {"p50_us_beside", l.p50_beside},
+                                     {"p99_us_beside", l.p99_beside},
+                                     {"busy_beside", l.busy_beside},
+                                     {"lost", l.lost},
+                                     {"lost_reasons", l.reasons}};
     return true;
   }
 
@@ -280,40 +312,24 @@ class Bench {
 
 int main(int argc, char** argv) {
   sluice::bench::Options o;
-  CLI::App app{
+  sluice::bench::CommandLine app{
       "Signed calls through one worker: against the verifier alone, beside data, and of "
       "tenants of which one floods"};
-  app.add_option("--agents", o.agents, "an even number")
-      ->check(CLI::Range(160, 1'000'000))
-      ->capture_default_str();
-  app.add_option("--core", o.core, "of the worker; control and audit take the other")
-      ->capture_default_str();
-  app.add_option("--burst", o.burst, "packets taken from a queue at once")
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str();
-  app.add_option("--slices", o.slices, "turns of the rates, whose median counts")
-      ->check(CLI::Range(1u, 99u))
-      ->capture_default_str();
-  app.add_option("--seconds", o.seconds, "of each of them")
-      ->check(CLI::Range(0.01, 5.0))
-      ->capture_default_str();
+  app.add_option("--agents", o.agents, "an even number").range(160, 1'000'000);
+  app.add_option("--core", o.core, "of the worker; control and audit take the other");
+  app.add_option("--burst", o.burst, "packets taken from a queue at once").range(1, 64);
+  app.add_option("--slices", o.slices, "turns of the rates, whose median counts").range(1u, 99u);
+  app.add_option("--seconds", o.seconds, "of each of them").range(0.01, 5.0);
   app.add_option("--parts", o.parts, "rates, latency, tenants")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"rates", "latency", "tenants"}));
-  app.add_option("--data-rate", o.latency.data_per_s, "data frames a second in `latency`")
-      ->capture_default_str();
-  app.add_option("--call-rate", o.latency.calls_per_s, "calls a second beside them")
-      ->capture_default_str();
+      .one_of({"rates", "latency", "tenants"});
+  app.add_option("--data-rate", o.latency.data_per_s, "data frames a second in `latency`");
+  app.add_option("--call-rate", o.latency.calls_per_s, "calls a second beside them");
   app.add_option("--turns", o.latency.turns, "of `latency`, and of `tenants` half as many")
-      ->check(CLI::Range(1u, 99u))
-      ->capture_default_str();
-  app.add_option("--turn-seconds", o.latency.seconds, "of each of those")
-      ->check(CLI::Range(0.01, 2.0))
-      ->capture_default_str();
-  app.add_option("--state", o.state, "where the audit log's temporary folder is made")
-      ->capture_default_str();
+      .range(1u, 99u);
+  app.add_option("--turn-seconds", o.latency.seconds, "of each of those").range(0.01, 2.0);
+  app.add_option("--state", o.state, "where the audit log's temporary folder is made");
   app.add_option("--json", o.json, "write the figures there");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   o.agents &= ~1u;
   o.tenants.turns = (o.latency.turns + 1) / 2;
   o.tenants.seconds = std::min(o.tenants.seconds, o.latency.seconds);

@@ -10,9 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "base/clock.h"
+#include "bench/command_line.h"
 #include "bench/measure.h"
 
 namespace {
@@ -47,11 +46,12 @@ void return_it(Ball& ball, unsigned core) {
 int main(int argc, char** argv) {
   std::vector<unsigned> cores = {0, 1};
   unsigned samples = 20;
-  CLI::App app{"Nanoseconds that a cache line takes from one core to another and back"};
-  app.add_option("--cores", cores, "two of them")->delimiter(',')->expected(2);
+  sluice::bench::CommandLine app{
+      "Nanoseconds that a cache line takes from one core to another and back"};
+  app.add_option("--cores", cores, "two of them").expected(2);
   app.add_option("--samples", samples,
                  "5 ms apart, each a mean over 2,000 round trips; their median counts");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   sluice::Clock clock;
   Ball ball;
   pin(cores[0]);

@@ -12,10 +12,10 @@
 #include <pthread.h>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "bench/command_line.h"
 #include "bench/handshake_mill.h"
 #include "bench/measure.h"
 #include "bench/progress.h"
@@ -311,15 +311,15 @@ class Bench {
 
 int main_of_crypto(int argc, char** argv) {
   Options o;
-  CLI::App app{
+  sluice::bench::CommandLine app{
       "Ed25519, X25519 and handshakes in batches, against libsodium one at a time, on one core"};
   app.add_option("--core", o.core, "where it runs");
-  app.add_option("--slices", o.slices, "turns, whose median counts")->check(CLI::Range(1u, 99u));
-  app.add_option("--seconds", o.seconds, "of each turn")->check(CLI::Range(0.01, 10.0));
+  app.add_option("--slices", o.slices, "turns, whose median counts").range(1u, 99u);
+  app.add_option("--seconds", o.seconds, "of each turn").range(0.01, 10.0);
   app.add_option("--keys", o.keys, "identities of the second case with prepared keys")
-      ->check(CLI::Range(64u, 1'000'000u));
+      .range(64u, 1'000'000u);
   app.add_option("--json", o.json, "write the lines there");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   if (!crypto::init() || !crypto::aead().usable()) {
     std::fputs("bench crypto: libsodium does not start, or this CPU lacks AES-NI\n", stderr);
     return 1;

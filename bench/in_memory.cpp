@@ -32,6 +32,9 @@ fabric::Topology topology_of(const House& house) {
   for (unsigned w = 0; w < house.workers; ++w) {
     t.workers.push_back({(house.first_core + w) % cores, {{0, static_cast<uint16_t>(w)}}});
   }
+  t.verifiers.assign(house.verifiers, t.control_core);
+  // They share control's core, and let it work while they have nothing to do.
+  if (house.verifiers != 0) t.idle = fabric::IdleMode::kBackoff;
   return t;
 }
 
@@ -69,7 +72,9 @@ size_t InMemoryRelay::pages_free() {
 }
 
 Result<std::unique_ptr<dataplane::Eal>> InMemoryRelay::start_eal(const House& house) {
-  return dataplane::Eal::start(topology_of(house), need_of(house));
+  House workers = house;
+  workers.verifiers = 0;  // ordinary threads
+  return dataplane::Eal::start(topology_of(workers), need_of(house));
 }
 
 Result<std::unique_ptr<InMemoryRelay>> InMemoryRelay::create(const House& house) {

@@ -21,7 +21,9 @@ namespace sluice::bench {
 struct House {
   unsigned workers = 1;
   unsigned first_core = 0;  // of the workers; control takes the core after them, or core 0
-  uint32_t sessions = 64;   // an even number: agents 2k and 2k+1 are a pair
+  // Threads that verify calls' signatures; whoever makes the relay runs them (beside.h).
+  unsigned verifiers = 0;
+  uint32_t sessions = 64;  // an even number: agents 2k and 2k+1 are a pair
   // Of each agent: agent i's peers are i ^ 1 to i ^ edges. `sessions` is then a multiple of the
   // power of two above `edges`.
   unsigned edges = 1;

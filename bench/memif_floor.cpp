@@ -17,8 +17,8 @@
 #include <rte_pause.h>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
+#include "bench/command_line.h"
 #include "bench/measure.h"
 
 namespace sluice::bench {
@@ -216,22 +216,20 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
   sluice::bench::Options o;
-  CLI::App app{"Forwarding over a memif without a relay"};
+  sluice::bench::CommandLine app{"Forwarding over a memif without a relay"};
   app.add_option("--role", o.role, "source (first) or forward")
-      ->required()
-      ->check(CLI::IsMember({"source", "forward"}));
-  app.add_option("--socket", o.socket, "path of the memif's socket")->required();
+      .required()
+      .one_of({"source", "forward"});
+  app.add_option("--socket", o.socket, "path of the memif's socket").required();
   app.add_option("--size", o.sizes, "bytes of a frame without FCS; several take turns")
-      ->delimiter(',')
-      ->check(CLI::Range(60, 1514));
+      .range(60, 1514);
   app.add_option("--core", o.core, "that sends, or forwards");
   app.add_option("--control-core", o.control_core, "for everything else");
-  app.add_option("--log2-ring", o.log2_ring, "log2 of the slots of each ring")
-      ->check(CLI::Range(6, 14));
-  app.add_option("--burst", o.burst, "packets taken at once")->check(CLI::Range(1, 64));
+  app.add_option("--log2-ring", o.log2_ring, "log2 of the slots of each ring").range(6, 14);
+  app.add_option("--burst", o.burst, "packets taken at once").range(1, 64);
   app.add_option("--slices", o.slices, "of 0.3 s each, whose median counts");
   app.add_option("--file-prefix", o.prefix, "EAL's");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   for (const int s : {SIGINT, SIGTERM}) {
     std::signal(s, [](int) { sluice::bench::g_stop = 1; });
   }

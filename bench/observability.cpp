@@ -10,10 +10,10 @@
 #include <rte_lcore.h>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "bench/command_line.h"
 #include "bench/loop.h"
 #include "bench/measure.h"
 #include "control/metrics.h"
@@ -228,25 +228,20 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
   sluice::bench::Options o;
-  CLI::App app{
+  sluice::bench::CommandLine app{
       "What latency histograms and a scraper cost a packet: slices with and without in turn"};
-  app.add_option("--payload", o.payloads, "end-to-end bytes after the frame header")
-      ->delimiter(',');
-  app.add_option("--seal", o.seals, "full, header")->delimiter(',');
-  app.add_option("--tenants", o.tenants, "among whom the senders are")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 4096));
+  app.add_option("--payload", o.payloads, "end-to-end bytes after the frame header");
+  app.add_option("--seal", o.seals, "full, header");
+  app.add_option("--tenants", o.tenants, "among whom the senders are").range(1, 4096);
   app.add_option("--sessions", o.sessions, "in random order; an even number");
-  app.add_option("--burst", o.burst, "packets taken from a queue at once")
-      ->check(CLI::Range(1, 64));
+  app.add_option("--burst", o.burst, "packets taken from a queue at once").range(1, 64);
   app.add_option("--core", o.core, "of the worker");
-  app.add_option("--pairs", o.pairs, "of slices")->check(CLI::Range(30, 10'000));
+  app.add_option("--pairs", o.pairs, "of slices").range(30, 10'000);
   app.add_option("--batches", o.batches, "of 256 packets in each slice, whose median counts")
-      ->check(CLI::Range(10, 100'000));
-  app.add_option("--scrape", o.scrape_ms, "milliseconds between two scrapes")
-      ->check(CLI::Range(1, 10'000));
+      .range(10, 100'000);
+  app.add_option("--scrape", o.scrape_ms, "milliseconds between two scrapes").range(1, 10'000);
   app.add_option("--json", o.json, "write the cases there");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   (void)sluice::init_logging("bench", "warn");
   return sluice::bench::run(o);
 }

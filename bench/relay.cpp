@@ -9,10 +9,10 @@
 #include <rte_ring.h>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "bench/command_line.h"
 #include "bench/feeder.h"
 #include "bench/floors.h"
 #include "bench/loop.h"
@@ -232,21 +232,18 @@ class Bench {
 
 int main(int argc, char** argv) {
   sluice::bench::Options o;
-  CLI::App app{
+  sluice::bench::CommandLine app{
       "What the relay's whole pipeline costs per packet, in memory, against the AEAD alone "
       "and against forwarding alone"};
-  app.add_option("--payload", o.payloads, "end-to-end bytes after the frame header")
-      ->delimiter(',');
-  app.add_option("--sessions", o.sessions, "sessions in random order; even numbers")
-      ->delimiter(',');
-  app.add_option("--seal", o.seals, "full, header")->delimiter(',');
-  app.add_option("--workers", o.workers, "1, 2")->delimiter(',');
-  app.add_option("--burst", o.burst, "packets taken from a queue at once")
-      ->check(CLI::Range(1, 64));
+  app.add_option("--payload", o.payloads, "end-to-end bytes after the frame header");
+  app.add_option("--sessions", o.sessions, "sessions in random order; even numbers");
+  app.add_option("--seal", o.seals, "full, header");
+  app.add_option("--workers", o.workers, "1, 2");
+  app.add_option("--burst", o.burst, "packets taken from a queue at once").range(1, 64);
   app.add_option("--core", o.core, "of the one worker");
   app.add_option("--slices", o.slices, "of 0.3 s each, whose median counts");
   app.add_option("--json", o.json, "write the cases there");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   (void)sluice::init_logging("bench", "warn");
   return sluice::bench::Bench(o).run();
 }

@@ -4,9 +4,9 @@
 #include <cstdio>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "base/clock.h"
+#include "bench/command_line.h"
 #include "bench/progress.h"
 #include "bench/restart.h"
 #include "control.pb.h"
@@ -110,15 +110,15 @@ int run(const std::string& folder, const std::string& key_file, uint32_t agents,
 }  // namespace sluice::bench
 
 int main(int argc, char** argv) {
-  CLI::App app{"Fills a relay's store for scripts/bench control"};
+  sluice::bench::CommandLine app{"Fills a relay's store for scripts/bench control"};
   std::string folder, key;
   uint32_t agents = 99'968;
   unsigned edges = 10;
-  app.add_option("--state", folder)->required();
-  app.add_option("--key", key, "the relay's tunnel key file")->required();
-  app.add_option("--agents", agents, "a multiple of 64")->check(CLI::Range(64, 1'000'000));
-  app.add_option("--edges-each", edges)->check(CLI::Range(1, 32));
-  CLI11_PARSE(app, argc, argv);
+  app.add_option("--state", folder).required();
+  app.add_option("--key", key, "the relay's tunnel key file").required();
+  app.add_option("--agents", agents, "a multiple of 64").range(64, 1'000'000);
+  app.add_option("--edges-each", edges).range(1, 32);
+  if (const auto done = app.parse(argc, argv)) return *done;
   if (!sluice::crypto::init()) return 1;
   return sluice::bench::run(folder, key, agents & ~63u, edges);
 }

@@ -13,10 +13,10 @@
 #include <optional>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include "agent/session.h"
 #include "base/clock.h"
+#include "bench/command_line.h"
 #include "bench/restart.h"
 #include "control.pb.h"
 #include "crypto/text.h"
@@ -170,15 +170,15 @@ int run(const std::string& address, uint16_t port, const std::string& key, doubl
 }  // namespace sluice::bench
 
 int main(int argc, char** argv) {
-  CLI::App app{"Two agents that wait for their relay, for scripts/bench control"};
+  sluice::bench::CommandLine app{"Two agents that wait for their relay, for scripts/bench control"};
   std::string address, key;
   uint16_t port = 7600;
   double patience = 60;
-  app.add_option("--relay", address)->required();
+  app.add_option("--relay", address).required();
   app.add_option("--port", port);
-  app.add_option("--key", key, "the relay's public key, base64url")->required();
+  app.add_option("--key", key, "the relay's public key, base64url").required();
   app.add_option("--patience", patience, "seconds");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   if (!sluice::crypto::init()) return 1;
   return sluice::bench::run(address, port, key, patience);
 }

@@ -5,10 +5,10 @@
 #include <fstream>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "bench/command_line.h"
 #include "bench/percentiles.h"
 #include "bench/progress.h"
 #include "bench/revoke_run.h"
@@ -131,17 +131,17 @@ int main(int argc, char** argv) {
   ControlOptions o;
   o.revoke.others = 16'384;
   o.revoke.bulk = 10'000;
-  CLI::App app{"Revocations with full tables, under full load: each step's time, and the proof"};
-  app.add_option("--revocations", o.revoke.revocations)->check(CLI::Range(1, 100'000));
-  app.add_option("--bulk", o.revoke.bulk, "agents revoked by one command")
-      ->check(CLI::Range(0, 1'000'000));
-  app.add_option("--agents", o.agents, "beside those that talk")->check(CLI::Range(64, 1'000'000));
-  app.add_option("--edges-each", o.edges_each, "of each of them")->check(CLI::Range(1, 32));
-  app.add_option("--workers", o.revoke.workers)->check(CLI::Range(1, 16));
+  sluice::bench::CommandLine app{
+      "Revocations with full tables, under full load: each step's time, and the proof"};
+  app.add_option("--revocations", o.revoke.revocations).range(1, 100'000);
+  app.add_option("--bulk", o.revoke.bulk, "agents revoked by one command").range(0, 1'000'000);
+  app.add_option("--agents", o.agents, "beside those that talk").range(64, 1'000'000);
+  app.add_option("--edges-each", o.edges_each, "of each of them").range(1, 32);
+  app.add_option("--workers", o.revoke.workers).range(1, 16);
   app.add_option("--core", o.revoke.core, "of the first worker");
   app.add_option("--state", o.revoke.state, "where the store's temporary folder is made");
   app.add_option("--json", o.revoke.json, "write the figures there");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   o.revoke.others = std::max(o.revoke.others, o.revoke.bulk + 4096) & ~1u;
   (void)sluice::init_logging("bench", "warn");
   struct sigaction action {};

@@ -5,10 +5,10 @@
 #include <fstream>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "bench/command_line.h"
 #include "bench/percentiles.h"
 #include "bench/progress.h"
 #include "bench/revoke_run.h"
@@ -142,21 +142,20 @@ int run(const RevokeOptions& o) {
 
 int main(int argc, char** argv) {
   sluice::bench::RevokeOptions o;
-  CLI::App app{"Revocations one by one under full load: each step's time, and the proof"};
-  app.add_option("--revocations", o.revocations)->check(CLI::Range(1, 100'000));
-  app.add_option("--workers", o.workers)->check(CLI::Range(1, 16));
+  sluice::bench::CommandLine app{
+      "Revocations one by one under full load: each step's time, and the proof"};
+  app.add_option("--revocations", o.revocations).range(1, 100'000);
+  app.add_option("--workers", o.workers).range(1, 16);
   app.add_option("--core", o.core, "of the first worker; control and generator take the one after");
   app.add_option("--others", o.others, "agents that are not revoked; an even number")
-      ->check(CLI::Range(2, 1'000'000));
-  app.add_option("--payload", o.payload, "end-to-end bytes after the frame header")
-      ->check(CLI::Range(0, 1400));
-  app.add_option("--burst", o.burst, "packets taken from a queue at once")
-      ->check(CLI::Range(1, 64));
+      .range(2, 1'000'000);
+  app.add_option("--payload", o.payload, "end-to-end bytes after the frame header").range(0, 1400);
+  app.add_option("--burst", o.burst, "packets taken from a queue at once").range(1, 64);
   app.add_option("--ring", o.ring, "packets waiting for each worker when a revocation begins")
-      ->check(CLI::IsMember({1024, 2048, 4096, 8192}));
+      .one_of({"1024", "2048", "4096", "8192"});
   app.add_option("--state", o.state, "where the store's temporary folder is made");
   app.add_option("--json", o.json, "write the figures there");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   o.others &= ~1u;
   (void)sluice::init_logging("bench", "warn");
   sluice::bench::catch_signals();

@@ -5,10 +5,10 @@
 #include <fstream>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "bench/command_line.h"
 #include "bench/loop.h"
 #include "bench/measure.h"
 #include "bench/progress.h"
@@ -177,20 +177,18 @@ class Bench {
 
 int main(int argc, char** argv) {
   sluice::bench::Options o;
-  CLI::App app{
+  sluice::bench::CommandLine app{
       "What a packet costs with many sessions, edges and workers, and what they take of memory"};
-  app.add_option("--sessions", o.sessions, "sessions in random order, one pair each; even")
-      ->delimiter(',');
-  app.add_option("--edges", o.edges, "of each of --agents, below their number")->delimiter(',');
-  app.add_option("--workers", o.workers, "at the same time")->delimiter(',');
+  app.add_option("--sessions", o.sessions, "sessions in random order, one pair each; even");
+  app.add_option("--edges", o.edges, "of each of --agents, below their number");
+  app.add_option("--workers", o.workers, "at the same time");
   app.add_option("--agents", o.agents, "where edges or workers vary; a power of two");
   app.add_option("--payload", o.payload, "end-to-end bytes after the frame header");
-  app.add_option("--burst", o.burst, "packets taken from a queue at once")
-      ->check(CLI::Range(1, 64));
+  app.add_option("--burst", o.burst, "packets taken from a queue at once").range(1, 64);
   app.add_option("--core", o.core, "of one worker, and the last one of several");
   app.add_option("--slices", o.slices, "of 0.3 s each, whose median counts");
   app.add_option("--json", o.json, "write the figures there");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   if ((o.agents & (o.agents - 1)) != 0 || o.agents < 2 ||
       *std::max_element(o.edges.begin(), o.edges.end()) >= o.agents) {
     fmt::print(stderr, "bench scale: --agents is a power of two, above every one of --edges\n");

@@ -7,10 +7,10 @@
 #include <rte_ring.h>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "bench/command_line.h"
 #include "bench/feeder.h"
 #include "bench/measure.h"
 #include "dataplane/stages.h"
@@ -153,19 +153,17 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
   sluice::bench::Options o;
-  CLI::App app{"Nanoseconds per packet of every stage of the pipeline, in memory"};
-  app.add_option("--payload", o.payloads, "end-to-end bytes after the frame header")
-      ->delimiter(',');
-  app.add_option("--sessions", o.sessions, "sessions in random order; even numbers")
-      ->delimiter(',');
-  app.add_option("--seal", o.seals, "full, header")->delimiter(',');
-  app.add_option("--burst", o.burst, "packets taken from a queue at once")
-      ->check(CLI::Range(1, 64));
+  sluice::bench::CommandLine app{
+      "Nanoseconds per packet of every stage of the pipeline, in memory"};
+  app.add_option("--payload", o.payloads, "end-to-end bytes after the frame header");
+  app.add_option("--sessions", o.sessions, "sessions in random order; even numbers");
+  app.add_option("--seal", o.seals, "full, header");
+  app.add_option("--burst", o.burst, "packets taken from a queue at once").range(1, 64);
   app.add_option("--core", o.core, "of the worker");
   app.add_option("--batches", o.batches, "of 256 packets, whose median counts");
   app.add_flag("--no-huge", o.no_huge, "ordinary pages, as under callgrind");
   app.add_option("--json", o.json, "write the cases there");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   (void)sluice::init_logging("bench", "warn");
   return sluice::bench::run(o);
 }

@@ -10,10 +10,10 @@
 #include <fmt/format.h>
 #include <rte_launch.h>
 #include <rte_lcore.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "bench/command_line.h"
 #include "bench/loop.h"
 #include "bench/percentiles.h"
 #include "bench/progress.h"
@@ -275,23 +275,22 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
   sluice::bench::Options o;
-  CLI::App app{"Very many agents reconnect at once, while others talk"};
-  app.add_option("--agents", o.agents, "that come back")->check(CLI::Range(2, 500'000));
+  sluice::bench::CommandLine app{"Very many agents reconnect at once, while others talk"};
+  app.add_option("--agents", o.agents, "that come back").range(2, 500'000);
   app.add_option("--talkers", o.talkers, "that have a session all the time; an even number")
-      ->check(CLI::Range(2, 100'000));
+      .range(2, 100'000);
   app.add_option("--talk-rate", o.talk_per_s, "their packets a second, of 64 bytes")
-      ->check(CLI::Range(0.0, 1e6));
+      .range(0.0, 1e6);
   app.add_option("--spread", o.spread_s, "seconds into which the first HELLOs fall")
-      ->check(CLI::Range(0.0, 600.0));
+      .range(0.0, 600.0);
   app.add_option("--spoofed-rate", o.spoofed_per_s,
                  "HELLOs a second of sources that never answer, in the second storm; 0: none")
-      ->check(CLI::Range(0.0, 1e6));
-  app.add_option("--patience", o.patience_s, "seconds for one storm")
-      ->check(CLI::Range(1.0, 3600.0));
+      .range(0.0, 1e6);
+  app.add_option("--patience", o.patience_s, "seconds for one storm").range(1.0, 3600.0);
   app.add_option("--core", o.core, "of the worker and all agents; control takes the one after");
   app.add_option("--state", o.state, "where the store's temporary folder is made");
   app.add_option("--json", o.json, "write the figures there");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto done = app.parse(argc, argv)) return *done;
   o.agents &= ~1u;
   o.talkers &= ~1u;
   (void)sluice::init_logging("bench", "warn");

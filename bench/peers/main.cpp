@@ -8,9 +8,9 @@
 #include <stdexcept>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "bench/command_line.h"
 #include "bench/peers/blaster.h"
 #include "bench/peers/client.h"
 #include "crypto/aead.h"
@@ -79,14 +79,14 @@ void serve(const json& config) {
 }  // namespace sluice::bench
 
 int main(int argc, char** argv) {
-  CLI::App app{
+  sluice::bench::CommandLine app{
       "Traffic for `scripts/bench peers`: connects two clients through a relay, proves that "
       "packets "
       "arrive, then for each line `RATE SECONDS` on standard input (rate 0: as fast as it goes) "
       "runs a trial and prints its counts as one line of JSON."};
   std::string path;
-  app.add_option("config", path, "JSON file that bench/peers.py writes")->required();
-  CLI11_PARSE(app, argc, argv);
+  app.add_option("config", path, "JSON file that bench/peers.py writes").required();
+  if (const auto done = app.parse(argc, argv)) return *done;
   try {
     if (!sluice::crypto::init() || !sluice::crypto::aead().usable()) {
       throw std::runtime_error("this CPU lacks AES-NI");

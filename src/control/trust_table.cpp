@@ -63,6 +63,8 @@ Result<uint32_t> TrustTable::add_agent(const AgentRow& row) {
   }
   fabric::Agent& record = arena_.agents()[index];
   record.tenant = row.tenant;
+  tenants_.insert(row.tenant);
+  arena_.relay().tenants.store(static_cast<uint32_t>(tenants_.size()), std::memory_order_relaxed);
   record.latency_place.store(latency_places_.of(row.tenant), std::memory_order_relaxed);
   record.address = entry.address.to_u64();
   record.identity.set(entry.identity);

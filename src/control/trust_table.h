@@ -208,6 +208,7 @@ class TrustTable {
   EdgeLimits limits_;
   ScopeSets scopes_;
   LatencyPlaces latency_places_;
+  std::set<uint16_t> tenants_;                                  // of those agents
   std::map<VirtualAddress, uint32_t> addresses_;                // of all agents ever
   std::map<std::pair<uint16_t, std::string>, uint32_t> names_;  // the last one called so
   std::vector<AgentEntry> agents_;

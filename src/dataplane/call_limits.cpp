@@ -10,15 +10,12 @@ using fabric::CallRecord;
 using fabric::Circuit;
 using fabric::CircuitState;
 
-// Half a millisecond or so: 32 bits of it last for weeks.
-constexpr unsigned kCircuitShift = 20;
-
 uint32_t circuit_time(const Context& c) noexcept {
-  return static_cast<uint32_t>(c.now >> kCircuitShift);
+  return static_cast<uint32_t>(c.now >> fabric::kCircuitShift);
 }
 
 uint64_t ticks_since(const Context& c, const Circuit& circuit) noexcept {
-  return uint64_t{circuit_time(c) - circuit.at} << kCircuitShift;
+  return uint64_t{circuit_time(c) - circuit.at} << fabric::kCircuitShift;
 }
 
 CircuitState state_of(const Circuit& circuit) noexcept {

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "crypto/aead.h"
 #include "dataplane/calls.h"
+#include "dataplane/fair_share.h"
 #include "fabric/arena.h"
 #include "fabric/mailbox.h"
 #include "fabric/rcu.h"
@@ -108,6 +109,10 @@ struct Context {
 
   std::unique_ptr<CallDesk> calls =
       std::make_unique<CallDesk>(worker, arena.sizes().workers, arena);
+
+  std::unique_ptr<FairShare> fair = std::make_unique<FairShare>();
+  // Its queues have brought full bursts for several rounds: there is more to do than time.
+  bool saturated = false;
 
   uint64_t now = 0;  // ticks at the start of this round
   const uint64_t ns_per_tick_q20 = (uint64_t{1'000'000'000} << 20) / clock.hz();

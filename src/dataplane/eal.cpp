@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "dataplane/af_packet.h"
+#include "dataplane/fair_share.h"
 #include "fabric/mailbox.h"
 
 namespace sluice::dataplane {
@@ -63,7 +64,7 @@ MemoryNeed memory_need(const fabric::Topology& t, uint32_t packet_buffers, size_
       largest = std::max(largest, frame - 128);
     }
   }
-  buffers += t.workers.size() * (kPoolCache * 2 + 4 * fabric::kMaxBurst);
+  buffers += t.workers.size() * (kPoolCache * 2 + 4 * fabric::kMaxBurst + FairShare::kHeld);
   need.buffers = packet_buffers != 0 ? packet_buffers : static_cast<uint32_t>(buffers);
   // A packet is one mbuf from RX to TX, jumbo included: the seal works in place on one piece.
   // 128 bytes above the MTU: Ethernet, a VLAN tag, and room that drivers round away.

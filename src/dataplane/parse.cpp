@@ -13,6 +13,12 @@ using fabric::DropReason;
 
 // mac1 costs about 300 ns: this many a burst keep a flood of HELLOs below 5 µs of a round.
 constexpr unsigned kMacsPerBurst = 16;
+// Of them, those that are no renewals: on a saturated worker the sessions that are go first.
+constexpr unsigned kNewWhenSaturated = 1;
+struct MacBudget {
+  unsigned left = kMacsPerBurst;
+  unsigned unknown = kMacsPerBurst;
+};
 
 DropReason reason_of(wire::IpVerdict v) noexcept {
   switch (v) {
@@ -52,26 +58,43 @@ void answer_version(Context& c, Slot& s) noexcept {
 }
 
 // Whether the sender knows the relay's tunnel key, or the one before it while that is answered.
-DropReason check_mac1(const fabric::RelayRecord& relay, const wire::HelloView& hello,
-                      unsigned& budget) noexcept {
+DropReason check_mac1(const fabric::RelayRecord& relay, const wire::HelloView& hello, bool renews,
+                      MacBudget& budget) noexcept {
   ByteArray<32> key;
   for (const fabric::SharedKey& shared : relay.mac1) {
     if (!shared.get(key)) continue;
-    if (budget == 0) return DropReason::kHelloBudget;
-    --budget;
+    if (budget.left == 0 || (!renews && budget.unknown == 0)) return DropReason::kHelloBudget;
+    --budget.left;
+    if (!renews) --budget.unknown;
     const auto mac = crypto::blake2b_128(key, {hello.before_mac1()});
     if (crypto::equal_secret(mac, hello.mac1())) return DropReason::kNone;
   }
   return DropReason::kBadMac1;
 }
 
-void parse_hello(Context& c, Slot& s, unsigned& budget) noexcept {
+// The session that a HELLO names, if it comes from where that session's agent is. The owner alone
+// sees renewals, since it writes their time; elsewhere, and more often, one queues with all other
+// HELLOs.
+fabric::Session* session_to_renew(const Context& c, const Slot& s, uint32_t receiver) noexcept {
+  if (receiver == 0 || receiver >= c.arena.sizes().sessions) return nullptr;
+  fabric::Session& session = c.arena.sessions()[receiver];
+  wire::PathHeader endpoint;
+  const bool renews =
+      session.state.load(std::memory_order_acquire) == uint32_t(fabric::SessionState::kConfirmed) &&
+      c.arena.agents()[session.agent].owner.load(std::memory_order_acquire) == c.worker &&
+      session.read_endpoint(endpoint) && same_remote(endpoint, s.path()) &&
+      c.now - session.last_rekey >= c.clock.hz() / 2;
+  return renews ? &session : nullptr;
+}
+
+void parse_hello(Context& c, Slot& s, MacBudget& budget) noexcept {
   if (s.outer[1] != wire::kProtocolVersion) return answer_version(c, s);
   const auto hello = wire::parse_hello({s.outer, s.size});
   if (!hello) return s.die(DropReason::kMalformed);
-  if (const auto why = check_mac1(c.arena.relay(), *hello, budget); why != DropReason::kNone) {
-    return s.die(why);
-  }
+  const uint32_t receiver = hello->outer.receiver;
+  fabric::Session* renewed = session_to_renew(c, s, receiver);
+  const auto why = check_mac1(c.arena.relay(), *hello, renewed != nullptr, budget);
+  if (why != DropReason::kNone) return s.die(why);
 
   switch (wire::check_udp(s.frame(), s.v6, s.size)) {
     case wire::UdpChecksum::kUnfilled:
@@ -85,25 +108,13 @@ void parse_hello(Context& c, Slot& s, unsigned& budget) noexcept {
   }
 
   s.next = Next::kPuntHello;
-  const uint32_t receiver = hello->outer.receiver;
-  if (receiver != 0 && receiver < c.arena.sizes().sessions) {
-    fabric::Session& session = c.arena.sessions()[receiver];
-    wire::PathHeader endpoint;
-    // The owner alone, since it writes the time; elsewhere, and more often, a rekey queues with all
-    // other HELLOs.
-    if (session.state.load(std::memory_order_acquire) ==
-            uint32_t(fabric::SessionState::kConfirmed) &&
-        c.arena.agents()[session.agent].owner.load(std::memory_order_acquire) == c.worker &&
-        session.read_endpoint(endpoint) && same_remote(endpoint, s.path()) &&
-        c.now - session.last_rekey >= c.clock.hz() / 2) {
-      session.last_rekey = c.now;
-      s.next = Next::kPuntRekey;
-      s.session_index = receiver;
-    }
-  }
+  if (renewed == nullptr) return;
+  renewed->last_rekey = c.now;
+  s.next = Next::kPuntRekey;
+  s.session_index = receiver;
 }
 
-void parse_tunnel(Context& c, Slot& s, unsigned& budget) noexcept {
+void parse_tunnel(Context& c, Slot& s, MacBudget& budget) noexcept {
   if (s.size < sizeof(wire::OuterHeader)) return s.die(DropReason::kShort);
   switch (static_cast<wire::Type>(s.outer[0])) {
     case wire::Type::kData:
@@ -175,7 +186,7 @@ class Plain {
 };
 
 // Everything but plain DATA.
-void parse_other(Context& c, const PortView& view, Slot& s, unsigned& budget) noexcept {
+void parse_other(Context& c, const PortView& view, Slot& s, MacBudget& budget) noexcept {
   if (s.mbuf->nb_segs != 1) return s.die(DropReason::kGsoFrame);
   const uint8_t port = s.port;
   uint8_t* eth = rte_pktmbuf_mtod(s.mbuf, uint8_t*);
@@ -212,7 +223,8 @@ void parse(Context& c, Burst& b, uint8_t port) noexcept {
   const Plain is_plain(view, c.options.udp_port);
   const Tables t = c.tables;
   constexpr uint16_t kData = uint16_t(wire::Type::kData) | wire::kProtocolVersion << 8;
-  unsigned budget = kMacsPerBurst;
+  MacBudget budget;
+  if (c.saturated) budget.unknown = kNewWhenSaturated;
   for (Slot& s : b) {
     const rte_mbuf* m = s.mbuf;
     uint8_t* eth = rte_pktmbuf_mtod(m, uint8_t*);

@@ -14,6 +14,8 @@ unsigned receive(Context& c, Burst& b, fabric::QueueRef q) noexcept;
 void parse(Context& c, Burst& b, uint8_t port) noexcept;
 // The session: expiry, lane, replay window (read only), source against the endpoint.
 void lookup(Context& c, Burst& b) noexcept;
+// On a saturated worker: what is to be opened waits for its tenant's turn (fair_share.h).
+void wait_for_turn(Context& c, Burst& b) noexcept;
 // AEAD over the burst.
 void open(Context& c, Burst& b) noexcept;
 // Packets of an agent that another worker owns leave for it. Of the others: replay window

@@ -1,8 +1,10 @@
 #include "dataplane/worker.h"
 
+#include <algorithm>
 #include <ctime>
 
 #include "dataplane/calls.h"
+#include "dataplane/locate.h"
 #include "dataplane/stages.h"
 
 namespace sluice::dataplane {
@@ -11,6 +13,18 @@ namespace {
 constexpr unsigned kEmptyRoundsBeforeSleep = 256;
 constexpr long kSleepNs = 50'000;
 constexpr unsigned kLastRounds = 64;
+// So many rounds with a full burst, one after the other, are more than a gust.
+constexpr unsigned kFullRounds = 16;
+// While tenants take turns, a queue is emptied faster than its packets are served, or the NIC would
+// choose whose packets are lost.
+constexpr unsigned kBurstsPerTurn = 4;
+
+// One tenant alone would wait for nobody. Once begun, it goes on until nothing waits, so that
+// packets stay in order.
+bool takes_turns(const Context& c) noexcept {
+  return !c.fair->empty() ||
+         (c.saturated && c.arena.relay().tenants.load(std::memory_order_relaxed) > 1);
+}
 
 }  // namespace
 
@@ -32,6 +46,7 @@ unsigned Worker::poll_queue(fabric::QueueRef q) noexcept {
   Context& c = context_;
   const unsigned n = receive(c, burst_, q);
   if (n == 0) return 0;
+  full_ = full_ || n == c.options.burst;
   parse(c, burst_, static_cast<uint8_t>(q.port));
   lookup(c, burst_);
   open(c, burst_);
@@ -39,12 +54,59 @@ unsigned Worker::poll_queue(fabric::QueueRef q) noexcept {
   return n;
 }
 
+// Instead of poll_queue: what an agent sent waits for its tenant's turn, everything else goes on.
+unsigned Worker::fill_shares(fabric::QueueRef q) noexcept {
+  Context& c = context_;
+  unsigned taken = 0;
+  for (unsigned i = 0; i < kBurstsPerTurn; ++i) {
+    const unsigned n = receive(c, burst_, q);
+    if (n == 0) break;
+    taken += n;
+    parse(c, burst_, static_cast<uint8_t>(q.port));
+    lookup(c, burst_);
+    wait_for_turn(c, burst_);
+    deliver(c, burst_);
+    if (n < c.options.burst) break;
+    full_ = true;
+  }
+  return taken;
+}
+
+unsigned Worker::take_shares() noexcept {
+  Context& c = context_;
+  const unsigned n = c.fair->take(burst_, c.options.burst);
+  if (n == 0) return 0;
+  c.counters.resumed.add(n);
+  const Tables t = c.tables;
+  for (Slot& s : burst_) {
+    s.received_by = static_cast<uint8_t>(c.worker);
+    locate(t, s);
+  }
+  lookup(c, burst_);
+  open(c, burst_);
+  from_commit_on();
+  return n;
+}
+
+void Worker::note_load(bool full) noexcept {
+  full_rounds_ = full ? std::min(full_rounds_ + 1, kFullRounds) : 0;
+  context_.saturated = full_rounds_ == kFullRounds;
+}
+
 unsigned Worker::poll_once() noexcept {
   Context& c = context_;
   c.now = c.clock.ticks();
   take_moves(c);
   unsigned n = 0;
-  for (const fabric::QueueRef q : queues_) n += poll_queue(q);
+  full_ = false;
+  if (takes_turns(c)) {
+    c.counters.shared_polls.add(1);
+    for (const fabric::QueueRef q : queues_) n += fill_shares(q);
+    n += take_shares();
+  } else {
+    for (const fabric::QueueRef q : queues_) n += poll_queue(q);
+  }
+  note_load(full_);
   if (const unsigned taken = take_handover(c, burst_); taken != 0) {
     from_commit_on();
     n += taken;

@@ -24,12 +24,17 @@ class Worker {
 
  private:
   unsigned poll_queue(fabric::QueueRef q) noexcept;
+  unsigned fill_shares(fabric::QueueRef q) noexcept;
+  unsigned take_shares() noexcept;
+  void note_load(bool full) noexcept;
   void from_commit_on() noexcept;
   void back_off() noexcept;
 
   Context context_;
   std::vector<fabric::QueueRef> queues_;
   fabric::IdleMode idle_;
+  bool full_ = false;         // a queue brought a full burst in this round
+  unsigned full_rounds_ = 0;  // on end
   Burst burst_;
   Burst challenges_;
 };

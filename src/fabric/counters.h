@@ -40,7 +40,9 @@ class Counter {
   X(injected, "injected", "packets taken from the control thread")                                 \
   X(responses, "responses", "ARP, neighbour discovery, echo, ping and VERSION answers")            \
   X(challenges, "challenges", "roaming challenges sent")                                           \
-  X(parked, "parked", "call frames that were set aside until a signature is verified")             \
+  X(parked, "parked",                                                                              \
+    "packets that were set aside: call frames until a signature is verified, and on a saturated "  \
+    "worker all until their tenant's turn")                                                        \
   X(resumed, "resumed", "of those, taken up again")                                                \
   X(verified, "verified", "signatures of calls that were verified, good or bad")                   \
   X(accepted, "accepted", "calls whose CALL_ACCEPT was verified and forwarded")                    \
@@ -57,6 +59,7 @@ class Counter {
     "DEV tx off at the sender")                                                                    \
   X(checksum_bad, "checksum_bad", "HELLOs with a wrong UDP checksum: accepted, mac1 holds")        \
   X(polls, "polls", "rounds of the poll loop")                                                     \
+  X(shared_polls, "shared_polls", "rounds in which tenants took turns: the worker was saturated")  \
   X(busy_polls, "busy_polls", "rounds that found a packet")                                        \
   X(busy_ticks, "busy_ticks", "time spent in those rounds, in TSC ticks")                          \
   X(longest_poll_ticks, "longest_poll_ticks", "the longest round, in TSC ticks")

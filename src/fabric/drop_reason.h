@@ -44,6 +44,8 @@ enum class Severity : uint8_t {
   X(kMalformed, "malformed", kAttack, "lengths or zero fields of a tunnel packet are wrong")       \
   X(kBadMac1, "bad_mac1", kAttack, "HELLO without knowledge of the relay's key")                   \
   X(kHelloBudget, "hello_budget", kOverload, "more HELLOs in one burst than a worker checks")      \
+  X(kTenantShare, "tenant_share", kOverload,                                                       \
+    "the worker is saturated, and packets of that tenant already have all the room they may have") \
   X(kPuntFull, "punt_full", kOverload, "the ring to the control thread is full")                   \
   X(kUnknownReceiver, "unknown_receiver", kAttack, "no session has this receiver index")           \
   X(kSessionExpired, "session_expired", kState,                                                    \

@@ -200,12 +200,14 @@ enum class EdgeState : uint32_t { kFree = 0, kOpen = 1, kRevoked = 2 };
 // Whether calls over an edge are let through: none for a time once too many of them failed, then
 // one to try. Written by the source agent's owner.
 enum class CircuitState : uint8_t { kClosed = 0, kOpen = 1, kHalfOpen = 2 };
+// Half a millisecond or so: 32 bits of it last for weeks.
+inline constexpr unsigned kCircuitShift = 20;
 struct Circuit {
   uint8_t outcomes = 0;           // of calls, since `at`
   uint8_t failed = 0;             // of those
   std::atomic<uint8_t> state{0};  // CircuitState; control reads it
   uint8_t trying = 0;             // half open: a call is under way that will tell
-  uint32_t at = 0;                // when it was opened, or counting began (circuit_time)
+  uint32_t at = 0;                // when it was opened, or counting began: ticks >> kCircuitShift
 };
 static_assert(sizeof(Circuit) == 8);
 
@@ -304,7 +306,7 @@ struct alignas(64) RelayRecord {
   // The same for new calls, which control is always needed for.
   std::atomic<uint64_t> calls_stale_at{0};
   std::atomic<uint32_t> audited{kCallsDenied};
-  uint32_t reserved0 = 0;
+  std::atomic<uint32_t> tenants{0};  // that have agents, or had some since the start
   uint8_t idempotency_key[16] = {};  // of the hash by which workers remember keys
   // Of the relay's tunnel key, and for a time of the one before it. HELLOs alone need them.
   alignas(64) std::array<SharedKey, 2> mac1;

@@ -30,11 +30,16 @@ inline constexpr Decision kDecisions[] = {{0, "authorized"},
                                           {11, "missing_scope"},
                                           {12, "capability_not_allowed"},
                                           {13, "protocol_not_allowed"},
+                                          {14, "outside_window"},
                                           {15, "control_stale"},
+                                          {16, "circuit_open"},
                                           {17, "rate_limited"},
+                                          {18, "quota_exhausted"},
                                           {19, "idempotency_table_full"},
                                           {21, "audit_unavailable"},
-                                          {22, "bad_signature"}};
+                                          {22, "bad_signature"},
+                                          {23, "approval_required"},
+                                          {24, "approval_denied"}};
 
 // What was agreed about one direction of a pair.
 struct Agreed {
@@ -53,6 +58,10 @@ struct Moment {
   bool stale = false;
   bool audited = true;
   bool rate_left = true;
+  bool quota_left = true;
+  bool in_window = true;
+  bool circuit_closed = true;
+  bool asks = false;  // somebody has to approve it
 };
 
 class CallOracle {
@@ -80,16 +89,22 @@ class CallOracle {
     if (e[86] != 0 && !edge->any_scope) return 11;
     if (edge->reply_only || !edge->capabilities.contains(e[84])) return 12;
     if (!edge->protocols.contains(e[85])) return 13;
+    if (!m.in_window) return 14;
     if (m.stale) return 15;
+    if (!m.circuit_closed) return 16;
     if (!m.rate_left) return 17;
+    if (!m.quota_left) return 18;
     if (open_ >= room_) return 19;
     if (!m.audited) return 21;
     if (!signature_holds) return 22;
     ids_.insert(counter);
     keys_[key] = expires + 30'000;
+    if (m.asks) return 23;
     ++open_;
     return 0;
   }
+  // One that waited for it.
+  void approved() { ++open_; }
   void ended(unsigned calls) { open_ -= calls; }
   unsigned open() const { return open_; }
 

@@ -7,6 +7,7 @@ constexpr uint64_t kLifeMs = 20'000;
 constexpr uint64_t kSessionMs = 100'000;
 // A CALL_OPEN takes five seconds of it, and what comes later within four passes.
 constexpr control::RateConfig kSlow{.packets_per_s = 0, .bytes_per_s = 50, .burst_ms = 4'000};
+constexpr uint8_t kEveryCapability = 0x1e;
 
 void add_all(Rig& r) {
   const auto add = [&](uint8_t seed, const std::string& name, unsigned n) {
@@ -16,6 +17,10 @@ void add_all(Rig& r) {
   for (uint8_t i = 0; i < 5; ++i) add(40 + i, "server" + std::to_string(i), i + 1);
   add(50, "gone", 0);
   add(51, "slow", 1);
+  add(52, "timed", 0);
+  add(53, "metered", 1);
+  add(54, "checked", 2);
+  add(55, "failing", 3);
   for (unsigned i = 0; i < 10; ++i) {
     const std::string caller = "caller" + std::to_string(i);
     r.trust(caller, "server" + std::to_string(i / 2));
@@ -24,6 +29,12 @@ void add_all(Rig& r) {
   r.trust("gamma", "server0", control::EdgeRight::kReplyOnly);
   r.trust("slow", "server1");
   r.config.trust.pairs.back().forward_rate = kSlow;
+  r.trust("timed", "server2");
+  r.trust("failing", "server4");
+  r.trust("metered", "server2");
+  r.config.trust.pairs.back().forward_calls.quota = {2, 5};
+  r.trust("checked", "server3");
+  r.config.trust.pairs.back().forward_calls.approve_capabilities = kEveryCapability;
 }
 
 }  // namespace
@@ -73,6 +84,10 @@ void EvaluationCast::SetUp() {
   reply_only.agreed.reply_only = true;
   busy.push_back(&reply_only);
   add(of("slow"), of("server1"));
+  add(of("timed"), of("server2"));
+  add(of("metered"), of("server2"));
+  add(of("checked"), of("server3"));
+  add(of("failing"), of("server4"));
   auto& trust = r.control->trust();
   trust.mark_revoked(*trust.by_identity(of("gone").peer.identity()), "", 1);
 }
@@ -157,6 +172,7 @@ void EvaluationCast::run(std::vector<Attempt>& calls, Moment moment) {
     const Line& l = *a.line;
     Moment m = moment;
     m.rate_left = a.rate_left;
+    m.quota_left = a.quota_left;
     a.expected = oracle_of(*l.caller).decide(a.bytes, a.frame_id, a.own_label ? &l.agreed : nullptr,
                                              l.callee->welcome.address, a.signature_holds, m);
     by_id[{l.caller, a.frame_id}] = &a;

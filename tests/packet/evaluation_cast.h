@@ -29,7 +29,7 @@ struct Attempt {
   Buf bytes;  // as sent; a signature is part of it
   uint64_t frame_id = 0;
   bool signature_holds = true;
-  bool rate_left = true;
+  bool rate_left = true, quota_left = true;
   bool replay = false;  // of a message id, or of a key, that was let through before
   // What becomes of it.
   uint16_t expected = 0;

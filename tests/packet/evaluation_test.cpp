@@ -66,6 +66,10 @@ class Evaluation : public EvaluationKinds {
   void unaudited();
   void full();
   void limited();
+  void outside_window();
+  void circuit_open();
+  void asked(bool approved);
+  sluice::fabric::Edge& edge_of(const Line& l) { return r.arena->edges()[l.label & 0xffffff]; }
   // `pause_ms`: until those that were let through go on.
   void finish(std::vector<Attempt>& calls, Moment moment, uint64_t pause_ms = 0);
   void check_log();
@@ -88,6 +92,7 @@ class Evaluation : public EvaluationKinds {
     uint16_t service = 0;
     unsigned closed = 0;
   };
+  Told& told_of(const Attempt& a);
   Figures f;
   std::map<std::string, Told> told_;  // by caller and trace id
   std::vector<std::string> let_through_;
@@ -116,6 +121,11 @@ std::string difference(const Attempt& a) {
       a.line->caller->name, expected, got, a.elsewhere, hex(a.bytes));
 }
 
+Evaluation::Told& Evaluation::told_of(const Attempt& a) {
+  return told_[address_text(a.line->caller->welcome.address) + hex(a.trace()) +
+               std::to_string(a.message_counter())];
+}
+
 void Evaluation::finish(std::vector<Attempt>& calls, Moment moment, uint64_t pause_ms) {
   run(calls, moment);
   r.clock.advance_ms(pause_ms);
@@ -139,8 +149,7 @@ void Evaluation::finish(std::vector<Attempt>& calls, Moment moment, uint64_t pau
     f.false_allows += a.elsewhere + (a.expected != 0 && forwarded ? 1 : 0);
     for (const uint16_t reason : a.got) ++f.reasons[reason];
     const Line& l = *a.line;
-    Told& t = told_[address_text(l.caller->welcome.address) + hex(a.trace()) +
-                    std::to_string(a.message_counter())];
+    Told& t = told_of(a);
     t.reasons.push_back(a.expected);
     t.trace = hex(a.trace());
     t.subject = address_text(l.caller->welcome.address);
@@ -179,6 +188,11 @@ void Evaluation::special() {
   unaudited();
   full();
   limited();
+  r.poll_control();
+  outside_window();
+  circuit_open();
+  asked(true);
+  asked(false);
 }
 
 void Evaluation::stale() {
@@ -232,7 +246,68 @@ void Evaluation::limited() {
     a.rate_left = left;
     sign(a);
   }
+  // Of the quota there are two.
+  for (const bool left : {true, true, false}) {
+    Attempt& a = calls.emplace_back(good(line("metered", "server2")));
+    a.quota_left = left;
+    sign(a);
+  }
   finish(calls, {}, kRefillMs);
+}
+
+void Evaluation::outside_window() {
+  Line& l = line("timed", "server2");
+  std::vector<Attempt> calls;
+  sign(calls.emplace_back(good(l)));
+  edge_of(l).window_until.store(0);
+  finish(calls, {.in_window = false});
+  edge_of(l).window_until.store(~uint64_t{0});
+}
+
+void Evaluation::circuit_open() {
+  Line& l = line("failing", "server4");
+  auto& circuit = edge_of(l).circuit;
+  std::vector<Attempt> calls;
+  sign(calls.emplace_back(good(l)));
+  circuit.at = uint32_t(r.clock.ticks() >> sluice::fabric::kCircuitShift);
+  circuit.state.store(uint8_t(sluice::fabric::CircuitState::kOpen));
+  finish(calls, {.circuit_closed = false});
+  circuit.state.store(uint8_t(sluice::fabric::CircuitState::kClosed));
+}
+
+// A second decision of the same call.
+void Evaluation::asked(bool approved) {
+  std::vector<Attempt> calls;
+  sign(calls.emplace_back(good(line("checked", "server3"))));
+  finish(calls, {.asks = true});
+  Attempt& a = calls.front();
+  r.poll_control();
+  auto& approvals = r.control->approvals();
+  ASSERT_EQ(approvals.waiting().size(), 1u);
+  ASSERT_TRUE(approvals.decide(
+      approvals.waiting().begin()->first,
+      approved ? sluice::control::CallVerdict::kApproved : sluice::control::CallVerdict::kDenied));
+  r.poll_control();
+  settle();
+  const auto arrived = collect();
+  ASSERT_EQ(arrived.size(), 1u);
+  const auto& [agent, frame] = arrived.front();
+  EXPECT_EQ(frame.call_id, a.frame_id);
+  Told& t = told_of(a);
+  if (approved) {
+    EXPECT_TRUE(frame.frame == 2 && agent == a.line->callee && frame.extension == a.bytes);
+    t.reasons.push_back(0);
+    ++f.allowed;
+    let_through_.push_back(t.trace);
+    oracle_of(*a.line->caller).approved();
+    live({&a}, payload());
+    EXPECT_TRUE(wait_for_ends(ended));
+  } else {
+    EXPECT_TRUE(frame.frame == 6 && agent == a.line->caller);
+    ++f.reasons[oracle::get_le<uint16_t>(frame.extension, 16)];
+    t.reasons.push_back(24);
+    ended = counter(&sluice::fabric::WorkerCounters::calls_closed);
+  }
 }
 
 // Every decision is in the log with all that it is about, every call's end beside it.
