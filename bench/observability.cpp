@@ -173,6 +173,8 @@ int run(const Options& o) {
     auto relay = InMemoryRelay::create(house);
     if (!relay) return report(relay.error().message);
     (*relay)->set_seal(fabric::SealPolicy::kAny);
+    // A source that never pauses is a saturated worker: its tenants would take turns.
+    (*relay)->arena().relay().tenants.store(1);
     (*relay)->plane().qsbr().online(0);
     Feeder feeder(**relay, 0);
     std::atomic<bool> measured{false};

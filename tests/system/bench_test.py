@@ -73,7 +73,9 @@ def calls():
     check(alone > 0 and 0 < out["ratio"] < 1.5 and all(ns >= 0 for ns in out["call_ns"].values()), f"ratio: {out['ratio']}")
     check(out["latency"]["p99_us_alone"] > 0 and out["latency"]["p99_us_beside"] > 0, "latency was measured both ways")
     check(0 < out["jain_index"] <= 1 and set(out["tenants"]) == {"flood_within_load", "flood_beyond_load"}, "both floods are there")
+    check(out["latency_with_verifier"]["p99_us_beside"] > 0, "with a verifier as well")
     check(out["audit_records_per_second"] > 0, "and the audit log")
+    check(set(out["observability_cost"]) == {"percent", "ns"}, "and what metrics cost")
     check("a call: 4 frames, 2 signatures" in table, "and a table for people")
 
 
