@@ -187,6 +187,21 @@ class Bench {
     return l;
   }
 
+  Json to_json(const LatencyFigures& l) const {
+    return {{"data_per_second", o_.latency.data_per_s},
+            {"calls_per_second", l.calls_per_s},
+            {"p50_us_alone", l.p50_alone},
+            {"p99_us_alone", l.p99_alone},
+            {"p50_us_beside", l.p50_beside},
+            {"p99_us_beside", l.p99_beside},
+            {"busy_alone", l.busy_alone},
+            {"busy_beside", l.busy_beside},
+            {"lost", l.lost},
+            {"lost_reasons", l.reasons},
+            {"hiccups", l.hiccups},
+            {"longest_round_us", l.longest_us}};
+  }
+
   bool latency(Bed& b) {
     const LatencyFigures l = measure_latency(b);
     if (!l.problem.empty()) return report(l.problem) == 0;
@@ -202,18 +217,7 @@ class Bench {
     row("frames lost; rounds above 300 us, the longest", std::to_string(l.lost),
         fmt::format("{}, {:.0f} us; {}", l.hiccups, l.longest_us, l.reasons));
     out_["added_p99_us_inline"] = l.added_p99;
-    out_["latency"] = {{"data_per_second", o_.latency.data_per_s},
-                       {"calls_per_second", l.calls_per_s},
-                       {"p50_us_alone", l.p50_alone},
-                       {"p99_us_alone", l.p99_alone},
-                       {"p50_us_beside", l.p50_beside},
-                       {"p99_us_beside", l.p99_beside},
-                       {"busy_alone", l.busy_alone},
-                       {"busy_beside", l.busy_beside},
-                       {"lost", l.lost},
-                       {"lost_reasons", l.reasons},
-                       {"hiccups", l.hiccups},
-                       {"longest_round_us", l.longest_us}};
+    out_["latency"] = to_json(l);
     return true;
   }
 
@@ -231,14 +235,7 @@ class Bench {
             "; needs 3 cores, so that the verifier has one to itself");
     row("frames lost", std::to_string(l.lost), l.reasons);
     out_["added_p99_us_verifier"] = l.added_p99;
-    out_["latency_with_verifier"] = {{"calls_per_second", l.calls_per_s},
-                                     {"p50_us_alone", l.p50_alone},
-                                     {"p99_us_alone", l.p99_alone},
-                                     {"p50_us_beside", l.p50_beside},
-                                     {"p99_us_beside", l.p99_beside},
-                                     {"busy_beside", l.busy_beside},
-                                     {"lost", l.lost},
-                                     {"lost_reasons", l.reasons}};
+    out_["latency_with_verifier"] = to_json(l);
     return true;
   }
 

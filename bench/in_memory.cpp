@@ -72,9 +72,7 @@ size_t InMemoryRelay::pages_free() {
 }
 
 Result<std::unique_ptr<dataplane::Eal>> InMemoryRelay::start_eal(const House& house) {
-  House workers = house;
-  workers.verifiers = 0;  // ordinary threads
-  return dataplane::Eal::start(topology_of(workers), need_of(house));
+  return dataplane::Eal::start(topology_of(house), need_of(house));
 }
 
 Result<std::unique_ptr<InMemoryRelay>> InMemoryRelay::create(const House& house) {

@@ -23,6 +23,7 @@ class FairShare {
   static constexpr int32_t kEach = 192;
   static constexpr int32_t kSignature = 4096;
 
+  FairShare() noexcept;
   bool empty() const noexcept { return held_ == 0; }
 
   // False: the tenant has all the room that it may have.
@@ -75,9 +76,6 @@ class FairShare {
   std::unique_ptr<uint16_t[]> turns_{new uint16_t[kQueues]};
   std::unique_ptr<uint16_t[]> unused_{new uint16_t[kQueues]};
   std::unique_ptr<uint16_t[]> by_tenant_{new uint16_t[kStrangers + 1]};
-
- public:
-  FairShare() noexcept;
 };
 
 }  // namespace sluice::dataplane

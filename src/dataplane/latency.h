@@ -1,7 +1,8 @@
 // How long forwarded packets were in the relay (fabric/latency.h): one stamp for a burst when it
 // was taken out of the NIC, one when its packets were given to a NIC. What waits in a worker on its
-// way, in a handover ring or for a signature, keeps the stamp of the burst that it came in; what
-// control or a worker made itself has none and is not counted. A stage's part; the worker's thread.
+// way, in a handover ring, for a signature or a turn, keeps the stamp of the burst that it came in;
+// what control or a worker made itself has none and is not counted. A stage's part; the worker's
+// thread.
 #pragma once
 
 #include "dataplane/burst.h"

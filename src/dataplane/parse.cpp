@@ -63,8 +63,9 @@ DropReason check_mac1(const fabric::RelayRecord& relay, const wire::HelloView& h
   ByteArray<32> key;
   for (const fabric::SharedKey& shared : relay.mac1) {
     if (!shared.get(key)) continue;
-    if (budget.left == 0 || (!renews && budget.unknown == 0)) return DropReason::kHelloBudget;
+    if (budget.left == 0) return DropReason::kHelloBudget;
     --budget.left;
+    if (!renews && budget.unknown == 0) return DropReason::kHelloBudget;
     if (!renews) --budget.unknown;
     const auto mac = crypto::blake2b_128(key, {hello.before_mac1()});
     if (crypto::equal_secret(mac, hello.mac1())) return DropReason::kNone;
@@ -92,6 +93,10 @@ void parse_hello(Context& c, Slot& s, MacBudget& budget) noexcept {
   const auto hello = wire::parse_hello({s.outer, s.size});
   if (!hello) return s.die(DropReason::kMalformed);
   const uint32_t receiver = hello->outer.receiver;
+  // Before a session is looked at, which a flood may name at random.
+  if (budget.left == 0 || (receiver == 0 && budget.unknown == 0)) {
+    return s.die(DropReason::kHelloBudget);
+  }
   fabric::Session* renewed = session_to_renew(c, s, receiver);
   const auto why = check_mac1(c.arena.relay(), *hello, renewed != nullptr, budget);
   if (why != DropReason::kNone) return s.die(why);

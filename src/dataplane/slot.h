@@ -26,7 +26,7 @@ enum class Next : uint8_t {
   kPuntRekey,
   kPuntFrame,
   kHandover,  // to the agent's owner
-  kWait,      // set aside, until the signature that it depends on is verified (calls.h)
+  kWait,      // set aside: for the signature that it depends on (calls.h), or its tenant's turn
 };
 
 // Of the signature of a call frame.

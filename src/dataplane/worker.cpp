@@ -88,8 +88,8 @@ unsigned Worker::take_shares() noexcept {
   return n;
 }
 
-void Worker::note_load(bool full) noexcept {
-  full_rounds_ = full ? std::min(full_rounds_ + 1, kFullRounds) : 0;
+void Worker::note_load() noexcept {
+  full_rounds_ = full_ ? std::min(full_rounds_ + 1, kFullRounds) : 0;
   context_.saturated = full_rounds_ == kFullRounds;
 }
 
@@ -106,7 +106,7 @@ unsigned Worker::poll_once() noexcept {
   } else {
     for (const fabric::QueueRef q : queues_) n += poll_queue(q);
   }
-  note_load(full_);
+  note_load();
   if (const unsigned taken = take_handover(c, burst_); taken != 0) {
     from_commit_on();
     n += taken;

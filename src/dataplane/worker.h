@@ -26,7 +26,7 @@ class Worker {
   unsigned poll_queue(fabric::QueueRef q) noexcept;
   unsigned fill_shares(fabric::QueueRef q) noexcept;
   unsigned take_shares() noexcept;
-  void note_load(bool full) noexcept;
+  void note_load() noexcept;
   void from_commit_on() noexcept;
   void back_off() noexcept;
 

@@ -143,14 +143,18 @@ TEST_F(Shares, StrangersShareOneQueue) {
   saturate();
   const size_t in_use = r.buffers_in_use();
   for (int round = 0; round < 12; ++round) {
-    for (unsigned i = 0; i < 4 * kBurst - 1; ++i) {
-      auto flow = gamma->flow;
-      flow.src_port = uint16_t(20'000 + i);
-      Buf forged = r.datagram(*gamma, "delta", Buf(64));
-      forged.back() ^= 1;
-      r.inject(gamma->port, oracle::udp_frame(flow, forged));
+    // Two of each burst pass the budget of roaming: more than half of what one round serves.
+    for (unsigned burst = 0; burst < 4; ++burst) {
+      for (unsigned i = 0; i < 2; ++i) {
+        auto flow = gamma->flow;
+        flow.src_port = uint16_t(20'000 + i);
+        Buf forged = r.datagram(*gamma, "delta", Buf(1200));
+        forged.back() ^= 1;
+        r.inject(gamma->port, oracle::udp_frame(flow, forged));
+      }
+      send(*alpha, "beta", kBurst - 3);
+      send(*(burst == 3 ? gamma : alpha), burst == 3 ? "delta" : "beta", 1);
     }
-    send(*gamma, "delta", 1);
     r.poll_worker(0);
     EXPECT_EQ(arrived(*delta).size(), 1u);
   }
