@@ -159,6 +159,7 @@ TEST_F(Shares, StrangersShareOneQueue) {
     EXPECT_EQ(arrived(*delta).size(), 1u);
   }
   poll_to_the_end();
+  r.drain_all();
   EXPECT_EQ(r.buffers_in_use(), in_use);
   r.check_balance();
 }
