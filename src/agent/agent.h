@@ -40,6 +40,7 @@ struct AgentHooks {
   std::function<AcceptStatus(const PeerEdge& from, const wire::Envelope&)> admit_call = {};
   std::function<void(Call&)> call_request = {};
   std::function<void(const Call&)> call_cancelled = {};
+  std::function<CallUser*(Call&)> call_user = {};
 };
 
 struct AgentCounters {

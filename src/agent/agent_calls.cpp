@@ -24,10 +24,10 @@ CallHooks Agent::call_hooks() {
         if (known) labelled.label = it->second.edge.label;
         if (!known || !tunnel_.send_frame(labelled, extension, now_)) ++counters_.dropped_offline;
       },
-      [this, session_of](const crypto::PublicKey& identity) {
+      [this, session_of](const crypto::PublicKey& identity, bool ask) {
         PeerSession* s = session_of(identity);
         if (s == nullptr) return false;
-        s->want_keys(peer_time(now_));
+        if (ask) s->want_keys(peer_time(now_));
         return s->ready(peer_time(now_));
       },
       [this, session_of](const crypto::PublicKey& identity, const Carrier& carrier,
@@ -41,12 +41,17 @@ CallHooks Agent::call_hooks() {
         return s == nullptr ? 0 : s->counters().failures;
       },
       [this] { return hooks_.room(); },
+      [this] { return max_message(); },
+      [this] { return peer_time(now_); },
       [this](const crypto::PublicKey& identity, const wire::Envelope& e) {
         const PeerEdge* from = edge(identity);
         if (!hooks_.admit_call || from == nullptr) return AcceptStatus::kNotServed;
         return hooks_.admit_call(*from, e);
       },
-      [this](Call& call) { hooks_.call_request(call); },
+      [this](Call& call) { return hooks_.call_user ? hooks_.call_user(call) : nullptr; },
+      [this](Call& call) {
+        if (hooks_.call_request) hooks_.call_request(call);
+      },
       [this](const Call& call) {
         if (hooks_.call_cancelled) hooks_.call_cancelled(call);
       }};

@@ -38,66 +38,64 @@ const char* to_string(CallPhase phase) {
   return "ended";
 }
 
-ByteArray<16> commitment_of(Bytes key, Bytes first_segment) {
-  const uint8_t kind = uint8_t(MessageKind::kSegment);
-  return crypto::blake2b_128(key, {{&kind, 1}, first_segment});
+ByteArray<16> commitment_of(Bytes key, Bytes first_message) {
+  return crypto::blake2b_128(key, {first_message});
 }
 
-Call::Call(const CallHooks& hooks, const crypto::PublicKey& peer, const wire::Envelope& envelope,
-           CallSender stream, uint64_t timeout_ms, uint64_t random, Now now)
-    : hooks_(hooks),
+Call::Call(CallOwner& owner, const crypto::PublicKey& peer, const wire::Envelope& envelope,
+           Buffer first, uint64_t timeout_ms, uint64_t random, Now now)
+    : owner_(owner),
       peer_(peer),
       envelope_(envelope),
       caller_(true),
       phase_(CallPhase::kOpening),
-      sender_(std::move(stream)),
-      receiver_(kMostMessage),
-      until_ms_(now.mono_ms + timeout_ms),
+      until_ms_(timeout_ms == kNever ? kNever : now.mono_ms + timeout_ms),
       random_(random) {
   times_.opened = heard_ms_ = now.mono_ms;
   open_until_ms_ =
       now.mono_ms + (envelope.expires_ms > now.unix_ms ? envelope.expires_ms - now.unix_ms : 0);
-  bytes_sent_ = sender_->size() - kCommitmentKey;
-  commitment_checked_ = true;  // responses have none
-  failures_before_ = hooks_.failed_handshakes(peer_);
+  failures_before_ = owner_.hooks().failed_handshakes(peer_);
+  const auto message = wire::read_stream(first);
+  if (message->ends()) out_.end = message->status;
+  out_.first = std::move(first);
+  tell_room_ = true;
 }
 
-Call::Call(const CallHooks& hooks, const crypto::PublicKey& peer, const wire::Envelope& envelope,
+Call::Call(CallOwner& owner, const crypto::PublicKey& peer, const wire::Envelope& envelope,
            const wire::CallAccept& accept, Now now)
-    : hooks_(hooks),
+    : owner_(owner),
       peer_(peer),
       envelope_(envelope),
       accept_(accept),
       caller_(false),
-      phase_(CallPhase::kOpen),
-      receiver_(kMostStream) {
+      phase_(CallPhase::kOpen) {
   times_.opened = heard_ms_ = now.mono_ms;
-  failures_before_ = hooks_.failed_handshakes(peer_);
-  commitment_checked_ = all_zero(envelope.commitment);
-  // As long as its envelope could come again.
-  const uint64_t left = envelope.expires_ms > now.unix_ms ? envelope.expires_ms - now.unix_ms : 0;
-  forget_ms_ = now.mono_ms + left + kRememberedMs;
+  failures_before_ = owner_.hooks().failed_handshakes(peer_);
+  next_probe_ms_ = now.mono_ms + kProbeAfterMs;
   if (accept.status == 0) {
     times_.accepted = now.mono_ms;
+    tell_room_ = true;
     return;
   }
   phase_ = CallPhase::kEnded;
   end_ = static_cast<AcceptStatus>(accept.status) == AcceptStatus::kBusy ? CallEnd::kBusy
                                                                          : CallEnd::kNotServed;
   times_.ended = now.mono_ms;
+  const uint64_t left = envelope.expires_ms > now.unix_ms ? envelope.expires_ms - now.unix_ms : 0;
+  forget_ms_ = now.mono_ms + std::min(left, kRefusedMs);
 }
 
-size_t Call::held() const {
-  return receiver_.held() + result_.size() + (sender_ ? sender_->size() : 0);
+Call::~Call() {
+  owner_.holds(-ptrdiff_t(held_));
 }
 
 // --- What leaves -------------------------------------------------------------------------------
 
 void Call::send_frame(wire::FrameType type, Bytes extension) {
-  hooks_.frame(peer_,
-               {uint8_t(type), uint8_t(caller_ ? 0 : wire::kFlagReply),
-                static_cast<uint16_t>(extension.size()), 0, id()},
-               extension);
+  owner_.hooks().frame(peer_,
+                       {uint8_t(type), uint8_t(caller_ ? 0 : wire::kFlagReply),
+                        static_cast<uint16_t>(extension.size()), 0, id()},
+                       extension);
 }
 
 void Call::send_open(Now now) {
@@ -105,6 +103,7 @@ void Call::send_open(Now now) {
                                                          : now.mono_ms + backoff_.next(random_);
   random_ = random_ >> 1 | random_ << 63;
   send_frame(wire::FrameType::kCallOpen, bytes_of(envelope_));
+  owner_.changed(*this);
 }
 
 void Call::send_accept() {
@@ -114,24 +113,32 @@ void Call::send_accept() {
 void Call::send_close() {
   if (closes_left_ == 0) return;
   --closes_left_;
-  const wire::CallClose close{close_status_, {}, bytes_sent_};
+  const wire::CallClose close{close_status_, {}, out_.sent};
   send_frame(wire::FrameType::kCallClose, bytes_of(close));
 }
 
-void Call::send_data(MessageKind kind, Bytes body) {
-  hooks_.data(peer_, carrier(), kind, body);
+void Call::keep(bool probe) {
+  const uint8_t body = probe ? 1 : 0;
+  owner_.hooks().data(peer_, carrier(), MessageKind::kKeep, {&body, 1});
 }
 
 void Call::start(Now now) {
-  if (caller_) return send_open(now);
-  send_accept();
+  if (!caller_) {
+    send_accept();
+    if (live()) owner_.opened(*this);
+    return;
+  }
+  send_open(now);
+  get_ready();
 }
 
 // --- What arrives ------------------------------------------------------------------------------
 
 void Call::heard(Now now) {
+  if (!live()) return;
   heard_ms_ = now.mono_ms;
   next_probe_ms_ = now.mono_ms + kProbeAfterMs;
+  owner_.changed(*this);
 }
 
 void Call::on_open_again(Now now) {
@@ -155,8 +162,11 @@ bool Call::on_accept(const wire::CallAccept& accept, Now now) {
   if (accept.status == 0) {
     phase_ = CallPhase::kOpen;
     times_.accepted = now.mono_ms;
-    failures_before_ = hooks_.failed_handshakes(peer_);
+    failures_before_ = owner_.hooks().failed_handshakes(peer_);
+    owner_.opened(*this);
     heard(now);
+    get_ready();
+    owner_.notify(*this);
     return true;
   }
   switch (static_cast<AcceptStatus>(accept.status)) {
@@ -183,6 +193,7 @@ bool Call::on_deny(const wire::CallDeny& deny, Now now) {
   if (reason == wire::CallReason::kApprovalRequired) {
     phase_ = CallPhase::kAwaitingApproval;
     next_open_ms_ = now.mono_ms + kOpenAgainMs;
+    owner_.changed(*this);
     return true;
   }
   denied_ = reason;
@@ -195,7 +206,7 @@ bool Call::on_deny(const wire::CallDeny& deny, Now now) {
 
 void Call::on_close(const wire::CallClose& close, Now now) {
   if (caller_) {
-    if (!live()) return;
+    if (!live() || read_all()) return;
     // It comes after the whole response, or instead of it.
     return finish(CallEnd::kPeerClosed, close.status, now);
   }
@@ -208,90 +219,189 @@ void Call::on_close(const wire::CallClose& close, Now now) {
   send_close();  // ours was lost, or none was due
 }
 
-bool Call::on_message(MessageKind kind, Bytes body, bool room_for_more, Now now) {
+void Call::on_keep(Bytes body, Now now) {
   if (!live()) {
     // The other side does not know yet that it is over.
     if (times_.accepted != 0 && now.mono_ms >= next_close_ms_) {
       next_close_ms_ = now.mono_ms + kCloseEveryMs;
       send_close();
     }
-    return true;
-  }
-  if (times_.accepted == 0) return false;
-  if (kind == MessageKind::kAck) {
-    if (body.size() < sizeof(AckHeader)) return false;
-    const auto header = load_le<AckHeader>(body.data());
-    if (header.probe == 1) receiver_.ask_for_ack();
-    if (sender_ && !sender_->on_ack(body, now)) return false;
-    if (caller_ && sender_ && sender_->done() && times_.sent == 0) times_.sent = now.mono_ms;
-    heard(now);
-    return true;
+    return;
   }
   heard(now);
-  if (!room_for_more) return true;  // it comes again
-  const bool first = !commitment_checked_ &&
-                     body.size() >= sizeof(SegmentHeader) + kCommitmentKey &&
-                     load_le<SegmentHeader>(body.data()).offset == 0;
-  if (first) {
-    const Bytes key = body.subspan(sizeof(SegmentHeader), kCommitmentKey);
-    if (commitment_of(key, body) != take<16>(envelope_.commitment)) {
-      finish(CallEnd::kBadStream, uint16_t(CallStatus::kBadStream), now);
-      return false;
-    }
-    commitment_checked_ = true;
-  }
-  if (!receiver_.on_segment(body)) {
-    finish(CallEnd::kBadStream, uint16_t(CallStatus::kBadStream), now);
-    return false;
-  }
-  const bool whole = receiver_.complete() && (caller_ || phase_ == CallPhase::kOpen);
-  if (whole) on_whole(now);
-  return true;
+  if (!body.empty() && body[0] == 1 && times_.accepted != 0) keep(false);
 }
 
-void Call::on_whole(Now now) {
-  result_ = receiver_.take();
-  if (caller_) {
-    bytes_received_ = result_.size();
-    const uint16_t status = receiver_.status();
-    return finish(status == 0 ? CallEnd::kDone : CallEnd::kFailed, status, now);
-  }
-  if (result_.size() < kCommitmentKey || !commitment_checked_ || receiver_.status() != 0) {
-    result_.clear();
+void Call::on_stream(const wire::StreamMessage& m, Bytes bytes, Now now) {
+  if (!live()) return;
+  if (times_.accepted != 0) heard(now);
+  const bool first = m.begins() && !in_.begun;
+  const bool fits = m.begins() == !in_.begun &&
+                    (!in_.end || (m.data.empty() && !m.ends() && !m.begins())) &&
+                    in_.received + m.data.size() <= in_.granted;
+  const bool committed = !first || caller_ || all_zero(Bytes(envelope_.commitment)) ||
+                         commitment_of(m.key, bytes) == take<16>(envelope_.commitment);
+  if (!fits || !committed) {
     return finish(CallEnd::kBadStream, uint16_t(CallStatus::kBadStream), now);
   }
-  result_.erase(result_.begin(), result_.begin() + kCommitmentKey);
-  bytes_received_ = result_.size();
-  times_.sent = now.mono_ms;
-  phase_ = CallPhase::kServing;
-  hooks_.request(*this);
+  in_.begun = true;
+  out_.first = {};
+  if (m.credits() && m.credit > out_.allowed) {
+    out_.allowed = m.credit;
+    get_ready();
+  }
+  in_.received += m.data.size();
+  in_.bytes.push(m.data);
+  if (m.ends()) in_.end = m.status;
+  const size_t holds = in_.bytes.size() + (whole_ ? whole_->held() : 0);
+  owner_.holds(ptrdiff_t(holds) - ptrdiff_t(held_));
+  held_ = holds;
+  if (!owner_.may_hold()) {
+    return finish(CallEnd::kNoMemory, uint16_t(CallStatus::kNoMemory), now);
+  }
+  if (!caller_ && in_.end && *in_.end != 0) {
+    return finish(CallEnd::kCancelled, uint16_t(CallStatus::kCancelled), now);
+  }
+  tell_bytes_ = true;
+  owner_.notify(*this);
 }
 
-bool Call::answer(uint16_t status, Buffer response, Now now) {
-  if (caller_ || phase_ != CallPhase::kServing) return false;
+bool Call::begin_again() {
+  if (!caller_ || in_.begun || out_.first.empty()) return false;
+  const auto first = wire::read_stream(out_.first);
+  if (out_.begun && out_.sent != first->data.size()) return false;
+  out_.stream.reset();
+  out_.begun = out_.ended = false;
+  out_.sent = 0;
+  get_ready();
+  return true;
+}
+
+void Call::on_lost(Now now) {
+  if (live()) finish(CallEnd::kStreamReset, uint16_t(CallStatus::kStreamReset), now);
+}
+
+// --- Its user ------------------------------------------------------------------------------------
+
+void Call::tell(Now now) {
+  told = false;
+  if (std::exchange(tell_end_, false)) {
+    if (CallUser* user = std::exchange(user_, nullptr)) user->on_end(*this);
+    return;
+  }
+  const auto user = [this] { return user_ != nullptr ? user_ : whole_.get(); };
+  if (!live() || times_.accepted == 0 || user() == nullptr) return;
+  if (tell_room_ && out_.bytes.size() < kMostQueued && !out_.end) {
+    tell_room_ = false;
+    user()->on_room(*this);
+  }
+  if (live() && user() != nullptr && std::exchange(tell_bytes_, false)) user()->on_bytes(*this);
+  maybe_done(now);
+}
+
+// The caller has all that there is.
+void Call::maybe_done(Now now) {
+  if (!caller_ || !live() || times_.accepted == 0 || !read_all()) return;
+  finish(*in_.end == 0 ? CallEnd::kDone : CallEnd::kFailed, *in_.end, now);
+}
+
+size_t Call::write(Bytes bytes) {
+  if (!live() || out_.end) return 0;
+  const size_t room = kMostQueued - std::min(kMostQueued, out_.bytes.size());
+  const size_t taken = std::min(room, bytes.size());
+  out_.bytes.push(bytes.first(taken));
+  tell_room_ |= taken < bytes.size();
+  get_ready();
+  return taken;
+}
+
+void Call::end_writing(uint16_t status) {
+  if (!live() || out_.end) return;
+  out_.end = status;
+  if (!caller_) {
+    phase_ = CallPhase::kAnswering;
+    status_ = status;
+  }
+  get_ready();
+}
+
+void Call::consume(size_t n) {
+  in_.bytes.pop(n);
+  const size_t holds = in_.bytes.size() + (whole_ ? whole_->held() : 0);
+  owner_.holds(ptrdiff_t(holds) - ptrdiff_t(held_));
+  held_ = holds;
+  if (live() && in_.credit_due()) get_ready();
+  if (read_all()) owner_.notify(*this);
+}
+
+void Call::send_whole(Buffer message) {
+  whole_ = std::make_unique<WholeMessage>(nullptr);
+  if (!out_.end) whole_->send(*this, std::move(message), 0);
+}
+
+void Call::collect() {
+  whole_ = std::make_unique<WholeMessage>([](Call& call) {
+    call.times_.sent = call.owner_.hooks().now().mono_ms;
+    call.phase_ = CallPhase::kServing;
+    call.owner_.hooks().request(call);
+  });
+}
+
+bool Call::answer(uint16_t status, Buffer response) {
+  if (caller_ || phase_ != CallPhase::kServing || !whole_) return false;
+  whole_->send(*this, std::move(response), status);
   phase_ = CallPhase::kAnswering;
   status_ = status;
-  bytes_sent_ = response.size();
-  sender_.emplace(std::move(response), status);
-  pump(now);
+  owner_.notify(*this);
   return true;
+}
+
+Buffer Call::take_result() {
+  Buffer out = whole_ ? whole_->take() : Buffer{};
+  owner_.holds(-ptrdiff_t(held_));
+  held_ = 0;
+  return out;
+}
+
+void Call::end(CallEnd why, uint16_t status) {
+  if (live()) finish(why, status, owner_.hooks().now());
+}
+
+void Call::leave() {
+  user_ = nullptr;
+  tell_end_ = false;
+  end(CallEnd::kCancelled, uint16_t(CallStatus::kCancelled));
+}
+
+// --- Its streams -----------------------------------------------------------------------------------
+
+bool Call::has_to_say() const {
+  const bool first = caller_ && !out_.begun;
+  if (!carries_data() && !(first && may_send_early())) return false;
+  if (first) return true;
+  if (in_.credit_due()) return true;
+  if (out_.ended) return false;
+  const bool bytes = !out_.bytes.empty() && out_.sent < out_.allowed;
+  return bytes || (out_.end && out_.bytes.empty());
+}
+
+void Call::get_ready() {
+  if (queued_ || !has_to_say()) return;
+  queued_ = true;
+  owner_.ready(*this);
+}
+
+void Call::note_sent(Now now) {
+  if (out_.ended && times_.sent == 0 && caller_) times_.sent = now.mono_ms;
+  // The callee hears soon that its caller has it all, or asks.
+  if (out_.ended && !caller_) {
+    next_probe_ms_ = std::min(next_probe_ms_, now.mono_ms + kProbeEveryMs);
+    owner_.changed(*this);
+  }
+  if (tell_room_ && out_.bytes.size() <= kMostQueued / 2) owner_.notify(*this);
 }
 
 // --- Time --------------------------------------------------------------------------------------
-
-void Call::pump(Now now) {
-  if (!carries_data()) return;
-  const bool to_say = receiver_.ack_due() || (sender_ && !sender_->done());
-  if (to_say && !hooks_.ready(peer_)) return;
-  Buffer body;
-  while (sender_ && hooks_.room() && sender_->next(now, body)) {
-    send_data(MessageKind::kSegment, body);
-  }
-  if (receiver_.ack_due() && hooks_.room()) send_data(MessageKind::kAck, receiver_.ack(false));
-  if (!caller_ && phase_ == CallPhase::kAnswering && sender_->done()) {
-    finish(status_ == 0 ? CallEnd::kDone : CallEnd::kFailed, status_, now);
-  }
-}
 
 void Call::tick(Now now) {
   if (!live()) return;
@@ -310,56 +420,55 @@ void Call::tick(Now now) {
     if (now.mono_ms >= next_open_ms_) send_open(now);
     return;
   }
-  if (hooks_.failed_handshakes(peer_) != failures_before_) {
+  if (owner_.hooks().failed_handshakes(peer_) != failures_before_) {
     return finish(CallEnd::kNoKeys, uint16_t(CallStatus::kSilent), now);
   }
   if (now.mono_ms >= heard_ms_ + (caller_ ? kSilenceMs : kCalleeSilenceMs)) {
     return finish(CallEnd::kPeerSilent, uint16_t(CallStatus::kSilent), now);
   }
-  if (sender_) sender_->tick(now);
-  if (caller_ && now.mono_ms >= next_probe_ms_) {
+  if (now.mono_ms >= next_probe_ms_) {
     next_probe_ms_ = now.mono_ms + kProbeEveryMs;
-    send_data(MessageKind::kAck, receiver_.ack(true));
+    keep(true);
   }
-  pump(now);
 }
 
 uint64_t Call::deadline() const {
   if (!live()) return forget_ms_;
-  uint64_t at = until_ms_;
   if (phase_ == CallPhase::kOpening || phase_ == CallPhase::kAwaitingApproval) {
-    return std::min({at, open_until_ms_, next_open_ms_});
+    return std::min({until_ms_, open_until_ms_, next_open_ms_});
   }
-  at = std::min(at, heard_ms_ + (caller_ ? kSilenceMs : kCalleeSilenceMs));
-  if (sender_) at = std::min(at, sender_->deadline());
-  return caller_ ? std::min(at, next_probe_ms_) : at;
+  const uint64_t silent = heard_ms_ + (caller_ ? kSilenceMs : kCalleeSilenceMs);
+  return std::min({until_ms_, silent, next_probe_ms_});
 }
 
 // --- The end -----------------------------------------------------------------------------------
 
-void Call::end(CallEnd why, uint16_t status, Now now) {
-  if (live()) finish(why, status, now);
-}
-
 void Call::finish(CallEnd why, uint16_t status, Now now) {
   const bool served = phase_ == CallPhase::kOpen || phase_ == CallPhase::kServing;
-  // The last acknowledgement, so that the peer need not take CALL_CLOSE's word for it.
-  if (carries_data() && receiver_.ack_due()) send_data(MessageKind::kAck, receiver_.ack(false));
   phase_ = CallPhase::kEnded;
   end_ = why;
   status_ = status;
   times_.ended = now.mono_ms;
-  forget_ms_ = std::max(forget_ms_, now.mono_ms + kRememberedMs);
-  segments_again_ = segments_again();
-  sender_.reset();
-  receiver_ = CallReceiver(0);
+  forget_ms_ = now.mono_ms + kLingerMs;
   // What the caller has got, or has been told, is no failure of the call itself.
-  const bool told = times_.accepted == 0 ? accept_refused(why) : !broke_off(why);
-  close_status_ = caller_ && told ? 0 : status;
+  const bool told_so = times_.accepted == 0 ? accept_refused(why) : !broke_off(why);
+  close_status_ = caller_ && told_so ? 0 : status;
+  owner_.ended(*this);
+  in_.bytes.clear();
+  out_.bytes.clear();
+  out_.first = {};
   send_close();
-  if (caller_) return;
-  result_.clear();
-  if (served) hooks_.cancelled(*this);
+  if (!caller_ && whole_) {
+    whole_->on_end(*this);
+    whole_->take();
+  }
+  const size_t holds = whole_ ? whole_->held() : 0;
+  owner_.holds(ptrdiff_t(holds) - ptrdiff_t(held_));
+  held_ = holds;
+  tell_end_ = user_ != nullptr;
+  if (tell_end_) owner_.notify(*this);
+  owner_.changed(*this);
+  if (!caller_ && served && user_ == nullptr) owner_.hooks().cancelled(*this);
 }
 
 }  // namespace sluice::agent

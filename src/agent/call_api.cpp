@@ -134,12 +134,16 @@ Result<void> CallApi::open(const http::Request& request, http::Respond& respond,
   if (!data) return tl::unexpected(data.error());
   const auto peer = agent_.find(*name, at.now);
   if (!peer) return tl::unexpected(peer.error());
-  const auto id =
-      jobs_.open(*peer,
-                 {static_cast<wire::Capability>(*capability),
-                  static_cast<wire::CallProtocol>(*protocol), static_cast<uint16_t>(*service),
-                  std::move(*scopes), *trace, *key, *timeout, std::move(*data)},
-                 at);
+  CallRequest call;
+  call.capability = static_cast<wire::Capability>(*capability);
+  call.protocol = static_cast<wire::CallProtocol>(*protocol);
+  call.service = static_cast<uint16_t>(*service);
+  call.scopes = std::move(*scopes);
+  call.trace = *trace;
+  call.idempotency = *key;
+  call.timeout_ms = *timeout;
+  call.data = std::move(*data);
+  const auto id = jobs_.open(*peer, std::move(call), at);
   if (!id) return tl::unexpected(id.error());
   respond(json_response({{"call", fmt::format("{:016x}", *id)}}));
   return {};
@@ -176,7 +180,7 @@ Result<void> CallApi::ask(const http::Request& request, http::Respond& respond, 
   return {};
 }
 
-Result<void> CallApi::answer(const http::Request& request, http::Respond& respond, Instant at) {
+Result<void> CallApi::answer(const http::Request& request, http::Respond& respond, Instant) {
   const auto body = parse_body(request);
   if (!body) return tl::unexpected(body.error());
   const auto server = string_field(*body, "server");
@@ -188,7 +192,7 @@ Result<void> CallApi::answer(const http::Request& request, http::Respond& respon
   auto data = data_field(*body);
   if (!data) return tl::unexpected(data.error());
   const auto done =
-      servers_.answer(*server, *token, static_cast<uint16_t>(*status), std::move(*data), at);
+      servers_.answer(*server, *token, static_cast<uint16_t>(*status), std::move(*data));
   if (done) respond(json_response(json::object()));
   return done;
 }

@@ -22,7 +22,9 @@ enum class AcceptStatus : uint16_t { kAccepted = 0, kNotServed = 1, kBusy = 2, k
   X(kUnknownCall, 516, "unknown_call", "the peer knows no such call: its daemon has restarted")    \
   X(kBadStream, 517, "bad_stream", "what arrived is not what the envelope or the protocol says")   \
   X(kNotStarted, 518, "not_started", "the peer's program could not be started")                    \
-  X(kSilent, 519, "silent", "nothing came from the other side for too long")
+  X(kSilent, 519, "silent", "nothing came from the other side for too long")                     \
+  X(kNoMemory, 520, "no_memory", "the other side holds as much unread as it may")                  \
+  X(kStreamReset, 521, "stream_reset", "the streams between the two agents began anew")
 
 enum class CallStatus : uint16_t {
   kOk = 0,
@@ -63,7 +65,10 @@ const char* status_name(uint16_t status);
     "the relay restarted during the call; whether the peer acted on it is not known")           \
   X(kEdgeEnded, "edge_ended", kRefused, "the trust with the peer ended during the call")        \
   X(kCancelled, "cancelled", kInternal, "this side gave it up")                                 \
-  X(kBadStream, "bad_stream", kCallFailed, "the peer's response contradicts itself")
+  X(kBadStream, "bad_stream", kCallFailed, "the peer's response contradicts itself")            \
+  X(kNoMemory, "no_memory", kResource, "this agent holds as much unread as it may")             \
+  X(kStreamReset, "stream_reset", kCallFailed,                                                  \
+    "the peer's daemon restarted during the call; whether the peer acted on it is not known")
 
 enum class CallEnd : uint8_t {
 #define X(id, name, code, text) id,

@@ -110,7 +110,6 @@ json call_json(const CallRow& row, const Agent& agent, Now now) {
           {"status", row.end == CallEnd::kNone ? json(nullptr) : json(unsigned{row.status})},
           {"bytes_sent", row.bytes_sent},
           {"bytes_received", row.bytes_received},
-          {"segments_repeated", row.segments_again},
           {"issued_ms", uint64_t{e.issued_ms}},
           {"ms",
            {{"accepted", since(t.opened, t.accepted)},
@@ -153,7 +152,7 @@ bool CallJobs::advance(uint64_t id, Job& job, bool look, Instant at) {
   const bool left = look && job.wait && is_gone(job.wait->reader);
   const bool unheeded = !job.wait && at.us >= job.seen_us + kUnheededUs;
   if (left || unheeded) {
-    call->end(CallEnd::kCancelled, uint16_t(CallStatus::kCancelled), agent_.relay_now(at.now));
+    call->end(CallEnd::kCancelled, uint16_t(CallStatus::kCancelled));
     call->take_result();
     return true;
   }

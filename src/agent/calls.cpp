@@ -12,11 +12,12 @@ namespace {
 using wire::Envelope;
 using wire::FrameType;
 
-constexpr unsigned kMostUnknownSaid = 64;  // a second
+constexpr size_t kMostUnknown = 256;
+constexpr uint64_t kUnknownEveryMs = 200;
 
 template <typename T>
 Bytes signed_part(const T& value, size_t size) {
-  return {reinterpret_cast<const uint8_t*>(&value), size};
+  return bytes_of(value).first(size);
 }
 
 void set_random(uint8_t (&out)[16], const std::optional<ByteArray<16>>& given) {
@@ -49,56 +50,136 @@ uint64_t grant_of(const PeerEdge& edge) {
 }  // namespace
 
 CallRow row_of(const Call& c) {
-  return {c.peer(),           c.envelope(),       c.is_caller(), c.phase(),
-          c.ended_as(),       c.denied_as(),      c.status(),    c.bytes_sent(),
-          c.bytes_received(), c.segments_again(), c.times()};
+  return {c.peer(),     c.envelope(), c.is_caller(),  c.phase(),          c.ended_as(),
+          c.denied_as(), c.status(),  c.bytes_sent(), c.bytes_received(), c.times()};
 }
 
 Calls::Calls(const crypto::Identity* identity, CallHooks hooks, std::function<uint64_t()> random)
-    : identity_(identity), hooks_(std::move(hooks)), random_(std::move(random)) {}
+    : identity_(identity),
+      hooks_(std::move(hooks)),
+      random_(std::move(random)),
+      run_(static_cast<uint32_t>(random_()) | 1) {}
 
-Call* Calls::find(const crypto::PublicKey& peer, uint64_t id, bool own) {
-  const auto it = calls_.find({peer, id, own});
-  return it == calls_.end() ? nullptr : it->second.get();
+// Calls refer to their owner to the last.
+Calls::~Calls() {
+  peers_.clear();
+}
+
+Calls::Peer& Calls::peer_of(const crypto::PublicKey& peer) {
+  return peers_[peer];
+}
+
+CallStreams& Calls::streams_of(const crypto::PublicKey& key) {
+  Peer& peer = peer_of(key);
+  if (!peer.streams) {
+    const bool lower = identity_->public_key() < key;
+    peer.streams = std::make_unique<CallStreams>(
+        lower ? AssociationPart::kConnects : AssociationPart::kListens, run_,
+        StreamHooks{[this, key](const CallName& name) {
+                      Call* call = find(key, name);
+                      return call != nullptr && call->live() ? call : nullptr;
+                    },
+                    [this, key](const Carrier& carrier, Bytes packet) {
+                      hooks_.data(key, carrier, MessageKind::kPacket, packet);
+                    },
+                    hooks_.room, [this](Call& call) { call.on_lost(hooks_.now()); }});
+  }
+  return *peer.streams;
+}
+
+Call* Calls::find(const crypto::PublicKey& peer, const CallName& name) {
+  const auto p = peers_.find(peer);
+  if (p == peers_.end()) return nullptr;
+  const auto it = p->second.calls.find(name);
+  return it == p->second.calls.end() ? nullptr : it->second.get();
 }
 
 Call* Calls::mine(uint64_t id) {
   const auto it = own_.find(id);
-  return it == own_.end() ? nullptr : find(it->second, id, true);
+  return it == own_.end() ? nullptr : find(it->second, {id, true});
 }
 
 Call* Calls::from(const crypto::PublicKey& peer, uint64_t id) {
-  return find(peer, id, false);
+  return find(peer, {id, false});
 }
 
-size_t Calls::live(bool own) const {
-  return size_t(std::count_if(calls_.begin(), calls_.end(), [&](const auto& c) {
-    return std::get<2>(c.first) == own && c.second->live();
-  }));
-}
-
-size_t Calls::held() const {
-  size_t sum = 0;
-  for (const auto& [key, call] : calls_) sum += call->held();
-  return sum;
+Call& Calls::add(const crypto::PublicKey& peer, std::unique_ptr<Call> call) {
+  Call& out = *call;
+  if (out.is_caller()) own_[out.id()] = peer;
+  if (out.live()) ++live_[out.is_caller()];
+  ++kept_;
+  peer_of(peer).calls[out.name()] = std::move(call);
+  changed(out);
+  return out;
 }
 
 void Calls::connected(uint64_t epoch, VirtualAddress own, Now now) {
   address_ = own;
   if (epoch_ != epoch) {
-    for (auto& [key, call] : calls_) {
-      call->end(CallEnd::kRelayRestarted, uint16_t(CallStatus::kSilent), now);
+    for (auto& [key, peer] : peers_) {
+      for (auto& [name, call] : peer.calls) {
+        call->end(CallEnd::kRelayRestarted, uint16_t(CallStatus::kSilent));
+      }
+      // The peer sees the new epoch as well, and begins anew as well.
+      peer.streams.reset();
+      peer.seen = {};
     }
   }
   epoch_ = epoch;
+  (void)now;
 }
 
-void Calls::edge_ended(const crypto::PublicKey& peer, Now now) {
-  for (auto& [key, call] : calls_) {
-    if (std::get<0>(key) == peer) {
-      call->end(CallEnd::kEdgeEnded, uint16_t(CallStatus::kSilent), now);
-    }
+void Calls::edge_ended(const crypto::PublicKey& key, Now now) {
+  const auto it = peers_.find(key);
+  if (it == peers_.end()) return;
+  for (auto& [name, call] : it->second.calls) {
+    call->end(CallEnd::kEdgeEnded, uint16_t(CallStatus::kSilent));
   }
+  it->second.streams.reset();
+  (void)now;
+}
+
+// --- What calls ask of it ----------------------------------------------------------------------
+
+void Calls::changed(Call& call) {
+  const uint64_t at = call.deadline();
+  // One that fires early finds nothing due and is set anew.
+  if (call.timer) {
+    if ((*call.timer)->first <= at) return;
+    timers_.erase(*call.timer);
+  }
+  call.timer = timers_.emplace(at, &call);
+}
+
+void Calls::ready(Call& call) {
+  streams_of(call.peer()).ready(call);
+  note_busy(call.peer());
+}
+
+void Calls::note_busy(const crypto::PublicKey& key) {
+  Peer& peer = peer_of(key);
+  if (peer.listed || !peer.streams || !peer.streams->wants()) return;
+  peer.listed = true;
+  busy_.push_back(key);
+}
+
+void Calls::notify(Call& call) {
+  if (call.told) return;
+  call.told = true;
+  told_.push_back(&call);
+}
+
+void Calls::opened(Call& call) {
+  streams_of(call.peer()).carries(call.name());
+  note_busy(call.peer());
+}
+
+void Calls::ended(Call& call) {
+  --live_[call.is_caller()];
+  Peer& peer = peer_of(call.peer());
+  if (!peer.streams) return;
+  peer.streams->forget(call.name(), call.out());
+  note_busy(call.peer());
 }
 
 // --- Own calls ---------------------------------------------------------------------------------
@@ -111,8 +192,7 @@ Result<uint64_t> Calls::open(const PeerEdge& peer, CallRequest request, Now now)
     return fail(ErrorCode::kTooLarge, fmt::format("the request has {} bytes; {} is the most",
                                                   request.data.size(), kMostMessage));
   }
-  if (live(true) >= kMostLive || calls_.size() >= kMostKept ||
-      held() + request.data.size() > kMostHeld) {
+  if (live_[1] >= kMostLive || kept_ >= kMostKept || held_ + request.data.size() > kMostHeld) {
     return fail(ErrorCode::kResource,
                 "too many calls of this agent are under way; try again when some have ended");
   }
@@ -124,7 +204,8 @@ Result<uint64_t> Calls::open(const PeerEdge& peer, CallRequest request, Now now)
   e.epoch = epoch_.value_or(0);
   e.counter = next_id_;
   e.issued_ms = now.unix_ms;
-  e.expires_ms = now.unix_ms + std::clamp<uint64_t>(request.timeout_ms, 1, kLongestEnvelopeMs);
+  const uint64_t life = std::min({request.timeout_ms, request.envelope_ms, kLongestEnvelopeMs});
+  e.expires_ms = now.unix_ms + std::max<uint64_t>(life, 1);
   e.audience = peer.address.to_u64();
   e.issuer = address_.to_u64();
   e.tenant = address_.tenant;
@@ -134,22 +215,35 @@ Result<uint64_t> Calls::open(const PeerEdge& peer, CallRequest request, Now now)
   if (auto ok = set_scopes(e, request.scopes); !ok) return tl::unexpected(ok.error());
   e.grant = grant_of(peer);
 
-  Buffer stream(kCommitmentKey + request.data.size());
-  crypto::random_bytes(MutBytes(stream).first(kCommitmentKey));
-  std::copy(request.data.begin(), request.data.end(), stream.begin() + kCommitmentKey);
-  const Buffer key(stream.begin(), stream.begin() + kCommitmentKey);
-  CallSender sender(std::move(stream), 0);
-  const auto commitment = commitment_of(key, sender.first());
+  const bool ended = request.user == nullptr || request.ended;
+  const size_t here = std::min(request.data.size(), kFirstData);
+  ByteArray<wire::kStreamKey> key;
+  crypto::random_bytes(key);
+  Buffer first;
+  const bool whole = ended && here == request.data.size();
+  wire::write_stream({.flags = uint8_t(wire::kStreamBegin | (whole ? wire::kStreamEnd : 0)),
+                      .call_id = e.counter,
+                      .key = key,
+                      .data = Bytes(request.data).first(here)},
+                     first);
+  const auto commitment = commitment_of(key, first);
   std::memcpy(e.commitment, commitment.data(), sizeof e.commitment);
   const auto signature =
       identity_->sign(crypto::kLabelCall, {signed_part(e, wire::kEnvelopeSigned)});
   std::memcpy(e.signature, signature.data(), sizeof e.signature);
 
-  auto call = std::make_unique<Call>(hooks_, peer.identity, e, std::move(sender),
-                                     request.timeout_ms, random_(), now);
-  call->start(now);
-  calls_[{peer.identity, e.counter, true}] = std::move(call);
-  own_[e.counter] = peer.identity;
+  Call& call = add(peer.identity,
+                   std::make_unique<Call>(*this, peer.identity, e, std::move(first),
+                                          request.timeout_ms, random_(), now));
+  request.data.erase(request.data.begin(), request.data.begin() + std::ptrdiff_t(here));
+  if (request.user != nullptr) {
+    call.set_user(request.user);
+    if (!request.data.empty()) call.write(request.data);
+    if (request.ended) call.end_writing(0);
+  } else {
+    call.send_whole(std::move(request.data));
+  }
+  call.start(now);
   ++counters_.opened;
   return e.counter;
 }
@@ -163,7 +257,7 @@ void Calls::receive(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes 
   if (type == FrameType::kCallOpen) return on_open(peer, frame, extension, now);
   // A denial is the relay's word about this agent's own call.
   const bool own = reply || type == FrameType::kCallDeny;
-  Call* call = find(peer.identity, frame.call_id, own);
+  Call* call = find(peer.identity, {frame.call_id, own});
   if (call == nullptr) {
     ++counters_.dropped_frame;
     return;
@@ -189,7 +283,7 @@ AcceptStatus Calls::judge(const PeerEdge& peer, const Envelope& e, Now now) cons
   const bool timely = e.issued_ms <= now.unix_ms + kSkewMs && e.expires_ms > now.unix_ms &&
                       e.expires_ms - e.issued_ms <= kLongestEnvelopeMs;
   if (!timely || e.grant != grant_of(peer)) return AcceptStatus::kNotAcceptable;
-  if (live(false) >= kMostLive || held() >= kMostHeld) return AcceptStatus::kBusy;
+  if (live_[0] >= kMostLive || held_ >= kMostHeld) return AcceptStatus::kBusy;
   return hooks_.admit(peer.identity, e);
 }
 
@@ -200,7 +294,7 @@ void Calls::on_open(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes 
     return;
   }
   const auto e = load_le<Envelope>(extension.data());
-  if (Call* call = find(peer.identity, frame.call_id, false)) {
+  if (Call* call = find(peer.identity, {frame.call_id, false})) {
     if (std::memcmp(&call->envelope(), &e, sizeof e) == 0) return call->on_open_again(now);
     ++counters_.dropped_open;
     return;
@@ -209,26 +303,35 @@ void Calls::on_open(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes 
   const bool ours = wire::well_formed(e) && e.counter == frame.call_id && e.epoch == epoch_ &&
                     e.audience == address_.to_u64() && e.issuer == peer.address.to_u64() &&
                     e.tenant == peer.address.tenant;
-  if (!ours || calls_.size() >= kMostKept ||
+  SeenCalls& seen = peer_of(peer.identity).seen;
+  if (!ours || kept_ >= kMostKept || seen.seen(e.counter) ||
       !crypto::verify(peer.identity, crypto::kLabelCall, {signed_part(e, wire::kEnvelopeSigned)},
                       take<64>(e.signature))) {
     ++counters_.dropped_open;
     return;
   }
+  seen.note(e.counter);
   wire::CallAccept accept{e.epoch, e.counter, uint16_t(judge(peer, e, now)), {}, now.unix_ms, {}};
   ByteArray<wire::kAcceptSigned> text;
   wire::write_accept_signed(e, accept, text);
   const auto signature = identity_->sign(crypto::kLabelAccept, {text});
   std::memcpy(accept.signature, signature.data(), sizeof accept.signature);
-  auto call = std::make_unique<Call>(hooks_, peer.identity, e, accept, now);
-  call->start(now);
-  calls_[{peer.identity, e.counter, false}] = std::move(call);
-  counters_.served += accept.status == 0 ? 1 : 0;
+  Call& call = add(peer.identity, std::make_unique<Call>(*this, peer.identity, e, accept, now));
+  call.start(now);
+  if (accept.status != 0) return;
+  ++counters_.served;
+  if (CallUser* user = hooks_.user ? hooks_.user(call) : nullptr) {
+    call.set_user(user);
+  } else {
+    call.collect();
+  }
+  notify(call);
+  streams_of(peer.identity).take_orphans(call, now);
 }
 
 bool Calls::expects(const crypto::PublicKey& peer, const wire::FrameHeader& frame, Now now) {
   const bool own = (frame.flags & wire::kFlagReply) != 0;
-  if (find(peer, frame.call_id, own) != nullptr) return true;
+  if (find(peer, {frame.call_id, own}) != nullptr) return true;
   ++counters_.dropped_frame;
   say_unknown(peer, frame, now);
   return false;
@@ -236,73 +339,119 @@ bool Calls::expects(const crypto::PublicKey& peer, const wire::FrameHeader& fram
 
 // After a restart: the other side need not wait until it gives up.
 void Calls::say_unknown(const crypto::PublicKey& peer, const wire::FrameHeader& frame, Now now) {
-  if (now.mono_ms >= unknown_said_ms_ + 1'000) {
-    unknown_said_ms_ = now.mono_ms;
-    unknown_said_ = 0;
+  const CallName name{frame.call_id, (frame.flags & wire::kFlagReply) != 0};
+  const auto it = std::find_if(unknown_.begin(), unknown_.end(),
+                               [&](const Unknown& u) { return u.name == name; });
+  if (it == unknown_.end()) {
+    if (unknown_.size() >= kMostUnknown) unknown_.pop_front();
+    unknown_.push_back({name, now.mono_ms, now.mono_ms});
+    return;
   }
-  if (++unknown_said_ > kMostUnknownSaid) return;
+  if (now.mono_ms < it->since_ms + kUnknownMs || now.mono_ms < it->last_ms + kUnknownEveryMs) {
+    return;
+  }
+  it->last_ms = now.mono_ms;
   const wire::CallClose close{uint16_t(CallStatus::kUnknownCall), {}, 0};
   hooks_.frame(peer,
                {uint8_t(FrameType::kCallClose), uint8_t(frame.flags ^ wire::kFlagReply),
                 uint16_t(wire::kCallCloseSize), 0, frame.call_id},
-               signed_part(close, sizeof close));
+               bytes_of(close));
 }
 
 void Calls::on_message(const crypto::PublicKey& peer, const Carrier& carrier, MessageKind kind,
                        Bytes body, Now now) {
-  Call* call = find(peer, carrier.call_id, (carrier.flags & wire::kFlagReply) != 0);
-  if (call == nullptr || !call->on_message(kind, body, held() < kMostHeld, now)) {
+  Call* call = find(peer, {carrier.call_id, (carrier.flags & wire::kFlagReply) != 0});
+  if (call == nullptr) {
     ++counters_.dropped_frame;
+    return;
   }
+  if (kind == MessageKind::kKeep) return call->on_keep(body, now);
+  if (call->carries_data()) {
+    call->heard(now);
+  } else {
+    call->on_keep({}, now);
+  }
+  streams_of(peer).on_packet(body, hooks_.packet_size(), now);
 }
 
 std::optional<Carrier> Calls::carrier_to(const crypto::PublicKey& peer,
                                          const Carrier* came_by) const {
-  std::optional<Carrier> out;
-  for (auto it = calls_.lower_bound({peer, 0, false});
-       it != calls_.end() && std::get<0>(it->first) == peer; ++it) {
-    if (!it->second->carries_data()) continue;
-    const Carrier c = it->second->carrier();
-    const bool asked = came_by != nullptr && came_by->is_call() && came_by->call_id == c.call_id &&
-                       came_by->flags != c.flags;
-    if (asked) return c;
-    out = c;
+  const auto it = peers_.find(peer);
+  if (it == peers_.end() || !it->second.streams) return std::nullopt;
+  std::optional<CallName> asked;
+  if (came_by != nullptr && came_by->is_call()) {
+    asked = CallName{came_by->call_id, (came_by->flags & wire::kFlagReply) != 0};
   }
-  return out;
+  return it->second.streams->carrier(asked);
 }
 
 // --- Time --------------------------------------------------------------------------------------
 
 void Calls::tick(Now now) {
-  for (auto it = calls_.begin(); it != calls_.end();) {
-    Call& call = *it->second;
-    call.tick(now);
-    if (!call.forgettable(now)) {
-      ++it;
+  Association::tick(now.mono_ms);
+  while (!timers_.empty() && timers_.begin()->first <= now.mono_ms) {
+    Call& call = *timers_.begin()->second;
+    if (call.forgettable(now)) {
+      forget(call);
       continue;
     }
-    recent_.push_front(row_of(call));
-    if (recent_.size() > kRecent) recent_.pop_back();
-    if (call.is_caller()) own_.erase(call.id());
-    it = calls_.erase(it);
+    call.tick(now);
+    timers_.erase(*call.timer);
+    call.timer = timers_.emplace(std::max(call.deadline(), now.mono_ms + 1), &call);
+  }
+}
+
+void Calls::forget(Call& call) {
+  timers_.erase(*call.timer);
+  if (call.told) std::erase(told_, &call);
+  recent_.push_front(row_of(call));
+  if (recent_.size() > kRecent) recent_.pop_back();
+  if (call.is_caller()) own_.erase(call.id());
+  --kept_;
+  const crypto::PublicKey key = call.peer();
+  const CallName name = call.name();
+  peers_[key].calls.erase(name);
+}
+
+void Calls::tell(Now now) {
+  while (!told_.empty()) {
+    Call& call = *told_.front();
+    told_.pop_front();
+    call.tell(now);
   }
 }
 
 void Calls::pump(Now now) {
-  for (auto& [key, call] : calls_) call->pump(now);
+  tell(now);
+  for (size_t n = busy_.size(); n > 0; --n) {
+    const crypto::PublicKey key = busy_.front();
+    busy_.pop_front();
+    Peer& peer = peer_of(key);
+    peer.listed = false;
+    if (!peer.streams) continue;
+    const bool carried = peer.streams->carriers() > 0;
+    const bool early = peer.streams->association() != nullptr && peer.streams->association()->up();
+    if (hooks_.ready(key, carried) && (carried || early)) {
+      peer.streams->pump(hooks_.packet_size(), now);
+    }
+    note_busy(key);
+  }
+  tell(now);
 }
 
 uint64_t Calls::deadline() const {
-  uint64_t at = kNever;
-  for (const auto& [key, call] : calls_) at = std::min(at, call->deadline());
-  return at;
+  const uint64_t at = timers_.empty() ? kNever : timers_.begin()->first;
+  return live() == 0 ? at : std::min(at, Association::deadline());
 }
 
 std::vector<CallRow> Calls::rows() const {
   std::vector<CallRow> out;
-  for (const auto& [key, call] : calls_) out.push_back(row_of(*call));
+  for (const auto& [key, peer] : peers_) {
+    for (const auto& [name, call] : peer.calls) out.push_back(row_of(*call));
+  }
   std::sort(out.begin(), out.end(),
             [](const CallRow& a, const CallRow& b) { return a.times.opened > b.times.opened; });
+  if (out.size() > kMostRows) out.resize(kMostRows);
   out.insert(out.end(), recent_.begin(), recent_.end());
   return out;
 }

@@ -1,16 +1,17 @@
 // All calls of the agent, its own and those of its peers (docs/protocol.md §7): makes and checks
-// envelopes, finds the call that a frame belongs to, and keeps what has ended for as long as its
-// envelope could come again. No I/O and no clock; times are the relay's. One thread.
+// envelopes, finds the call that a frame belongs to, and has one association per pair for their
+// streams. No I/O and no clock; times are the relay's. One thread.
 #pragma once
 
 #include <deque>
 #include <map>
 #include <memory>
-#include <tuple>
+#include <unordered_map>
 #include <vector>
 
 #include "agent/call.h"
 #include "agent/edges.h"
+#include "agent/seen_calls.h"
 
 namespace sluice::agent {
 
@@ -20,8 +21,12 @@ struct CallRequest {
   uint16_t service = 0;
   std::vector<std::string> scopes;
   std::optional<ByteArray<16>> trace, idempotency;  // drawn at random where not given
-  uint64_t timeout_ms = 30'000;                     // of the whole call
-  Buffer data;
+  uint64_t timeout_ms = 30'000;                     // of the whole call; kNever: none
+  uint64_t envelope_ms = 300'000;                   // of the envelope, at most as long
+  Buffer data;                                      // without a user all of the request
+  // Where it is given: reads, and writes what comes behind `data`. Outlives the call, or leaves it.
+  CallUser* user = nullptr;
+  bool ended = false;  // with a user: nothing comes behind `data`
 };
 
 // What is left of a call when it is forgotten, and how a running one is shown.
@@ -33,7 +38,7 @@ struct CallRow {
   CallEnd end = CallEnd::kNone;
   wire::CallReason denied = wire::CallReason::kAuthorized;
   uint16_t status = 0;
-  uint64_t bytes_sent = 0, bytes_received = 0, segments_again = 0;
+  uint64_t bytes_sent = 0, bytes_received = 0;
   CallTimes times;
 };
 CallRow row_of(const Call& call);
@@ -45,16 +50,22 @@ struct CallCounters {
   uint64_t dropped_frame = 0;   // of no call, or not of its form
 };
 
-class Calls {
+class Calls final : public CallOwner {
  public:
-  static constexpr size_t kMostLive = 256;         // of each side
-  static constexpr size_t kMostKept = 4'096;       // with those that have ended
+  static constexpr size_t kMostLive = 32'768;      // of each side
+  static constexpr size_t kMostKept = 131'072;     // with those that have ended
   static constexpr size_t kMostHeld = 256u << 20;  // bytes of requests and responses
   static constexpr size_t kRecent = 100;           // rows of what was forgotten
+  static constexpr size_t kMostRows = 1'000;
   static constexpr uint64_t kLongestEnvelopeMs = 300'000;
   static constexpr uint64_t kSkewMs = 30'000;
+  // Data of an unknown call: its CALL_OPEN may be late, or be said again.
+  static constexpr uint64_t kUnknownMs = 1'000;
+  // Of the request in the first message, which may leave before the relay has decided.
+  static constexpr size_t kFirstData = 3'000;
 
   Calls(const crypto::Identity* identity, CallHooks hooks, std::function<uint64_t()> random);
+  ~Calls() override;
 
   // A session with the relay began. Calls do not outlive the relay that knows them.
   void connected(uint64_t epoch, VirtualAddress own, Now now);
@@ -76,33 +87,65 @@ class Calls {
   std::optional<Carrier> carrier_to(const crypto::PublicKey& peer, const Carrier* came_by) const;
 
   void tick(Now now);
+  // Lets streams go on and tells users; after each batch of datagrams.
   void pump(Now now);
   uint64_t deadline() const;
 
   std::vector<CallRow> rows() const;  // newest first
+  uint32_t run() const { return run_; }  // of this daemon
+  size_t live() const { return live_[0] + live_[1]; }
   const CallCounters& counters() const { return counters_; }
 
  private:
-  using Key = std::tuple<crypto::PublicKey, uint64_t, bool>;  // peer, id, it is this agent's own
-  Call* find(const crypto::PublicKey& peer, uint64_t id, bool own);
+  struct Peer {
+    std::unordered_map<CallName, std::unique_ptr<Call>, CallNameHash> calls;
+    std::unique_ptr<CallStreams> streams;
+    SeenCalls seen;
+    bool listed = false;  // in busy_
+  };
+
+  const CallHooks& hooks() const override { return hooks_; }
+  void changed(Call& call) override;
+  void ready(Call& call) override;
+  void notify(Call& call) override;
+  void opened(Call& call) override;
+  void ended(Call& call) override;
+  void holds(ptrdiff_t bytes) override { held_ += size_t(bytes); }
+  bool may_hold() const override { return held_ <= kMostHeld; }
+
+  Peer& peer_of(const crypto::PublicKey& peer);
+  CallStreams& streams_of(const crypto::PublicKey& peer);
+  void note_busy(const crypto::PublicKey& peer);
+  Call* find(const crypto::PublicKey& peer, const CallName& name);
+  Call& add(const crypto::PublicKey& peer, std::unique_ptr<Call> call);
   void on_open(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes extension, Now now);
   AcceptStatus judge(const PeerEdge& peer, const wire::Envelope& e, Now now) const;
   void say_unknown(const crypto::PublicKey& peer, const wire::FrameHeader& frame, Now now);
-  size_t live(bool own) const;
-  size_t held() const;
+  void forget(Call& call);
+  void tell(Now now);
 
   const crypto::Identity* identity_;
   CallHooks hooks_;
   std::function<uint64_t()> random_;
-  std::map<Key, std::unique_ptr<Call>> calls_;
-  std::map<uint64_t, crypto::PublicKey> own_;  // whom the agent's own calls are to
+  uint32_t run_;
+  size_t held_ = 0;
+  std::multimap<uint64_t, Call*> timers_;
+  std::map<crypto::PublicKey, Peer> peers_;
+  std::unordered_map<uint64_t, crypto::PublicKey> own_;  // whom the agent's own calls are to
+  std::deque<Call*> told_;                               // have something to hear
+  std::deque<crypto::PublicKey> busy_;                   // have something to say
+  size_t live_[2] = {};                                  // peers', own
+  size_t kept_ = 0;
   std::deque<CallRow> recent_;
   CallCounters counters_;
   std::optional<uint64_t> epoch_;
   VirtualAddress address_;
   uint64_t next_id_ = 0;
-  uint64_t unknown_said_ms_ = 0;
-  unsigned unknown_said_ = 0;
+  struct Unknown {
+    CallName name;
+    uint64_t since_ms, last_ms;
+  };
+  std::deque<Unknown> unknown_;  // calls that data came of
 };
 
 }  // namespace sluice::agent

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "agent/call_stream.h"
+#include "agent/whole_message.h"
 #include "agent/cli.h"
 #include "agent/daemon_client.h"
 #include "base/duration.h"

@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 
 // The relay's answer may take as long as its disk.
-constexpr std::chrono::seconds kTimeout{15};
+constexpr std::chrono::seconds kAnswerWithin{15};
 
 std::string text_of(const json& value) {
   return value.is_string() ? printable(value.get_ref<const std::string&>()) : std::string();
@@ -72,7 +72,7 @@ Result<int> run_handshake(const std::string& state, const HandshakeCommand& c) {
   if (!c.scopes.empty()) body["scopes"] = c.scopes;
   if (!c.protocols.empty()) body["protocols"] = c.protocols;
   if (!c.capabilities.empty()) body["capabilities"] = c.capabilities;
-  const auto answer = DaemonClient(state).post("/v1/trust/request", body, kTimeout);
+  const auto answer = DaemonClient(state).post("/v1/trust/request", body, kAnswerWithin);
   if (!answer) return tl::unexpected(answer.error());
   const bool approved = text_of((*answer)["state"]) == "approved";
   return show(answer, c.json,
@@ -119,7 +119,7 @@ Result<int> run_approve(const std::string& state, const AnswerCommand& c) {
     body["quota_calls"] = calls;
     body["quota_s"] = *period;
   }
-  const auto answer = DaemonClient(state).post("/v1/trust/approve", body, kTimeout);
+  const auto answer = DaemonClient(state).post("/v1/trust/approve", body, kAnswerWithin);
   if (!answer) return tl::unexpected(answer.error());
   return show(answer, c.json,
               fmt::format("{} ({}) is trusted now", text_of((*answer)["name"]),
@@ -129,7 +129,7 @@ Result<int> run_approve(const std::string& state, const AnswerCommand& c) {
 Result<int> run_reject(const std::string& state, const AnswerCommand& c) {
   json body = {{"peer", c.peer}};
   if (!c.reason.empty()) body["reason"] = c.reason;
-  const auto answer = DaemonClient(state).post("/v1/trust/reject", body, kTimeout);
+  const auto answer = DaemonClient(state).post("/v1/trust/reject", body, kAnswerWithin);
   if (!answer) return tl::unexpected(answer.error());
   return show(answer, c.json, fmt::format("{} is told that it is not", text_of((*answer)["peer"])));
 }
@@ -137,7 +137,7 @@ Result<int> run_reject(const std::string& state, const AnswerCommand& c) {
 Result<int> run_untrust(const std::string& state, const AnswerCommand& c) {
   json body = {{"peer", c.peer}};
   if (!c.reason.empty()) body["reason"] = c.reason;
-  const auto answer = DaemonClient(state).post("/v1/trust/untrust", body, kTimeout);
+  const auto answer = DaemonClient(state).post("/v1/trust/untrust", body, kAnswerWithin);
   const bool pair = answer && text_of((*answer)["what"]) == "pair";
   return show(answer, c.json,
               pair ? "cut: the relay has proven that it forwards nothing more"
@@ -146,7 +146,7 @@ Result<int> run_untrust(const std::string& state, const AnswerCommand& c) {
 
 Result<int> run_visibility(const std::string& state, const VisibilityCommand& c) {
   const auto answer =
-      DaemonClient(state).post("/v1/visibility", {{"visibility", c.visibility}}, kTimeout);
+      DaemonClient(state).post("/v1/visibility", {{"visibility", c.visibility}}, kAnswerWithin);
   return show(answer, c.json,
               c.visibility == "public" ? "others of this tenant may look this agent up by name"
                                        : "nobody can look this agent up");

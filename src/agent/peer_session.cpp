@@ -131,8 +131,8 @@ void PeerSession::on_plaintext(const Carrier& carrier, Bytes plaintext, Now now)
         if (id != 0) hooks_.pong(id);
       }
       return;
-    case MessageKind::kSegment:
-    case MessageKind::kAck:
+    case MessageKind::kPacket:
+    case MessageKind::kKeep:
       if (!carrier.is_call()) return;
       last_used_ms_ = now.mono_ms;
       return hooks_.call(carrier, static_cast<MessageKind>(plaintext[0]), body);

@@ -13,7 +13,8 @@
 //   0 data   the user's bytes
 //   1 ping   id (8), filler; answered by a pong with the same bytes
 //   2 pong   what the ping had
-//   3 segment, 4 acknowledgement: of a call, in its CALL_DATA alone (call_stream.h)
+//   3 packet  of the pair's association (stream/call_streams.h), in CALL_DATA alone
+//   4 keep    of the call whose CALL_DATA it is: 1 asks for a 0 back
 // Anything else is ignored. After KK2 the initiator pings with id 0 until it hears something on the
 // new keys: that is the transport message after which the responder sends on them.
 #pragma once
@@ -33,7 +34,7 @@
 
 namespace sluice::agent {
 
-enum class MessageKind : uint8_t { kData = 0, kPing = 1, kPong = 2, kSegment = 3, kAck = 4 };
+enum class MessageKind : uint8_t { kData = 0, kPing = 1, kPong = 2, kPacket = 3, kKeep = 4 };
 inline constexpr size_t kPingIdSize = 8;
 // Bytes of a message that are not the user's: end-to-end header and tag, kind.
 inline constexpr size_t kMessageOverhead = wire::kE2eOverhead + 1;

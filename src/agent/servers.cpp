@@ -121,7 +121,7 @@ void Servers::hand_over(Server& s, Instant at) {
 }
 
 Result<void> Servers::answer(const std::string& server, const std::string& token, uint16_t status,
-                             Buffer response, Instant at) {
+                             Buffer response) {
   const auto place = std::find_if(places_.begin(), places_.end(), [&](const auto& p) {
     return p.second.token == token && p.second.server == server;
   });
@@ -132,14 +132,14 @@ Result<void> Servers::answer(const std::string& server, const std::string& token
   places_.erase(place);
   if (Server* s = find(server)) --s->busy;
   Call* call = agent_.peer_call(peer, id);
-  if (call == nullptr || !call->answer(status, std::move(response), agent_.relay_now(at.now))) {
+  if (call == nullptr || !call->answer(status, std::move(response))) {
     return fail(ErrorCode::kNotFound, "the call is over");
   }
   return {};
 }
 
 // Its calls are answered in its place, so that no caller waits for it.
-void Servers::drop(const std::string& id, Instant at) {
+void Servers::drop(const std::string& id) {
   std::vector<CallKey> left;
   for (const auto& [key, place] : places_) {
     if (place.server == id) left.push_back(key);
@@ -149,8 +149,7 @@ void Servers::drop(const std::string& id, Instant at) {
     Call* call = agent_.peer_call(key.first, key.second);
     if (call == nullptr) continue;
     const auto status = uint16_t(CallStatus::kServerGone);
-    const Now now = agent_.relay_now(at.now);
-    if (!call->answer(status, {}, now)) call->end(CallEnd::kFailed, status, now);
+    if (!call->answer(status, {})) call->end(CallEnd::kFailed, status);
   }
   servers_.remove_if([&](const Server& s) { return s.id == id; });
 }
@@ -163,7 +162,7 @@ void Servers::pump(Instant at) {
   for (const Server& s : servers_) {
     if (is_gone(s.pid) || (!s.wait && at.us >= s.seen_us + kLeaseUs)) gone.push_back(s.id);
   }
-  for (const std::string& id : gone) drop(id, at);
+  for (const std::string& id : gone) drop(id);
 }
 
 uint64_t Servers::wake_us() const {

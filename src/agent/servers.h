@@ -36,7 +36,7 @@ class Servers {
            http::Respond respond, Instant at);
   // kNotFound: the call is not, or no longer, that server's.
   Result<void> answer(const std::string& server, const std::string& token, uint16_t status,
-                      Buffer response, Instant at);
+                      Buffer response);
   void pump(Instant at);
   uint64_t wake_us() const;
 
@@ -68,7 +68,7 @@ class Servers {
 
   Server* find(const std::string& id);
   void hand_over(Server& server, Instant at);
-  void drop(const std::string& id, Instant at);
+  void drop(const std::string& id);
 
   Agent& agent_;
   std::list<Server> servers_;

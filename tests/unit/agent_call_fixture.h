@@ -7,11 +7,16 @@
 #include <algorithm>
 #include <functional>
 #include <random>
+#include <set>
 
 #include "agent/calls.h"
 #include "agent/peer_session.h"
 
 namespace sluice::agent {
+
+// What gettimeofday() says in this program while it is set (agent_streams_test.cpp): usrsctp asks
+// how long ago it sent a chunk before it repeats it.
+inline uint64_t path_clock_ms = 0;
 
 struct CarriedFrame {
   wire::FrameHeader header;
@@ -36,6 +41,7 @@ class CallPair : public testing::Test {
     std::vector<Buffer> requests;
     bool echo = true;
     uint16_t echo_status = 0;
+    std::function<CallUser*(Call&)> user;  // in place of whole requests
   };
 
   CallPair() {
@@ -43,7 +49,9 @@ class CallPair : public testing::Test {
     b.address = {7, 0x2b400};
     reset(a, b);
     reset(b, a);
+    path_clock_ms = now.unix_ms;
   }
+  ~CallPair() override { path_clock_ms = 0; }
 
   // As a daemon that has just started.
   void reset(Party& own, const Party& peer) {
@@ -76,18 +84,19 @@ class CallPair : public testing::Test {
         CallHooks{[&own](const crypto::PublicKey&, const wire::FrameHeader& h, Bytes extension) {
                     own.outbox.push_back({h, to_buffer(extension)});
                   },
-                  [&own, this](const crypto::PublicKey&) {
-                    own.session->want_keys(now);
+                  [&own, this](const crypto::PublicKey&, bool ask) {
+                    if (ask) own.session->want_keys(now);
                     return own.session->ready(now);
                   },
                   [&own, this](const crypto::PublicKey&, const Carrier& c, MessageKind kind,
                                Bytes body) { own.session->send_call(c, kind, body, now); },
                   [&own](const crypto::PublicKey&) { return own.session->counters().failures; },
-                  [] { return true; },
+                  [] { return true; }, [] { return size_t{1'300}; }, [this] { return now; },
                   [&own](const crypto::PublicKey&, const wire::Envelope& e) {
                     own.admitted.push_back(e.counter);
                     return own.admits;
                   },
+                  [&own](Call& call) { return own.user ? own.user(call) : nullptr; },
                   [&own](Call& call) {
                     own.requested.push_back(call.id());
                     own.requests.push_back(call.take_result());
@@ -126,8 +135,9 @@ class CallPair : public testing::Test {
       if (!p->echo) continue;
       for (size_t i = 0; i < p->requested.size(); ++i) {
         Call* call = p->calls->from(p->edge.identity, p->requested[i]);
-        if (call != nullptr) call->answer(p->echo_status, p->requests[i], now);
+        if (call != nullptr) call->answer(p->echo_status, p->requests[i]);
       }
+      p->calls->pump(now);
     }
   }
   void settle() {
@@ -141,6 +151,7 @@ class CallPair : public testing::Test {
     for (uint64_t t = 0; t < ms; t += 10) {
       now.mono_ms += 10;
       now.unix_ms += 10;
+      path_clock_ms += 10;
       for (Party* p : {&a, &b}) {
         if (p->session->deadline() <= now.mono_ms) p->session->tick(now);
         if (p->calls->deadline() <= now.mono_ms) p->calls->tick(now);
