@@ -94,6 +94,10 @@ TEST_F(CallStreamsTest, LongStreamsBothWaysAtOnce) {
   EXPECT_TRUE(served[id].got == sent);
   run(1'000);
   EXPECT_EQ(served[id].end, CallEnd::kDone);
+  size_t longest = 0;
+  for (const auto& [from, f] : seen) longest = std::max(longest, f.bytes.size());
+  EXPECT_LE(longest, 1'300 + kMessageOverhead) << "what the path carries";
+  EXPECT_GE(longest, 1'290 + kMessageOverhead);
   EXPECT_EQ(count(a, FrameType::kCallOpen), 1u);
   EXPECT_EQ(a.calls->mine(id)->bytes_sent(), sent.size());
 }

@@ -195,7 +195,7 @@ void Association::configure(struct socket* s, bool before) {
   set(s, SCTP_PLUGGABLE_SS, value);
   sctp_paddrparams path{};
   path.spp_flags = SPP_HB_DISABLE | SPP_PMTUD_DISABLE;
-  path.spp_pathmtu = static_cast<uint32_t>(packet_size_);
+  path.spp_pathmtu = static_cast<uint32_t>((packet_size_ - kCommonHeader) & ~size_t{3});
   path.spp_pathmaxrxt = uint16_t{kNeverGivesUp};
   set(s, SCTP_PEER_ADDR_PARAMS, path);
 }
