@@ -102,6 +102,8 @@ class Agent {
   const TrustDesk& trust() const { return trust_; }
   // What trust statements are dated by.
   Now relay_now(Now now) const { return peer_time(now); }
+  // The time, before something outside of an event asks for anything.
+  void touch(Now now) { now_ = now; }
   Now last_now() const { return now_; }  // of the event that is being served
   const PeerSession* session(const crypto::PublicKey& peer) const;
 

@@ -86,6 +86,7 @@ Call::Call(CallOwner& owner, const crypto::PublicKey& peer, const wire::Envelope
 }
 
 Call::~Call() {
+  if (user_ != nullptr) user_->on_end(*this);
   owner_.holds(-ptrdiff_t(held_));
 }
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "agent/call_failure.h"
 #include "agent/request.h"
 #include "crypto/text.h"
 
@@ -16,69 +17,13 @@ using wire::CallReason;
 
 constexpr uint64_t kLookEveryUs = 1'000'000;
 
-// Which of the exit codes a denial is, and what helps.
-struct Advice {
-  ErrorCode code;
-  const char* hint;
-};
-
-Advice advice_for(CallReason reason) {
-  switch (reason) {
-    case CallReason::kRateLimited:
-    case CallReason::kControlStale:
-    case CallReason::kCircuitOpen:
-    case CallReason::kIdempotencyTableFull:
-    case CallReason::kAuditUnavailable:
-    case CallReason::kCredentialUnavailable:
-      return {ErrorCode::kResource, "try again a little later; nothing was sent to the peer"};
-    case CallReason::kQuotaExhausted:
-    case CallReason::kOutsideWindow:
-      return {ErrorCode::kResource,
-              "the trust with the peer has limits; try again when they allow"};
-    case CallReason::kDuplicateIdempotencyKey:
-      return {ErrorCode::kConflict,
-              "a call with that key was made already; give another --idempotency-key for another"};
-    case CallReason::kNotYetValid:
-    case CallReason::kExpiredMessage:
-      return {ErrorCode::kOutdated,
-              "the envelope was too old when it could pass: was the peer away? call again"};
-    case CallReason::kReplayed:
-      return {ErrorCode::kOutdated, "the relay knows that call already; call again"};
-    case CallReason::kCapabilityNotAllowed:
-    case CallReason::kProtocolNotAllowed:
-    case CallReason::kMissingScope:
-      return {ErrorCode::kRefused,
-              "ask for it: sluice-agent handshake PEER WHY --capabilities … --protocols …"};
-    case CallReason::kRevoked:
-      return {ErrorCode::kRefused,
-              "the trust has ended or is another now; see: sluice-agent peers"};
-    case CallReason::kApprovalDenied:
-      return {ErrorCode::kRefused, "an operator of the relay decides about such calls"};
-    default:
-      return {ErrorCode::kRefused, "see docs/drops.md for the relay's decisions"};
-  }
-}
-
 json error_json(const CallRow& row, uint32_t retry_after_ms) {
-  const CallEndInfo& why = info(row.end);
-  json out = {{"code", info(why.code).name},
-              {"reason", why.name},
-              {"message", why.text},
-              {"hint", nullptr},
-              {"retry_after_ms", nullptr}};
-  if (row.end == CallEnd::kDenied) {
-    const Advice advice = advice_for(row.denied);
-    out["code"] = info(advice.code).name;
-    out["reason"] = wire::name(row.denied);
-    out["message"] = fmt::format("the relay denied the call: {}",
-                                 wire::kCallReasonTable[size_t(row.denied)].text);
-    out["hint"] = advice.hint;
-    if (retry_after_ms != 0) out["retry_after_ms"] = retry_after_ms;
-  } else if (row.end == CallEnd::kFailed || row.end == CallEnd::kPeerClosed) {
-    out["reason"] = status_name(row.status);
-    out["message"] = status_text(row.status);
-  }
-  return out;
+  const CallFailure f = failure_of(row, retry_after_ms);
+  return {{"code", info(f.code).name},
+          {"reason", f.reason},
+          {"message", f.message},
+          {"hint", f.hint.empty() ? json(nullptr) : json(f.hint)},
+          {"retry_after_ms", f.retry_after_ms == 0 ? json(nullptr) : json(f.retry_after_ms)}};
 }
 
 json since(uint64_t from_ms, uint64_t at_ms) {

@@ -96,6 +96,9 @@ Result<int> run_calls(const std::string& state, bool json);
 struct ServeCommand {
   std::vector<std::string> program;  // for each call; or
   bool echo = false;
+  std::string upstream;  // http://…, where calls that carry HTTP go
+  std::string protocol = "raw", path;
+  std::string upstream_timeout = "10m";
   uint64_t parallel = 16;
   std::string limit = "60s";  // of a program, as people write it
   bool json = false;

@@ -11,11 +11,15 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/udp.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include "agent/api.h"
+#include "agent/front/front_api.h"
+#include "agent/front/route.h"
 #include "agent/identity_change.h"
+#include "agent/settings.h"
 #include "agent/udp_socket.h"
 #include "base/log.h"
 #include "http/unix_server.h"
@@ -56,7 +60,7 @@ UdpAddress to_address(const udp::endpoint& endpoint) {
 
 class Daemon {
  public:
-  Daemon(const std::string& state, AgentIdentity identity, Pins pins);
+  Daemon(const std::string& state, AgentIdentity identity, Pins pins, Settings settings);
   Result<void> run();
 
  private:
@@ -68,6 +72,12 @@ class Daemon {
   void on_resolved(error_code ec, const udp::resolver::results_type& results);
   void use_relay(const UdpAddress& relay);
   void probe();
+
+  Result<void> open_front();
+  bool carries_http(const wire::Envelope& envelope) const {
+    return envelope.service == kHttpService;
+  }
+  void kick();
 
   void wait_readable();
   void wait_writable();
@@ -96,18 +106,24 @@ class Daemon {
   std::optional<uint64_t> send_error_ms_;
   std::optional<uint64_t> save_error_ms_;
   bool was_up_ = false;
+  bool kicked_ = false;
+  Settings settings_;
 
   Agent agent_;
   IdentityChange change_;
   Api api_;
+  Upstreams upstreams_;
+  std::unique_ptr<Front> front_;
+  FrontApi front_api_;
   std::unique_ptr<http::UnixServer> server_;
 };
 
-Daemon::Daemon(const std::string& state, AgentIdentity identity, Pins pins)
+Daemon::Daemon(const std::string& state, AgentIdentity identity, Pins pins, Settings settings)
     : state_(state),
       identity_(std::move(identity)),
       pins_(std::move(pins)),
       started_unix_ms_(instant().now.unix_ms),
+      settings_(std::move(settings)),
       agent_(AgentConfig{&identity_.identity, &identity_.e2e_key, &pins_, identity_.join.relay_key,
                          identity_.join.relay_id, identity_.join.token, identity_.name,
                          identity_.relay_name(), crypto::random_u64},
@@ -121,15 +137,20 @@ Daemon::Daemon(const std::string& state, AgentIdentity identity, Pins pins)
                         [this](Level level, std::string text) { report(level, std::move(text)); },
                         [this] { return room(); },
                         [this](const PeerEdge& from, const wire::Envelope& envelope) {
-                          return api_.servers().admit(from, envelope);
+                          return carries_http(envelope) ? upstreams_.admit(from, envelope)
+                                                        : api_.servers().admit(from, envelope);
                         },
                         [this](Call& call) { api_.servers().on_request(call); },
-                        [this](const Call& call) { api_.servers().on_cancelled(call); }}),
+                        [this](const Call& call) { api_.servers().on_cancelled(call); },
+                        [this](Call& call) {
+                          return carries_http(call.envelope()) ? upstreams_.user(call) : nullptr;
+                        }}),
       change_(state, identity_, pins_, agent_,
               [this](Level level, std::string text) { report(level, std::move(text)); }),
       api_(
-          identity_, pins_, agent_, change_, [this] { return room(); }, [this] { return view(); }) {
-}
+          identity_, pins_, agent_, change_, [this] { return room(); }, [this] { return view(); }),
+      upstreams_(io_, agent_, [this] { kick(); }),
+      front_api_(upstreams_, front_) {}
 
 void Daemon::report(Level level, std::string text) {
   switch (level) {
@@ -174,11 +195,16 @@ Result<void> Daemon::run() {
                               .body_limit = kBodyLimit};
   auto server =
       http::UnixServer::listen(io_, options, [this](http::Request r, http::Respond respond) {
-        api_.handle(r, std::move(respond), instant());
+        if (front_api_.handles(r)) {
+          front_api_.handle(r, respond, instant());
+        } else {
+          api_.handle(r, std::move(respond), instant());
+        }
         after_work();
       });
   if (!server) return tl::unexpected(server.error());
   server_ = std::move(*server);
+  if (auto ok = open_front(); !ok) return ok;
   signals_.async_wait([this](error_code, int signal) {
     spdlog::info("stopping on {}", strsignal(signal));
     io_.stop();
@@ -193,6 +219,34 @@ Result<void> Daemon::run() {
   io_.run();
   server_.reset();
   return {};
+}
+
+Result<void> Daemon::open_front() {
+  for (const UpstreamConfig& c : settings_.serve) {
+    if (auto ok = upstreams_.set("", 0, c, instant().us); !ok) return ok;
+  }
+  if (settings_.front.listen.empty()) return {};
+  auto front = Front::listen(
+      io_, settings_.front, agent_,
+      [this] {
+        const Now now = instant().now;
+        agent_.touch(now);
+        return now;
+      },
+      [this] { kick(); });
+  if (!front) return tl::unexpected(front.error());
+  front_ = std::move(*front);
+  spdlog::info("HTTP front on http://{}/PEER/…", front_->address());
+  return {};
+}
+
+// Whatever a coroutine gave the agent to do is done once, when all that are ready have run.
+void Daemon::kick() {
+  if (std::exchange(kicked_, true)) return;
+  asio::post(io_, [this] {
+    kicked_ = false;
+    after_work();
+  });
 }
 
 // --- Where the relay is -----------------------------------------------------------------------
@@ -292,6 +346,7 @@ void Daemon::after_work() {
   const Instant at = instant();
   change_.poll(at.now);
   api_.pump(at);
+  upstreams_.pump(at.us);
   if (udp_) {
     udp_->flush();
     if (udp_->pending()) wait_writable();
@@ -302,7 +357,7 @@ void Daemon::after_work() {
 }
 
 void Daemon::arm_timer(Instant at) {
-  uint64_t wake = std::min(agent_.deadline(at.now) * 1000, api_.wake_us());
+  uint64_t wake = std::min({agent_.deadline(at.now) * 1000, api_.wake_us(), upstreams_.wake_us()});
   // What waits for room goes on when the socket is writable.
   if (udp_ && !udp_->room()) wake = std::max(wake, at.us + 1'000);
   timer_.expires_after(microseconds(wake > at.us ? wake - at.us : 0));
@@ -340,7 +395,9 @@ void Daemon::save_pins_if_changed() {
 Result<void> run_daemon(const std::string& state, AgentIdentity identity) {
   auto pins = load_pins(pins_path(state));
   if (!pins) return tl::unexpected(pins.error());
-  Daemon daemon(state, std::move(identity), std::move(*pins));
+  auto settings = load_settings(settings_path(state));
+  if (!settings) return tl::unexpected(settings.error());
+  Daemon daemon(state, std::move(identity), std::move(*pins), std::move(*settings));
   return daemon.run();
 }
 

@@ -31,6 +31,10 @@ Result<json> DaemonClient::post(const std::string& target, const json& body,
                  timeout);
 }
 
+Result<json> DaemonClient::del(const std::string& target, std::chrono::milliseconds timeout) {
+  return request("DELETE", target, "", timeout);
+}
+
 std::string printable(std::string_view text) {
   std::string out;
   out.reserve(text.size());

@@ -25,6 +25,7 @@ class DaemonClient {
                              std::chrono::milliseconds timeout = std::chrono::seconds(10));
   Result<nlohmann::json> post(const std::string& target, const nlohmann::json& body,
                               std::chrono::milliseconds timeout);
+  Result<nlohmann::json> del(const std::string& target, std::chrono::milliseconds timeout);
 
  private:
   Result<nlohmann::json> request(const char* method, const std::string& target,

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/cli.h"
+#include "agent/cli_upstream.h"
 #include "agent/daemon.h"
 #include "base/completion.h"
 #include "base/log.h"
@@ -245,22 +246,53 @@ void describe_calls(CLI::App& app, Options& o, Run& run) {
       "Example:  echo '{\"q\":1}' | sluice-agent call bob --capability tool_call > answer");
   call->callback([&] { run = [&](const auto& state) { return run_call(state, o.call); }; });
 
-  auto* serve = app.add_subcommand("serve", "Answer calls of peers with a program");
-  serve->add_flag("--exec", o.serve_exec, "Run what follows for each call; put it last");
-  serve->add_flag("--echo", o.serve.echo, "Answer with the request itself, for trials");
+  auto* serve =
+      app.add_subcommand("serve", "Answer calls of peers with an HTTP server or a program");
+  auto* upstream = serve->add_option("--upstream", o.serve.upstream,
+                                     "An HTTP server of this host: http://HOST[:PORT][/PATH]");
+  serve
+      ->add_option("--protocol", o.serve.protocol,
+                   "What it speaks: a2a, mcp, openai-responses, anp, acp (default: plain HTTP)")
+      ->needs(upstream)
+      ->check(CLI::IsMember({"raw", "a2a", "mcp", "openai-responses", "openai", "anp", "acp"}));
+  serve->add_option("--path", o.serve.path, "Only paths under this one, which is taken off")
+      ->needs(upstream);
+  serve
+      ->add_option("--timeout", o.serve.upstream_timeout,
+                   "Until its answer begins (default: 10m)")
+      ->needs(upstream);
+  auto* exec =
+      serve->add_flag("--exec", o.serve_exec, "Run what follows for each call; put it last");
+  auto* echo = serve->add_flag("--echo", o.serve.echo, "Answer with the request, for trials");
+  upstream->excludes(exec)->excludes(echo);
   serve->add_option("--parallel", o.serve.parallel, "At most so many at a time (default: 16)")
-      ->check(CLI::Range(1, 256));
-  serve->add_option("--limit", o.serve.limit, "A program is stopped after this (default: 60s)");
-  serve->add_flag("--json", o.serve.json, "Print a line of JSON for each call");
+      ->check(CLI::Range(1, 256))
+      ->excludes(upstream);
+  serve->add_option("--limit", o.serve.limit, "A program is stopped after this (default: 60s)")
+      ->excludes(upstream);
+  serve->add_flag("--json", o.serve.json, "Print a line of JSON for each call")
+      ->excludes(upstream);
   serve->prefix_command();
   serve->footer(
-      "The program gets the request on standard input; its standard output is the response, its "
-      "exit status the\ncall's. SLUICE_CALLER, SLUICE_CALLER_NAME, SLUICE_CALLER_VERIFIED, "
-      "SLUICE_TRACE, SLUICE_IDEMPOTENCY_KEY,\nSLUICE_CAPABILITY, SLUICE_PROTOCOL, SLUICE_SERVICE "
-      "and SLUICE_SCOPES say about what. Without a server no\ncall is taken.\n"
-      "Example:  sluice-agent serve --parallel 4 --exec jq -c '.q + 1'");
+      "With --upstream, what peers ask of http://127.0.0.1:7480/THIS-AGENT/PATH goes to the "
+      "server, and to one with\n--protocol mcp what they ask of /THIS-AGENT/mcp/PATH "
+      "(docs/http.md).\n"
+      "With --exec, the program gets the request on standard input; its standard output is the "
+      "response, its exit status\nthe call's. SLUICE_CALLER, SLUICE_CALLER_NAME, "
+      "SLUICE_CALLER_VERIFIED, SLUICE_TRACE, SLUICE_IDEMPOTENCY_KEY,\nSLUICE_CAPABILITY, "
+      "SLUICE_PROTOCOL, SLUICE_SERVICE and SLUICE_SCOPES say about what. Without a server no "
+      "call is\ntaken.\n"
+      "Examples:  sluice-agent serve --protocol mcp --upstream http://127.0.0.1:3000/mcp\n"
+      "           sluice-agent serve --parallel 4 --exec jq -c '.q + 1'");
   serve->callback([&o, &run, serve] {
     o.serve.program = serve->remaining();
+    if (!o.serve.upstream.empty()) {
+      if (!o.serve.program.empty()) {
+        throw CLI::ValidationError("serve", "--upstream takes no command behind it");
+      }
+      run = [&](const auto& state) { return run_serve_upstream(state, o.serve); };
+      return;
+    }
     if (o.serve.program.empty() == o.serve_exec) {
       throw CLI::ValidationError("serve", o.serve_exec ? "--exec needs a command behind it"
                                                        : "what to run stands behind --exec");

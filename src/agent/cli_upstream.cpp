@@ -1,0 +1,66 @@
+#include "agent/cli_upstream.h"
+
+#include <signal.h>
+
+#include <ctime>
+
+#include <fmt/format.h>
+
+#include "agent/daemon_client.h"
+#include "base/duration.h"
+#include "crypto/secret.h"
+#include "crypto/text.h"
+
+namespace sluice::agent {
+namespace {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kAnswer{10'000};
+constexpr time_t kAgainS = 5;
+
+}  // namespace
+
+Result<int> run_serve_upstream(const std::string& state, const ServeCommand& command) {
+  const auto timeout = parse_duration_s(command.upstream_timeout);
+  if (!timeout || *timeout == 0 || *timeout > 86'400) {
+    return fail(ErrorCode::kUsage, fmt::format("--timeout {} is not a time from 1s to 1d",
+                                               printable(command.upstream_timeout)));
+  }
+  // Waited for, not handled: whatever comes, the daemon is told.
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGINT);
+  sigaddset(&ends, SIGTERM);
+  sigprocmask(SIG_BLOCK, &ends, nullptr);
+  const std::string server = fmt::format("{:016x}", crypto::random_u64());
+  const json body = {{"server", server},
+                     {"protocol", command.protocol},
+                     {"upstream", command.upstream},
+                     {"path", command.path},
+                     {"timeout_s", *timeout}};
+  DaemonClient client(state);
+  auto answer = client.post("/v1/upstreams", body, kAnswer);
+  if (!answer) return tl::unexpected(answer.error());
+  fmt::print(stderr, "serving {} calls under {} from {}; ends with Ctrl-C\n", command.protocol,
+             command.path.empty() ? "/" : printable(command.path), printable(command.upstream));
+  bool away = false;
+  for (;;) {
+    const timespec wait{kAgainS, 0};
+    if (sigtimedwait(&ends, nullptr, &wait) > 0) break;
+    answer = client.post("/v1/upstreams", body, kAnswer);
+    if (answer) {
+      if (std::exchange(away, false)) fmt::print(stderr, "serving again\n");
+      continue;
+    }
+    if (answer.error().code == ErrorCode::kConflict) return tl::unexpected(answer.error());
+    if (!std::exchange(away, true)) {
+      fmt::print(stderr, "{}; waiting for it\n", printable(answer.error().message));
+    }
+  }
+  (void)client.del(fmt::format("/v1/upstreams?server={}", server), kAnswer);
+  return 0;
+}
+
+}  // namespace sluice::agent

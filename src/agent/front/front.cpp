@@ -1,0 +1,557 @@
+#include "agent/front/front.h"
+
+#include <sys/socket.h>
+
+#include <array>
+#include <charconv>
+
+#include <fmt/format.h>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/read.hpp>
+
+#include "agent/call_failure.h"
+#include "agent/front/message.h"
+#include "agent/front/route.h"
+#include "agent/front/waiter.h"
+#include "base/log.h"
+#include "crypto/text.h"
+#include "http/bounds.h"
+
+namespace sluice::agent {
+namespace {
+
+namespace asio = boost::asio;
+namespace http = boost::beast::http;
+using asio::ip::tcp;
+using boost::system::error_code;
+using asio::awaitable;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
+constexpr seconds kIdle{120};       // between requests
+constexpr size_t kPiece = 32u << 10;
+constexpr size_t kSmallBody = 2'000;  // goes with the head in the call's first message
+constexpr milliseconds kSmallBodyWait{200};
+constexpr uint64_t kEnvelopeMs = 30'000;
+
+std::string_view view(boost::beast::string_view s) {
+  return {s.data(), s.size()};
+}
+
+unsigned status_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kUsage:
+      return 400;
+    case ErrorCode::kRefused:
+      return 403;
+    case ErrorCode::kNotFound:
+      return 404;
+    case ErrorCode::kConflict:
+      return 409;
+    case ErrorCode::kTooLarge:
+      return 413;
+    case ErrorCode::kResource:
+      return 503;
+    case ErrorCode::kTimeout:
+      return 504;
+    default:
+      return 502;
+  }
+}
+
+// trace-id of a W3C trace context (traceparent), so that a trace goes on through the relay's log.
+std::optional<ByteArray<16>> trace_of(const HttpFields& fields) {
+  const std::string_view text = view(fields["traceparent"]);
+  if (text.size() < 55 || text[2] != '-' || text[35] != '-') return std::nullopt;
+  const auto bytes = crypto::from_hex(text.substr(3, 32));
+  if (!bytes || bytes->size() != 16 || all_zero(*bytes)) return std::nullopt;
+  return take<16>(bytes->data());
+}
+
+struct Shared {
+  Agent& agent;
+  std::function<Now()> now;
+  std::function<void()> kick;
+  FrontCounters counters;
+};
+
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  Session(tcp::socket socket, Shared& shared)
+      : socket_(std::move(socket)), timer_(socket_.get_executor()), shared_(shared) {
+    ++shared_.counters.connections;
+    error_code ignored;
+    socket_.set_option(tcp::no_delay(true), ignored);
+  }
+
+  awaitable<void> run() {
+    for (bool more = true; more;) {
+      Parser parser;
+      parser.header_limit(kMostHead);
+      parser.body_limit(boost::none);
+      limit(kIdle);
+      const auto [ec, n] = co_await http::async_read_header(socket_, buffer_, parser, kToken);
+      no_limit();
+      if (ec) {
+        if (ec != http::error::end_of_stream && ec.category() == http::make_error_code(http::error::bad_method).category()) {
+          co_await refuse({400, "bad_request", fmt::format("this is no HTTP/1.1 request: {}", ec.message()), ""}, false);
+        }
+        break;
+      }
+      ++shared_.counters.requests;
+      more = co_await serve(parser);
+    }
+    error_code ignored;
+    socket_.shutdown(tcp::socket::shutdown_both, ignored);
+    socket_.close(ignored);
+  }
+
+ private:
+  using Parser = http::request_parser<http::buffer_body>;
+
+  // One that has gone on for too long without a byte is cut off.
+  void limit(std::chrono::steady_clock::duration time) {
+    timer_.expires_after(time);
+    timer_.async_wait([self = shared_from_this()](error_code ec) {
+      error_code ignored;
+      if (!ec) self->socket_.cancel(ignored);
+    });
+  }
+  void no_limit() { timer_.cancel(); }
+
+  awaitable<bool> refuse(const Problem& problem, bool keep_alive) {
+    ++shared_.counters.refused;
+    const ProblemText text = to_text(problem, keep_alive);
+    const std::array<asio::const_buffer, 2> parts{asio::buffer(text.head), asio::buffer(text.body)};
+    const auto [ec, n] = co_await asio::async_write(socket_, parts, kToken);
+    co_return keep_alive && !ec;
+  }
+
+  static std::optional<Problem> misuse(const RequestHead& head) {
+    const auto host = view(head[http::field::host]);
+    if (!is_own_host(host)) {
+      return Problem{421, "foreign_host",
+                     fmt::format("this front answers to names of this host alone, not to \"{}\"", host),
+                     "use http://127.0.0.1:PORT/PEER/… or http://PEER.sluice.localhost:PORT/…"};
+    }
+    const auto origin = view(head[http::field::origin]);
+    if (!origin.empty() && !is_own_origin(origin)) {
+      return Problem{403, "foreign_origin",
+                     fmt::format("pages of {} may not call peers of this host's agent", origin), ""};
+    }
+    if (head.method() == http::verb::connect) {
+      return Problem{405, "not_allowed", "CONNECT has no meaning here", ""};
+    }
+    return std::nullopt;
+  }
+
+  // True: the connection takes another request.
+  awaitable<bool> serve(Parser& parser) {
+    RequestHead head = parser.get().base();
+    const bool keep_alive = parser.get().keep_alive();
+    const bool done = parser.is_done();
+    if (const auto problem = misuse(head)) co_return co_await refuse(*problem, keep_alive && done);
+    const auto route = find_route(view(head.target()), view(head[http::field::host]));
+    if (!route) co_return co_await refuse({404, "no_peer", route.error().message, ""}, keep_alive && done);
+    const Now now = shared_.now();
+    const auto peer = shared_.agent.find(route->peer, now);
+    if (!peer) {
+      co_return co_await refuse({status_of(peer.error().code), info(peer.error().code).name, peer.error().message, ""},
+                                keep_alive && done);
+    }
+    // The request as the peer gets it.
+    const std::string upgrade = upgrade_of(head);
+    const bool chunked = is_chunked(head);
+    const bool expects = view(head[http::field::expect]) == "100-continue";
+    const bool is_head = head.method() == http::verb::head;
+    CallRequest call;
+    call.trace = trace_of(head);
+    drop_hop_fields(head);
+    if (!upgrade.empty()) set_upgrade(head, upgrade);
+    if (chunked) head.set(http::field::transfer_encoding, "chunked");
+    head.target(route->target);
+    const std::string text = to_text(head);
+    call.data.assign(text.begin(), text.end());
+    if (!done && !expects && upgrade.empty()) {
+      const bool whole = co_await read_small(parser, call.data);
+      if (!whole && !socket_.is_open()) co_return false;
+    }
+
+    waiter_ = std::make_shared<CallWaiter>(socket_.get_executor(), shared_.kick);
+    const auto waiter = waiter_;  // outlives whoever still writes to it
+    call.protocol = route->protocol;
+    call.capability = wire::Capability::kToolCall;
+    call.service = kHttpService;
+    call.timeout_ms = kNever;
+    call.envelope_ms = kEnvelopeMs;
+    call.user = waiter.get();
+    call.ended = parser.is_done() && upgrade.empty();
+    const auto id = shared_.agent.call(*peer, std::move(call), shared_.now());
+    if (!id) {
+      co_return co_await refuse({status_of(id.error().code), info(id.error().code).name, id.error().message, ""},
+                                keep_alive && parser.is_done());
+    }
+    waiter->attach(*shared_.agent.own_call(*id));
+    trace_ = crypto::to_hex(bytes_of(waiter->call()->envelope().trace));
+    shared_.kick();
+
+    gone_ = false;
+    uplink_ = Side::kDone;
+    if (!parser.is_done()) {
+      uplink_ = Side::kRuns;
+      asio::co_spawn(socket_.get_executor(), send_body(shared_from_this(), waiter, parser, expects), asio::detached);
+    } else if (upgrade.empty()) {
+      watch(waiter);
+    }
+    const bool whole = co_await answer(*waiter, parser.get().version() >= 11, is_head, keep_alive, !upgrade.empty());
+    waiter->leave();
+    const bool in_time = uplink_ == Side::kDone;
+    // The parser must outlive who reads with it.
+    while (uplink_ == Side::kRuns || watching_) {
+      error_code ignored;
+      socket_.cancel(ignored);
+      co_await side_.wait();
+    }
+    waiter_.reset();
+    co_return whole && keep_alive && in_time && parser.is_done() && !gone_;
+  }
+
+  // A body that fits goes with its head. False: there is more of it.
+  awaitable<bool> read_small(Parser& parser, Buffer& out) {
+    const auto length = parser.content_length();
+    if (!length || *length > kSmallBody) co_return false;
+    std::array<char, kSmallBody + 1> piece;
+    limit(kSmallBodyWait);
+    while (!parser.is_done()) {
+      parser.get().body().data = piece.data();
+      parser.get().body().size = piece.size();
+      auto [ec, n] = co_await http::async_read_some(socket_, buffer_, parser, kToken);
+      const size_t got = piece.size() - parser.get().body().size;
+      out.insert(out.end(), piece.data(), piece.data() + got);
+      if (ec == http::error::need_buffer) ec = {};
+      if (ec == asio::error::operation_aborted) break;  // slow: the rest follows when it is here
+      if (ec) {
+        error_code ignored;
+        socket_.close(ignored);
+        break;
+      }
+    }
+    no_limit();
+    co_return parser.is_done();
+  }
+
+  // The rest of the request's body, to the peer.
+  static awaitable<void> send_body(std::shared_ptr<Session> self, std::shared_ptr<CallWaiter> waiter, Parser& parser,
+                                   bool expects) {
+    bool good = true;
+    if (expects) {
+      while (waiter->call() != nullptr && !waiter->accepted()) co_await waiter->writable.wait();
+      static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+      if (waiter->call() != nullptr) {
+        const auto [ec, n] = co_await asio::async_write(self->socket_, asio::buffer(kContinue), kToken);
+        good = !ec;
+      }
+    }
+    std::vector<uint8_t> piece(kPiece);
+    while (good && waiter->call() != nullptr && !parser.is_done()) {
+      parser.get().body().data = piece.data();
+      parser.get().body().size = piece.size();
+      auto [ec, n] = co_await http::async_read_some(self->socket_, self->buffer_, parser, kToken);
+      if (ec == http::error::need_buffer) ec = {};
+      good = !ec;
+      const size_t got = piece.size() - parser.get().body().size;
+      if (good && got > 0) good = co_await waiter->write(Bytes(piece).first(got));
+    }
+    self->gone_ |= !good;
+    if (good && parser.is_done()) {
+      waiter->end_writing();
+    } else {
+      waiter->leave();
+      waiter->readable.set();
+    }
+    self->uplink_ = Side::kDone;
+    if (good && waiter->call() != nullptr) self->watch(waiter);
+    self->side_.set();
+  }
+
+  // While the answer is awaited nothing is read; a client that leaves is noticed all the same.
+  void watch(const std::shared_ptr<CallWaiter>& waiter) {
+    if (watching_) return;
+    watching_ = true;
+    socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this(), waiter](error_code ec) {
+      self->watching_ = false;
+      char byte;
+      const bool closed = !ec && recv(self->socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+      if (closed) {
+        self->gone_ = true;
+        waiter->leave();
+        waiter->readable.set();
+        waiter->writable.set();
+      }
+      self->side_.set();
+    });
+  }
+
+  Problem problem_of(const CallWaiter& waiter) const {
+    const CallRow& row = waiter.row();
+    if (row.end == CallEnd::kDone) {
+      return {502, "bad_answer", "the peer's answer is no HTTP response", "", 0, trace_};
+    }
+    CallFailure f = failure_of(row, waiter.retry_after_ms());
+    unsigned status = status_of(f.code);
+    if (row.end == CallEnd::kDenied && f.code == ErrorCode::kResource) {
+      status = row.denied == wire::CallReason::kRateLimited || row.denied == wire::CallReason::kQuotaExhausted ? 429 : 503;
+    }
+    if (row.end == CallEnd::kRelayRestarted) {
+      return {502, "stream_reset", f.message, "", 0, trace_};
+    }
+    return {status, f.reason, f.message, f.hint, f.retry_after_ms, trace_};
+  }
+
+  // The peer's response, as it comes. True: all of it was written.
+  awaitable<bool> answer(CallWaiter& waiter, bool http11, bool is_head, bool keep_alive, bool may_upgrade) {
+    Buffer text;
+    std::optional<size_t> size;
+    while (!size && waiter.call() != nullptr && text.size() < kMostHead) {
+      const Bytes part = waiter.call()->readable();
+      if (part.empty()) {
+        if (waiter.call()->read_all()) break;
+        co_await waiter.readable.wait();
+        continue;
+      }
+      const size_t before = text.size();
+      text.insert(text.end(), part.begin(), part.end());
+      size = head_size(text);
+      const size_t used = size ? *size - before : part.size();
+      if (size) text.resize(*size);
+      waiter.consume(used);
+    }
+    auto head = size ? parse_response(as_text(text)) : fail(ErrorCode::kUsage, "");
+    if (!head) {
+      if (gone_) co_return false;
+      if (waiter.call() != nullptr && !waiter.call()->read_all()) waiter.end(CallEnd::kBadStream, uint16_t(CallStatus::kBadStream));
+      while (waiter.call() != nullptr) co_await waiter.readable.wait();
+      co_return co_await refuse(problem_of(waiter), keep_alive && uplink_ == Side::kDone);
+    }
+    const unsigned status = head->result_int();
+    const std::string upgrade = upgrade_of(*head);
+    const auto length = content_length(*head);
+    drop_hop_fields(*head);
+    head->set("Sluice-Trace", trace_);
+    if (status == 101 && may_upgrade) {
+      set_upgrade(*head, upgrade);
+      const std::string out = to_text(*head);
+      const auto [ec, n] = co_await asio::async_write(socket_, asio::buffer(out), kToken);
+      if (!ec) co_await tunnel(waiter);
+      co_return false;
+    }
+    if (may_upgrade) waiter.end_writing();
+    const bool no_body = is_head || status == 204 || status == 304 || status < 200;
+    const bool chunked = !no_body && !length && http11;
+    if (chunked) head->set(http::field::transfer_encoding, "chunked");
+    const bool closes = !keep_alive || (!no_body && !length && !http11) || uplink_ != Side::kDone;
+    if (closes) {
+      head->set(http::field::connection, "close");
+    } else if (!http11) {
+      head->set(http::field::connection, "keep-alive");
+    }
+    if (no_body && !is_head) head->erase(http::field::content_length);
+    std::string out = to_text(*head);
+    co_return co_await copy_body(waiter, out, no_body, chunked, length) && !closes;
+  }
+
+  awaitable<bool> copy_body(CallWaiter& waiter, std::string& out, bool no_body, bool chunked,
+                            std::optional<uint64_t> length) {
+    uint64_t copied = 0;
+    bool written = out.empty();
+    for (;;) {
+      // What came last stays readable until it was consumed, whatever becomes of the call.
+      Call* call = waiter.call();
+      const bool over = call == nullptr;
+      const Bytes part = over ? Bytes{} : call->readable();
+      const bool ends = over ? waiter.row().end == CallEnd::kDone
+                             : part.empty() && call->read_all();
+      const bool good = !over || ends;
+      const bool end_of_answer = ends && (over || call->read_status() == uint16_t{0});
+      if (!good || (ends && !end_of_answer)) {
+        abort();
+        co_return false;
+      }
+      if (part.empty() && !ends && written) {
+        co_await waiter.readable.wait();
+        continue;
+      }
+      copied += part.size();
+      const bool too_much = (no_body && copied > 0) || (length && !no_body && copied > *length);
+      const bool too_little = ends && length && !no_body && copied < *length;
+      if (too_much || too_little) {
+        waiter.end(CallEnd::kBadStream, uint16_t(CallStatus::kBadStream));
+        abort();
+        co_return false;
+      }
+      std::string before = written ? "" : out;
+      std::string after;
+      if (chunked && !part.empty()) {
+        before += fmt::format("{:x}\r\n", part.size());
+        after = "\r\n";
+      }
+      if (chunked && ends) after += "0\r\n\r\n";
+      const std::array<asio::const_buffer, 3> parts{asio::buffer(before), asio::buffer(part.data(), part.size()),
+                                                    asio::buffer(after)};
+      // The call may end meanwhile, and take its bytes along: they are written from a copy then.
+      held_.assign(part.begin(), part.end());
+      const std::array<asio::const_buffer, 3> copy{parts[0], asio::buffer(held_), parts[2]};
+      if (!part.empty()) waiter.consume(part.size());
+      const auto [ec, n] = co_await asio::async_write(socket_, copy, kToken);
+      written = true;
+      if (ec) {
+        gone_ = true;
+        co_return false;
+      }
+      if (ends) co_return true;
+    }
+  }
+
+  // Both ways until both have ended.
+  awaitable<void> tunnel(CallWaiter& waiter) {
+    uplink_ = Side::kRuns;
+    asio::co_spawn(socket_.get_executor(), tunnel_up(shared_from_this(), waiter_), asio::detached);
+    std::string nothing;
+    for (;;) {
+      Call* call = waiter.call();
+      if (call == nullptr) break;
+      const Bytes part = call->readable();
+      if (part.empty()) {
+        if (call->read_all()) break;
+        co_await waiter.readable.wait();
+        continue;
+      }
+      held_.assign(part.begin(), part.end());
+      waiter.consume(part.size());
+      const auto [ec, n] = co_await asio::async_write(socket_, asio::buffer(held_), kToken);
+      if (ec) co_return;
+    }
+    error_code ignored;
+    socket_.shutdown(tcp::socket::shutdown_send, ignored);
+  }
+
+  static awaitable<void> tunnel_up(std::shared_ptr<Session> self, std::shared_ptr<CallWaiter> waiter) {
+    bool good = true;
+    if (self->buffer_.size() > 0) {
+      const auto early = self->buffer_.data();
+      good = co_await waiter->write({static_cast<const uint8_t*>(early.data()), early.size()});
+      self->buffer_.consume(self->buffer_.size());
+    }
+    std::vector<uint8_t> piece(kPiece);
+    while (good && waiter->call() != nullptr) {
+      const auto [ec, n] = co_await self->socket_.async_read_some(asio::buffer(piece), kToken);
+      if (ec) break;
+      good = co_await waiter->write(Bytes(piece).first(n));
+    }
+    waiter->end_writing();
+    self->uplink_ = Side::kDone;
+    self->side_.set();
+  }
+
+  // The client must not take what it has for the whole: no orderly end.
+  void abort() {
+    error_code ignored;
+    socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+    socket_.close(ignored);
+    gone_ = true;
+  }
+
+  enum class Side : uint8_t { kDone, kRuns };
+
+  tcp::socket socket_;
+  asio::steady_timer timer_;
+  Shared& shared_;
+  boost::beast::flat_buffer buffer_;
+  std::shared_ptr<CallWaiter> waiter_;
+  Signal side_{socket_.get_executor()};
+  Side uplink_ = Side::kDone;
+  bool watching_ = false;
+  bool gone_ = false;  // the client
+  std::string trace_;
+  Buffer held_;
+};
+
+class TcpFront final : public Front {
+ public:
+  TcpFront(asio::io_context& io, Shared shared) : acceptor_(io), pause_(io), shared_(std::move(shared)) {}
+
+  Result<void> open(const std::string& where) {
+    const size_t colon = where.rfind(':');
+    std::string host = where.substr(0, colon == std::string::npos ? 0 : colon);
+    if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+    uint16_t port = 0;
+    const char* end = where.data() + where.size();
+    const auto number = std::from_chars(colon == std::string::npos ? end : where.data() + colon + 1, end, port);
+    error_code ec;
+    const auto address = asio::ip::make_address(host, ec);
+    if (ec || !address.is_loopback() || number.ec != std::errc() || number.ptr != end) {
+      return fail(ErrorCode::kUsage,
+                  fmt::format("the HTTP front listens on this host's loopback alone, such as 127.0.0.1:7480 or "
+                              "[::1]:7480, not on \"{}\": whoever reaches it speaks for this agent", where));
+    }
+    const tcp::endpoint at(address, port);
+    acceptor_.open(at.protocol(), ec);
+    if (!ec) acceptor_.set_option(tcp::acceptor::reuse_address(true), ec);
+    if (!ec) acceptor_.bind(at, ec);
+    if (!ec) acceptor_.listen(1'024, ec);
+    if (ec) {
+      return fail(ErrorCode::kConflict, fmt::format("the HTTP front cannot listen on {}: {}; set another address, or \"\" for none, with front.listen in agent.yaml", where, ec.message()));
+    }
+    accept();
+    return {};
+  }
+
+  const FrontCounters& counters() const override { return shared_.counters; }
+  std::string address() const override {
+    error_code ignored;
+    const auto at = acceptor_.local_endpoint(ignored);
+    const std::string host = at.address().to_string();
+    return at.address().is_v6() ? fmt::format("[{}]:{}", host, at.port()) : fmt::format("{}:{}", host, at.port());
+  }
+
+ private:
+  void accept() {
+    acceptor_.async_accept([this](error_code ec, tcp::socket socket) {
+      if (ec == asio::error::operation_aborted) return;
+      if (!ec && open_ < kMostConnections) {
+        ++open_;
+        auto session = std::make_shared<Session>(std::move(socket), shared_);
+        asio::co_spawn(acceptor_.get_executor(), [session] { return session->run(); },
+                       [this, session](std::exception_ptr) { --open_; });
+      }
+      if (!ec) return accept();
+      pause_.expires_after(http_pause());
+      pause_.async_wait([this](error_code stopped) {
+        if (!stopped) accept();
+      });
+    });
+  }
+  static milliseconds http_pause() { return sluice::http::kAcceptPause; }
+
+  tcp::acceptor acceptor_;
+  asio::steady_timer pause_;
+  Shared shared_;
+  size_t open_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Front>> Front::listen(asio::io_context& io, const FrontConfig& config, Agent& agent,
+                                             std::function<Now()> now, std::function<void()> kick) {
+  auto front = std::make_unique<TcpFront>(io, Shared{agent, std::move(now), std::move(kick), {}});
+  if (auto ok = front->open(config.listen); !ok) return tl::unexpected(ok.error());
+  return front;
+}
+
+}  // namespace sluice::agent

@@ -1,0 +1,110 @@
+// A call whose streams a coroutine reads and writes: what the call tells its user becomes something
+// to wait for. One thread, that of the event loop.
+#pragma once
+
+#include <chrono>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "agent/calls.h"
+
+namespace sluice::agent {
+
+// One that waits; what was signalled before counts.
+class Signal {
+ public:
+  explicit Signal(const boost::asio::any_io_executor& executor) : timer_(executor) {}
+
+  void set() {
+    set_ = true;
+    timer_.cancel();
+  }
+  boost::asio::awaitable<void> wait() {
+    if (!set_) {
+      timer_.expires_at(std::chrono::steady_clock::time_point::max());
+      co_await timer_.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+    }
+    set_ = false;
+  }
+
+ private:
+  boost::asio::steady_timer timer_;
+  bool set_ = false;
+};
+
+class CallWaiter final : public CallUser {
+ public:
+  // `kick`: lets the agent go on with what the call was given.
+  CallWaiter(const boost::asio::any_io_executor& executor, std::function<void()> kick)
+      : readable(executor), writable(executor), kick_(std::move(kick)) {}
+  ~CallWaiter() override { leave(); }
+
+  void attach(Call& call) { call_ = &call; }
+  // Null before and after.
+  Call* call() const { return call_; }
+  // How it ended, once call() is null again.
+  const CallRow& row() const { return row_; }
+  uint32_t retry_after_ms() const { return retry_after_ms_; }
+  void leave() {
+    if (call_ == nullptr) return;
+    row_ = row_of(*call_);
+    row_.end = CallEnd::kCancelled;
+    std::exchange(call_, nullptr)->leave();
+    readable.set();
+    writable.set();
+    kick_();
+  }
+  void end(CallEnd why, uint16_t status) {
+    if (call_ == nullptr) return;
+    call_->end(why, status);
+    kick_();
+  }
+  void end_writing() {
+    if (call_ == nullptr) return;
+    call_->end_writing(0);
+    kick_();
+  }
+  void consume(size_t n) {
+    call_->consume(n);
+    kick_();
+  }
+  // All of it, as there is room. False: the call is over.
+  boost::asio::awaitable<bool> write(Bytes bytes) {
+    while (call_ != nullptr) {
+      bytes = bytes.subspan(call_->write(bytes));
+      kick_();
+      if (bytes.empty()) co_return true;
+      co_await writable.wait();
+    }
+    co_return false;
+  }
+
+  void on_bytes(Call&) override { readable.set(); }
+  void on_room(Call&) override {
+    accepted_ = true;
+    writable.set();
+  }
+  void on_end(Call& call) override {
+    row_ = row_of(call);
+    retry_after_ms_ = call.retry_after_ms();
+    call_ = nullptr;
+    readable.set();
+    writable.set();
+  }
+  bool accepted() const { return accepted_; }
+
+  Signal readable, writable;
+
+ private:
+  std::function<void()> kick_;
+  Call* call_ = nullptr;
+  CallRow row_;
+  uint32_t retry_after_ms_ = 0;
+  bool accepted_ = false;
+};
+
+}  // namespace sluice::agent

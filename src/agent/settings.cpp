@@ -1,0 +1,118 @@
+#include "agent/settings.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <yaml-cpp/yaml.h>
+
+#include "agent/front/route.h"
+#include "base/duration.h"
+
+namespace sluice::agent {
+namespace {
+
+constexpr size_t kMostBytes = 1u << 20;
+constexpr uint64_t kLongestS = 86'400;
+
+class Reader {
+ public:
+  explicit Reader(std::string path) : path_(std::move(path)) {}
+
+  void wrong(const YAML::Node& at, const std::string& what) {
+    const auto mark = at.Mark();
+    errors_.push_back(mark.is_null() ? fmt::format("{}: {}", path_, what)
+                                     : fmt::format("{}:{}: {}", path_, mark.line + 1, what));
+  }
+  bool is_map(const YAML::Node& node, const std::string& where, std::initializer_list<const char*> keys) {
+    if (!node.IsMap()) {
+      wrong(node, fmt::format("{} is not a list of keys and values", where));
+      return false;
+    }
+    for (const auto& entry : node) {
+      const auto key = entry.first.as<std::string>("");
+      const bool known = std::any_of(keys.begin(), keys.end(), [&](const char* k) { return key == k; });
+      if (!known) wrong(entry.first, fmt::format("{} has no key \"{}\"; it has {}", where, key, fmt::join(keys, ", ")));
+    }
+    return true;
+  }
+  std::string text(const YAML::Node& node, const std::string& where) {
+    if (node.IsScalar()) return node.Scalar();
+    wrong(node, fmt::format("{} is not a text", where));
+    return "";
+  }
+  const std::vector<std::string>& errors() const { return errors_; }
+
+ private:
+  std::string path_;
+  std::vector<std::string> errors_;
+};
+
+void read_upstream(Reader& r, const YAML::Node& node, size_t index, Settings& out) {
+  const std::string where = fmt::format("serve[{}]", index);
+  if (!r.is_map(node, where, {"protocol", "upstream", "path", "timeout"})) return;
+  UpstreamConfig c;
+  if (const auto n = node["protocol"]) {
+    const std::string name = r.text(n, where + ".protocol");
+    const auto protocol = protocol_of(name);
+    if (!protocol && name != "raw") {
+      r.wrong(n, fmt::format("{}.protocol \"{}\" is none of a2a, mcp, openai-responses, anp, acp; leave it out for plain HTTP", where, name));
+    }
+    c.protocol = protocol.value_or(wire::CallProtocol::kRaw);
+  }
+  if (const auto n = node["upstream"]) {
+    auto url = parse_upstream(r.text(n, where + ".upstream"));
+    if (!url) r.wrong(n, url.error().message);
+    if (url) c.url = std::move(*url);
+  } else {
+    r.wrong(node, where + " names no upstream");
+  }
+  if (const auto n = node["path"]) {
+    c.prefix = r.text(n, where + ".path");
+    while (!c.prefix.empty() && c.prefix.back() == '/') c.prefix.pop_back();
+    if (!c.prefix.empty() && c.prefix[0] != '/') r.wrong(n, where + ".path does not begin with a slash");
+  }
+  if (const auto n = node["timeout"]) {
+    const auto s = parse_duration_s(r.text(n, where + ".timeout"));
+    if (!s || *s == 0 || *s > kLongestS) r.wrong(n, where + ".timeout is not a time from 1s to 1d");
+    c.timeout_s = s.value_or(c.timeout_s);
+  }
+  out.serve.push_back(std::move(c));
+}
+
+}  // namespace
+
+std::string settings_path(const std::string& state) {
+  return state + "/agent.yaml";
+}
+
+Result<Settings> load_settings(const std::string& path) {
+  Settings out;
+  std::error_code ec;
+  if (!std::filesystem::exists(path, ec)) return out;
+  if (std::filesystem::file_size(path, ec) > kMostBytes || ec) {
+    return fail(ErrorCode::kUsage, fmt::format("{} is no readable file of at most 1 MiB", path));
+  }
+  YAML::Node root;
+  try {
+    root = YAML::LoadFile(path);
+  } catch (const YAML::Exception& e) {
+    return fail(ErrorCode::kUsage, fmt::format("{}:{}: {}", path, e.mark.line + 1, e.msg));
+  }
+  Reader r(path);
+  if (root.IsNull()) return out;
+  if (r.is_map(root, "the file", {"front", "serve"})) {
+    const YAML::Node front = root["front"];
+    if (front && r.is_map(front, "front", {"listen"}) && front["listen"]) {
+      out.front.listen = r.text(front["listen"], "front.listen");
+    }
+    const YAML::Node serve = root["serve"];
+    if (serve && !serve.IsSequence()) r.wrong(serve, "serve is not a list");
+    for (size_t i = 0; serve && serve.IsSequence() && i < serve.size(); ++i) read_upstream(r, serve[i], i, out);
+  }
+  if (r.errors().empty()) return out;
+  return fail(ErrorCode::kUsage, fmt::format("{}", fmt::join(r.errors(), "\n")));
+}
+
+}  // namespace sluice::agent

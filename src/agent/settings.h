@@ -1,0 +1,22 @@
+// The daemon's configuration, STATE/agent.yaml (docs/http.md); where there is none, all is default.
+// Plain values.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "agent/front/front.h"
+#include "agent/front/upstreams.h"
+
+namespace sluice::agent {
+
+struct Settings {
+  FrontConfig front;
+  std::vector<UpstreamConfig> serve;
+};
+
+std::string settings_path(const std::string& state);
+// kUsage: everything that is wrong with it, a line each.
+Result<Settings> load_settings(const std::string& path);
+
+}  // namespace sluice::agent
