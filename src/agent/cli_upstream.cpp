@@ -35,11 +35,11 @@ Result<int> run_serve_upstream(const std::string& state, const ServeCommand& com
   sigaddset(&ends, SIGTERM);
   sigprocmask(SIG_BLOCK, &ends, nullptr);
   const std::string server = fmt::format("{:016x}", crypto::random_u64());
-  const json body = {{"server", server},
-                     {"protocol", command.protocol},
-                     {"upstream", command.upstream},
-                     {"path", command.path},
-                     {"timeout_s", *timeout}};
+  json body = {{"server", server},
+               {"protocol", command.protocol},
+               {"upstream", command.upstream},
+               {"timeout_s", *timeout}};
+  if (!command.path.empty()) body["path"] = command.path;
   DaemonClient client(state);
   auto answer = client.post("/v1/upstreams", body, kAnswer);
   if (!answer) return tl::unexpected(answer.error());

@@ -100,7 +100,8 @@ class Session : public std::enable_shared_from_this<Session> {
       no_limit();
       if (ec) {
         if (ec != http::error::end_of_stream && ec.category() == http::make_error_code(http::error::bad_method).category()) {
-          co_await refuse({400, "bad_request", fmt::format("this is no HTTP/1.1 request: {}", ec.message()), ""}, false);
+          const Problem problem{400, "bad_request", fmt::format("this is no HTTP/1.1 request: {}", ec.message()), ""};
+          co_await refuse(problem, false);
         }
         break;
       }
@@ -158,12 +159,15 @@ class Session : public std::enable_shared_from_this<Session> {
     const bool done = parser.is_done();
     if (const auto problem = misuse(head)) co_return co_await refuse(*problem, keep_alive && done);
     const auto route = find_route(view(head.target()), view(head[http::field::host]));
-    if (!route) co_return co_await refuse({404, "no_peer", route.error().message, ""}, keep_alive && done);
+    if (!route) {
+      const Problem problem{404, "no_peer", route.error().message, ""};
+      co_return co_await refuse(problem, keep_alive && done);
+    }
     const Now now = shared_.now();
     const auto peer = shared_.agent.find(route->peer, now);
     if (!peer) {
-      co_return co_await refuse({status_of(peer.error().code), info(peer.error().code).name, peer.error().message, ""},
-                                keep_alive && done);
+      const Problem problem = problem_of(peer.error());
+      co_return co_await refuse(problem, keep_alive && done);
     }
     // The request as the peer gets it.
     const std::string upgrade = upgrade_of(head);
@@ -194,8 +198,8 @@ class Session : public std::enable_shared_from_this<Session> {
     call.ended = parser.is_done() && upgrade.empty();
     const auto id = shared_.agent.call(*peer, std::move(call), shared_.now());
     if (!id) {
-      co_return co_await refuse({status_of(id.error().code), info(id.error().code).name, id.error().message, ""},
-                                keep_alive && parser.is_done());
+      const Problem problem = problem_of(id.error());
+      co_return co_await refuse(problem, keep_alive && parser.is_done());
     }
     waiter->attach(*shared_.agent.own_call(*id));
     trace_ = crypto::to_hex(bytes_of(waiter->call()->envelope().trace));
@@ -298,6 +302,9 @@ class Session : public std::enable_shared_from_this<Session> {
     });
   }
 
+  static Problem problem_of(const Error& error) {
+    return {status_of(error.code), info(error.code).name, error.message, ""};
+  }
   Problem problem_of(const CallWaiter& waiter) const {
     const CallRow& row = waiter.row();
     if (row.end == CallEnd::kDone) {
@@ -337,7 +344,8 @@ class Session : public std::enable_shared_from_this<Session> {
       if (gone_) co_return false;
       if (waiter.call() != nullptr && !waiter.call()->read_all()) waiter.end(CallEnd::kBadStream, uint16_t(CallStatus::kBadStream));
       while (waiter.call() != nullptr) co_await waiter.readable.wait();
-      co_return co_await refuse(problem_of(waiter), keep_alive && uplink_ == Side::kDone);
+      const Problem problem = problem_of(waiter);
+      co_return co_await refuse(problem, keep_alive && uplink_ == Side::kDone);
     }
     const unsigned status = head->result_int();
     const std::string upgrade = upgrade_of(*head);
@@ -355,7 +363,7 @@ class Session : public std::enable_shared_from_this<Session> {
     const bool no_body = is_head || status == 204 || status == 304 || status < 200;
     const bool chunked = !no_body && !length && http11;
     if (chunked) head->set(http::field::transfer_encoding, "chunked");
-    const bool closes = !keep_alive || (!no_body && !length && !http11) || uplink_ != Side::kDone;
+    const bool closes = !keep_alive || (!no_body && !length && !http11);
     if (closes) {
       head->set(http::field::connection, "close");
     } else if (!http11) {

@@ -290,7 +290,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     }
     const auto executor = co_await asio::this_coro::executor;
     tcp::resolver resolver(executor);
-    auto [ec, found] = co_await resolver.async_resolve(url.host, std::to_string(url.port), tcp::resolver::numeric_service, kUpstreamToken);
+    const std::string port = std::to_string(url.port);
+    auto [ec, found] = co_await resolver.async_resolve(url.host, port, tcp::resolver::numeric_service, kUpstreamToken);
     if (ec) {
       why_ = ec.message();
       co_return false;
