@@ -35,6 +35,7 @@ using std::chrono::seconds;
 
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr seconds kIdle{120};       // between requests
+constexpr seconds kLinger{2};       // of a client that was answered before it had said all
 constexpr size_t kPiece = 32u << 10;
 constexpr size_t kSmallBody = 2'000;  // goes with the head in the call's first message
 constexpr milliseconds kSmallBodyWait{200};
@@ -108,12 +109,27 @@ class Session : public std::enable_shared_from_this<Session> {
       ++shared_.counters.requests;
       more = co_await serve(parser);
     }
+    if (linger_) co_await drain();
     error_code ignored;
     socket_.shutdown(tcp::socket::shutdown_both, ignored);
     socket_.close(ignored);
   }
 
  private:
+  // A client that still sends must be able to read what it was answered: closed at once, its kernel
+  // would throw that away.
+  awaitable<void> drain() {
+    error_code ignored;
+    socket_.shutdown(tcp::socket::shutdown_send, ignored);
+    limit(kLinger);
+    std::vector<uint8_t> piece(kPiece);
+    for (;;) {
+      const auto [ec, n] = co_await socket_.async_read_some(asio::buffer(piece), kToken);
+      if (ec) break;
+    }
+    no_limit();
+  }
+
   using Parser = http::request_parser<http::buffer_body>;
 
   // One that has gone on for too long without a byte is cut off.
@@ -131,6 +147,7 @@ class Session : public std::enable_shared_from_this<Session> {
     const ProblemText text = to_text(problem, keep_alive);
     const std::array<asio::const_buffer, 2> parts{asio::buffer(text.head), asio::buffer(text.body)};
     const auto [ec, n] = co_await asio::async_write(socket_, parts, kToken);
+    linger_ = !keep_alive && !ec;
     co_return keep_alive && !ec;
   }
 
@@ -223,6 +240,7 @@ class Session : public std::enable_shared_from_this<Session> {
       co_await side_.wait();
     }
     waiter_.reset();
+    linger_ = whole && !parser.is_done() && socket_.is_open();
     co_return whole && keep_alive && in_time && parser.is_done() && !gone_;
   }
 
@@ -486,6 +504,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Side uplink_ = Side::kDone;
   bool watching_ = false;
   bool gone_ = false;  // the client
+  bool linger_ = false;
   std::string trace_;
   Buffer held_;
 };

@@ -103,6 +103,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
         peer_(call.peer()),
         envelope_(call.envelope()) {
     waiter_.attach(call);
+    waiter_.over = [this] { close(); };  // whatever its server is still asked for
     ++tally_->open;
     ++tally_->of[peer_];
   }

@@ -94,10 +94,12 @@ class CallWaiter final : public CallUser {
     call_ = nullptr;
     readable.set();
     writable.set();
+    if (over) over();
   }
   bool accepted() const { return accepted_; }
 
   Signal readable, writable;
+  std::function<void()> over;  // it has ended, for whatever reason but leave()
 
  private:
   std::function<void()> kick_;
