@@ -77,6 +77,10 @@ class Agent {
   size_t max_message() const;
 
   const Tunnel& tunnel() const { return tunnel_; }
+  std::optional<uint64_t> probe(Now now) {
+    now_ = now;
+    return tunnel_.probe(now);
+  }
   // The tunnel key that the next HELLO is for.
   const ByteArray<32>& relay_key() const {
     return config_.pins->relay_key ? config_.pins->relay_key->key : config_.relay_key;

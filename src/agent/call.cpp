@@ -55,6 +55,7 @@ Call::Call(CallOwner& owner, const crypto::PublicKey& peer, const wire::Envelope
   open_until_ms_ =
       now.mono_ms + (envelope.expires_ms > now.unix_ms ? envelope.expires_ms - now.unix_ms : 0);
   failures_before_ = owner_.hooks().failed_handshakes(peer_);
+  owner_.opening(1);
   const auto message = wire::read_stream(first);
   if (message->ends()) out_.end = message->status;
   out_.first = std::move(first);
@@ -77,7 +78,7 @@ Call::Call(CallOwner& owner, const crypto::PublicKey& peer, const wire::Envelope
     tell_room_ = true;
     return;
   }
-  phase_ = CallPhase::kEnded;
+  set_phase(CallPhase::kEnded);
   end_ = static_cast<AcceptStatus>(accept.status) == AcceptStatus::kBusy ? CallEnd::kBusy
                                                                          : CallEnd::kNotServed;
   times_.ended = now.mono_ms;
@@ -85,7 +86,14 @@ Call::Call(CallOwner& owner, const crypto::PublicKey& peer, const wire::Envelope
   forget_ms_ = now.mono_ms + std::min(left, kRefusedMs);
 }
 
+void Call::set_phase(CallPhase phase) {
+  const auto counts = [this](CallPhase p) { return caller_ && p == CallPhase::kOpening; };
+  owner_.opening(ptrdiff_t{counts(phase)} - ptrdiff_t{counts(phase_)});
+  phase_ = phase;
+}
+
 Call::~Call() {
+  set_phase(CallPhase::kEnded);
   if (user_ != nullptr) user_->on_end(*this);
   owner_.holds(-ptrdiff_t(held_));
 }
@@ -149,26 +157,22 @@ void Call::on_open_again(Now now) {
   send_accept();
 }
 
-bool Call::on_accept(const wire::CallAccept& accept, Now now) {
-  const bool known = accept.epoch == envelope_.epoch && accept.counter == envelope_.counter &&
-                     all_zero(accept.zero);
-  if (!caller_ || !known) return false;
+bool Call::awaits(const wire::CallAccept& accept) const {
+  return caller_ && accept.epoch == envelope_.epoch && accept.counter == envelope_.counter &&
+         all_zero(accept.zero);
+}
+
+void Call::on_accept(const wire::CallAccept& accept, Now now) {
   if (!live() && end_ != CallEnd::kDone) send_close();  // it came too late
-  if (phase_ != CallPhase::kOpening && phase_ != CallPhase::kAwaitingApproval) return true;
-  ByteArray<wire::kAcceptSigned> text;
-  wire::write_accept_signed(envelope_, accept, text);
-  if (!crypto::verify(peer_, crypto::kLabelAccept, {text}, take<64>(accept.signature))) {
-    return false;
-  }
+  if (phase_ != CallPhase::kOpening && phase_ != CallPhase::kAwaitingApproval) return;
   if (accept.status == 0) {
-    phase_ = CallPhase::kOpen;
+    set_phase(CallPhase::kOpen);
     times_.accepted = now.mono_ms;
     failures_before_ = owner_.hooks().failed_handshakes(peer_);
     owner_.opened(*this);
     heard(now);
     get_ready();
-    owner_.notify(*this);
-    return true;
+    return owner_.notify(*this);
   }
   switch (static_cast<AcceptStatus>(accept.status)) {
     case AcceptStatus::kNotServed:
@@ -180,7 +184,6 @@ bool Call::on_accept(const wire::CallAccept& accept, Now now) {
     default:
       finish(CallEnd::kNotAcceptable, accept.status, now);
   }
-  return true;
 }
 
 bool Call::on_deny(const wire::CallDeny& deny, Now now) {
@@ -192,7 +195,7 @@ bool Call::on_deny(const wire::CallDeny& deny, Now now) {
   if (phase_ != CallPhase::kOpening && phase_ != CallPhase::kAwaitingApproval) return true;
   const auto reason = static_cast<wire::CallReason>(deny.reason);
   if (reason == wire::CallReason::kApprovalRequired) {
-    phase_ = CallPhase::kAwaitingApproval;
+    set_phase(CallPhase::kAwaitingApproval);
     next_open_ms_ = now.mono_ms + kOpenAgainMs;
     owner_.changed(*this);
     return true;
@@ -320,7 +323,7 @@ void Call::end_writing(uint16_t status) {
   if (!live() || out_.end) return;
   out_.end = status;
   if (!caller_) {
-    phase_ = CallPhase::kAnswering;
+    set_phase(CallPhase::kAnswering);
     status_ = status;
   }
   get_ready();
@@ -343,7 +346,7 @@ void Call::send_whole(Buffer message) {
 void Call::collect() {
   whole_ = std::make_unique<WholeMessage>([](Call& call) {
     call.times_.sent = call.owner_.hooks().now().mono_ms;
-    call.phase_ = CallPhase::kServing;
+    call.set_phase(CallPhase::kServing);
     call.owner_.hooks().request(call);
   });
 }
@@ -351,7 +354,7 @@ void Call::collect() {
 bool Call::answer(uint16_t status, Buffer response) {
   if (caller_ || phase_ != CallPhase::kServing || !whole_) return false;
   whole_->send(*this, std::move(response), status);
-  phase_ = CallPhase::kAnswering;
+  set_phase(CallPhase::kAnswering);
   status_ = status;
   owner_.notify(*this);
   return true;
@@ -446,7 +449,7 @@ uint64_t Call::deadline() const {
 
 void Call::finish(CallEnd why, uint16_t status, Now now) {
   const bool served = phase_ == CallPhase::kOpen || phase_ == CallPhase::kServing;
-  phase_ = CallPhase::kEnded;
+  set_phase(CallPhase::kEnded);
   end_ = why;
   status_ = status;
   times_.ended = now.mono_ms;

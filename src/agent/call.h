@@ -68,6 +68,8 @@ class CallOwner {
   virtual void ended(Call& call) = 0;
   virtual void holds(ptrdiff_t bytes) = 0;  // more than before
   virtual bool may_hold() const = 0;
+  virtual bool may_go_early() const = 0;
+  virtual void opening(ptrdiff_t more) = 0;  // own calls that are not decided
 };
 
 struct CallTimes {  // mono_ms; 0: not yet
@@ -98,7 +100,9 @@ class Call {
   void start(Now now);
   // Frames of this call; what does not belong here changes nothing.
   void on_open_again(Now now);
-  bool on_accept(const wire::CallAccept& accept, Now now);  // false: it does not hold
+  // Whether its signature is worth a look; and what follows once it was found to hold.
+  bool awaits(const wire::CallAccept& accept) const;
+  void on_accept(const wire::CallAccept& accept, Now now);
   bool on_deny(const wire::CallDeny& deny, Now now);
   void on_close(const wire::CallClose& close, Now now);
   // CALL_DATA came in it: the peer is there, and may ask whether this side is.
@@ -163,7 +167,9 @@ class Call {
   PipeOut& out() { return out_; }
   PipeIn& in() { return in_; }
   // The relay has not decided: the first message may go all the same.
-  bool may_send_early() const { return caller_ && phase_ == CallPhase::kOpening; }
+  bool may_send_early() const {
+    return caller_ && phase_ == CallPhase::kOpening && owner_.may_go_early();
+  }
   bool has_to_say() const;
   void said_all() { queued_ = false; }
   void note_sent(Now now);
@@ -178,6 +184,7 @@ class Call {
   void send_close();
   void keep(bool probe);
   void finish(CallEnd why, uint16_t status, Now now);
+  void set_phase(CallPhase phase);
   void get_ready();
   void maybe_done(Now now);
 

@@ -116,6 +116,7 @@ Call& Calls::add(const crypto::PublicKey& peer, std::unique_ptr<Call> call) {
 void Calls::connected(uint64_t epoch, VirtualAddress own, Now now) {
   address_ = own;
   if (epoch_ != epoch) {
+    unverified_.clear();
     for (auto& [key, peer] : peers_) {
       for (auto& [name, call] : peer.calls) {
         call->end(CallEnd::kRelayRestarted, uint16_t(CallStatus::kSilent));
@@ -130,6 +131,7 @@ void Calls::connected(uint64_t epoch, VirtualAddress own, Now now) {
 }
 
 void Calls::edge_ended(const crypto::PublicKey& key, Now now) {
+  std::erase_if(unverified_, [&](const Unverified& u) { return u.peer.identity == key; });
   const auto it = peers_.find(key);
   if (it == peers_.end()) return;
   for (auto& [name, call] : it->second.calls) {
@@ -263,10 +265,7 @@ void Calls::receive(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes 
     return;
   }
   if (type == FrameType::kCallAccept && reply && extension.size() == wire::kCallAcceptSize) {
-    if (!call->on_accept(load_le<wire::CallAccept>(extension.data()), now)) {
-      ++counters_.dropped_accept;
-    }
-    return;
+    return on_accept(peer, *call, load_le<wire::CallAccept>(extension.data()), now);
   }
   if (type == FrameType::kCallDeny && frame.flags == 0 && extension.size() == wire::kCallDenySize) {
     if (call->on_deny(load_le<wire::CallDeny>(extension.data()), now)) {
@@ -303,10 +302,66 @@ void Calls::on_open(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes 
   const bool ours = wire::well_formed(e) && e.counter == frame.call_id && e.epoch == epoch_ &&
                     e.audience == address_.to_u64() && e.issuer == peer.address.to_u64() &&
                     e.tenant == peer.address.tenant;
+  if (!ours || kept_ >= kMostKept || peer_of(peer.identity).seen.seen(e.counter)) {
+    ++counters_.dropped_open;
+    return;
+  }
+  wait_for_verdict(peer, crypto::kLabelCall, signed_part(e, wire::kEnvelopeSigned),
+                   {peer, e, std::nullopt, {}, take<64>(e.signature)}, now);
+}
+
+void Calls::on_accept(const PeerEdge& peer, Call& call, const wire::CallAccept& accept, Now now) {
+  if (!call.awaits(accept)) {
+    ++counters_.dropped_accept;
+    return;
+  }
+  ByteArray<wire::kAcceptSigned> text;
+  wire::write_accept_signed(call.envelope(), accept, text);
+  wait_for_verdict(peer, crypto::kLabelAccept, text,
+                   {peer, call.envelope(), accept, {}, take<64>(accept.signature)}, now);
+}
+
+// --- Signatures: one to eight cost the same --------------------------------------------------------
+
+void Calls::wait_for_verdict(const PeerEdge& peer, const crypto::Label& label, Bytes text,
+                             Unverified what, Now now) {
+  what.text.assign(label.begin(), label.end());
+  what.text.insert(what.text.end(), text.begin(), text.end());
+  unverified_.push_back(std::move(what));
+  Peer& p = peer_of(peer.identity);
+  if (!std::exchange(p.prepare_tried, true)) {
+    p.prepared = std::make_unique<crypto::PreparedKey>();
+    crypto::PreparedKey* out = p.prepared.get();
+    if (verifier_.prepare({&peer.identity, 1}, {&out, 1}) == 0) p.prepared.reset();
+  }
+  if (unverified_.size() == crypto::Ed25519BatchVerifier::kMaxJobs) verify(now);
+}
+
+void Calls::verify(Now now) {
+  if (unverified_.empty()) return;
+  const std::vector<Unverified> batch = std::exchange(unverified_, {});
+  std::vector<crypto::VerifyJob> jobs;
+  for (const Unverified& u : batch) {
+    jobs.push_back({&u.peer.identity, u.text, &u.signature, peer_of(u.peer.identity).prepared.get()});
+  }
+  const uint64_t good = verifier_.verify(jobs);
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const Unverified& u = batch[i];
+    if ((good >> i & 1) == 0) {
+      ++(u.accept ? counters_.dropped_accept : counters_.dropped_open);
+    } else if (!u.accept) {
+      take_open(u.peer, u.envelope, now);
+    } else if (Call* call = find(u.peer.identity, {u.envelope.counter, true})) {
+      call->on_accept(*u.accept, now);
+    }
+  }
+}
+
+void Calls::take_open(const PeerEdge& peer, const wire::Envelope& e, Now now) {
+  // Its twin may have come in the same batch.
+  if (Call* call = find(peer.identity, {e.counter, false})) return call->on_open_again(now);
   SeenCalls& seen = peer_of(peer.identity).seen;
-  if (!ours || kept_ >= kMostKept || seen.seen(e.counter) ||
-      !crypto::verify(peer.identity, crypto::kLabelCall, {signed_part(e, wire::kEnvelopeSigned)},
-                      take<64>(e.signature))) {
+  if (seen.seen(e.counter)) {
     ++counters_.dropped_open;
     return;
   }
@@ -331,6 +386,7 @@ void Calls::on_open(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes 
 
 bool Calls::expects(const crypto::PublicKey& peer, const wire::FrameHeader& frame, Now now) {
   const bool own = (frame.flags & wire::kFlagReply) != 0;
+  if (find(peer, {frame.call_id, own}) == nullptr) verify(now);
   if (find(peer, {frame.call_id, own}) != nullptr) return true;
   ++counters_.dropped_frame;
   say_unknown(peer, frame, now);
@@ -372,6 +428,7 @@ void Calls::on_message(const crypto::PublicKey& peer, const Carrier& carrier, Me
     call->on_keep({}, now);
   }
   streams_of(peer).on_packet(body, hooks_.packet_size(), now);
+  note_busy(peer);
 }
 
 std::optional<Carrier> Calls::carrier_to(const crypto::PublicKey& peer,
@@ -422,6 +479,7 @@ void Calls::tell(Now now) {
 }
 
 void Calls::pump(Now now) {
+  verify(now);
   tell(now);
   for (size_t n = busy_.size(); n > 0; --n) {
     const crypto::PublicKey key = busy_.front();

@@ -12,6 +12,7 @@
 #include "agent/call.h"
 #include "agent/edges.h"
 #include "agent/seen_calls.h"
+#include "crypto/ed25519_batch.h"
 
 namespace sluice::agent {
 
@@ -63,6 +64,9 @@ class Calls final : public CallOwner {
   static constexpr uint64_t kUnknownMs = 1'000;
   // Of the request in the first message, which may leave before the relay has decided.
   static constexpr size_t kFirstData = 3'000;
+  // While more calls than these are undecided, requests wait for their decisions: a relay keeps few
+  // packets of one agent, and what it drops comes again late.
+  static constexpr size_t kMostEarly = 8;
 
   Calls(const crypto::Identity* identity, CallHooks hooks, std::function<uint64_t()> random);
   ~Calls() override;
@@ -86,6 +90,8 @@ class Calls final : public CallOwner {
   // A call that can carry the peer session's own messages; the one that `came_by` names if it can.
   std::optional<Carrier> carrier_to(const crypto::PublicKey& peer, const Carrier* came_by) const;
 
+  // Looks at the signatures of what came, all at once; pump() does so first.
+  void verify(Now now);
   void tick(Now now);
   // Lets streams go on and tells users; after each batch of datagrams.
   void pump(Now now);
@@ -100,6 +106,8 @@ class Calls final : public CallOwner {
   struct Peer {
     std::unordered_map<CallName, std::unique_ptr<Call>, CallNameHash> calls;
     std::unique_ptr<CallStreams> streams;
+    std::unique_ptr<crypto::PreparedKey> prepared;
+    bool prepare_tried = false;
     SeenCalls seen;
     bool listed = false;  // in busy_
   };
@@ -112,13 +120,27 @@ class Calls final : public CallOwner {
   void ended(Call& call) override;
   void holds(ptrdiff_t bytes) override { held_ += size_t(bytes); }
   bool may_hold() const override { return held_ <= kMostHeld; }
+  bool may_go_early() const override { return opening_ <= kMostEarly; }
+  void opening(ptrdiff_t more) override { opening_ += size_t(more); }
 
   Peer& peer_of(const crypto::PublicKey& peer);
   CallStreams& streams_of(const crypto::PublicKey& peer);
   void note_busy(const crypto::PublicKey& peer);
   Call* find(const crypto::PublicKey& peer, const CallName& name);
   Call& add(const crypto::PublicKey& peer, std::unique_ptr<Call> call);
+  // An envelope, or an acceptance, whose signature was not looked at.
+  struct Unverified {
+    PeerEdge peer;
+    wire::Envelope envelope;
+    std::optional<wire::CallAccept> accept;
+    Buffer text;
+    crypto::Signature signature;
+  };
   void on_open(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes extension, Now now);
+  void on_accept(const PeerEdge& peer, Call& call, const wire::CallAccept& accept, Now now);
+  void take_open(const PeerEdge& peer, const wire::Envelope& e, Now now);
+  void wait_for_verdict(const PeerEdge& peer, const crypto::Label& label, Bytes text,
+                        Unverified what, Now now);
   AcceptStatus judge(const PeerEdge& peer, const wire::Envelope& e, Now now) const;
   void say_unknown(const crypto::PublicKey& peer, const wire::FrameHeader& frame, Now now);
   void forget(Call& call);
@@ -129,6 +151,7 @@ class Calls final : public CallOwner {
   std::function<uint64_t()> random_;
   uint32_t run_;
   size_t held_ = 0;
+  size_t opening_ = 0;  // own, not decided
   std::multimap<uint64_t, Call*> timers_;
   std::map<crypto::PublicKey, Peer> peers_;
   std::unordered_map<uint64_t, crypto::PublicKey> own_;  // whom the agent's own calls are to
@@ -145,6 +168,8 @@ class Calls final : public CallOwner {
     CallName name;
     uint64_t since_ms, last_ms;
   };
+  crypto::Ed25519BatchVerifier verifier_;
+  std::vector<Unverified> unverified_;
   std::deque<Unknown> unknown_;  // calls that data came of
 };
 

@@ -19,6 +19,7 @@
 #include "agent/front/front_api.h"
 #include "agent/front/route.h"
 #include "agent/identity_change.h"
+#include "agent/offload_probe.h"
 #include "agent/settings.h"
 #include "agent/udp_socket.h"
 #include "base/log.h"
@@ -35,6 +36,7 @@ using std::chrono::milliseconds;
 
 constexpr size_t kDatagramsPerRound = 512;  // between them timers and the API get their turn
 constexpr milliseconds kProbeEvery{2'000};
+constexpr uint64_t kLongestSleepUs = 3'600'000'000;
 constexpr uint64_t kResolveEveryMs = 10'000;  // while there is no session
 constexpr uint64_t kErrorEveryMs = 10'000;
 constexpr mode_t kSocketMode = 0600;
@@ -79,6 +81,9 @@ class Daemon {
   }
   void kick();
 
+  std::optional<uint64_t> ask_as_one(Now now);
+  void check_offload(Now now);
+
   void wait_readable();
   void wait_writable();
   void after_work();
@@ -107,6 +112,8 @@ class Daemon {
   std::optional<uint64_t> save_error_ms_;
   bool was_up_ = false;
   bool kicked_ = false;
+  uint64_t armed_us_ = kNever;
+  OffloadProbe offload_{[this](Now now) { return ask_as_one(now); }};
   Settings settings_;
 
   Agent agent_;
@@ -289,6 +296,8 @@ void Daemon::use_relay(const UdpAddress& relay) {
     udp_->set_relay(relay);
   }
   own_address_ = probe_source(relay);
+  udp_->set_offload(false);
+  offload_.restart();
   spdlog::info("relay {} is at {}", identity_.relay_name(), relay.text());
   agent_.path_changed(instant().now);
   after_work();
@@ -304,6 +313,8 @@ void Daemon::probe() {
     if (source != own_address_) {
       spdlog::info("own address towards the relay is now {}", source.empty() ? "none" : source);
       own_address_ = std::move(source);
+      udp_->set_offload(false);
+      offload_.restart();
       if (!own_address_.empty()) agent_.path_changed(now);
     }
   }
@@ -316,6 +327,28 @@ void Daemon::probe() {
   probe_timer_.async_wait([this](error_code ec) {
     if (!ec) probe();
   });
+}
+
+// --- Segmentation offload ------------------------------------------------------------------------
+
+std::optional<uint64_t> Daemon::ask_as_one(Now now) {
+  if (!udp_ || !agent_.tunnel().up(now)) return std::nullopt;
+  udp_->flush();
+  if (udp_->pending()) return std::nullopt;
+  const auto value = agent_.probe(now);
+  if (value && !udp_->flush_as_one()) offload_.give_up();
+  return value;
+}
+
+void Daemon::check_offload(Now now) {
+  const auto before = offload_.verdict();
+  offload_.on_answer(agent_.tunnel().answered_probe());
+  offload_.tick(now);
+  if (offload_.verdict() == before) return;
+  const bool on = offload_.verdict() == OffloadProbe::Verdict::kYes;
+  if (udp_) udp_->set_offload(on);
+  spdlog::info("segmentation offload is {}: the path to the relay {}", on ? "on" : "off",
+               on ? "takes it" : "does not take it");
 }
 
 // --- Datagrams and time -----------------------------------------------------------------------
@@ -347,6 +380,7 @@ void Daemon::after_work() {
   change_.poll(at.now);
   api_.pump(at);
   upstreams_.pump(at.us);
+  check_offload(at.now);
   if (udp_) {
     udp_->flush();
     if (udp_->pending()) wait_writable();
@@ -356,13 +390,20 @@ void Daemon::after_work() {
   arm_timer(at);
 }
 
+// Set anew only to fire earlier: a timer costs a system call, and one that fires early finds nothing
+// due.
 void Daemon::arm_timer(Instant at) {
-  uint64_t wake = std::min({agent_.deadline(at.now) * 1000, api_.wake_us(), upstreams_.wake_us()});
+  uint64_t wake = std::min({agent_.deadline(at.now) * 1000, api_.wake_us(), upstreams_.wake_us(),
+                            offload_.deadline() == kNever ? kNever : offload_.deadline() * 1000});
   // What waits for room goes on when the socket is writable.
   if (udp_ && !udp_->room()) wake = std::max(wake, at.us + 1'000);
+  wake = std::min(wake, at.us + kLongestSleepUs);
+  if (armed_us_ != kNever && wake >= armed_us_) return;
+  armed_us_ = wake;
   timer_.expires_after(microseconds(wake > at.us ? wake - at.us : 0));
   timer_.async_wait([this](error_code ec) {
     if (ec) return;
+    armed_us_ = kNever;
     agent_.tick(instant().now);
     after_work();
   });

@@ -188,6 +188,7 @@ void Tunnel::on_keepalive(Session& session, const wire::FrameHeader& frame, Now 
       return send_keepalive(session, wire::KeepaliveFlag::kAnswer, frame.call_id, now);
     case wire::KeepaliveFlag::kAnswer:
       if (frame.call_id == ping_value_) rtt_ms_ = now.mono_ms - ping_sent_ms_;
+      if (frame.call_id == probe_value_) answered_probe_ = probe_value_;
       return;
   }
   ++counters_.dropped_frame;
@@ -209,6 +210,15 @@ void Tunnel::send_ping(Now now) {
   ++pings_open_;
   ++counters_.pings;
   send_keepalive(*s, wire::KeepaliveFlag::kPing, ping_value_, now);
+}
+
+std::optional<uint64_t> Tunnel::probe(Now now) {
+  Session* s = newest();
+  if (s == nullptr || !s->answered() || !s->may_send(now.mono_ms)) return std::nullopt;
+  probe_value_ = config_.random() | 1;
+  send_keepalive(*s, wire::KeepaliveFlag::kPing, probe_value_, now);
+  send_keepalive(*s, wire::KeepaliveFlag::kPlain, 0, now);
+  return probe_value_;
 }
 
 uint64_t Tunnel::idle_deadline() const {

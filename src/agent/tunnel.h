@@ -75,6 +75,10 @@ class Tunnel {
 
   // A session exists and the relay has not stopped answering.
   bool up(Now now) const { return alive_ && sending_session(now) != nullptr; }
+  // A ping of its own, and a KEEPALIVE of the same size behind it; its value, none without a session
+  // that has been answered on. What comes back is answered_probe().
+  std::optional<uint64_t> probe(Now now);
+  uint64_t answered_probe() const { return answered_probe_; }
   // False when there is no session to send in; the frame is dropped then.
   bool send_frame(const wire::FrameHeader& frame, Bytes payload, Now now,
                   wire::Seal seal = wire::Seal::kFull);
@@ -142,6 +146,7 @@ class Tunnel {
   unsigned pings_open_ = 0;  // sent since something was heard
   uint64_t ping_sent_ms_ = 0;
   uint64_t ping_value_ = 0;
+  uint64_t probe_value_ = 0, answered_probe_ = 0;
   std::optional<uint64_t> rtt_ms_;
   std::optional<uint64_t> last_answer_ms_;  // of a ping of the relay
 

@@ -1,6 +1,7 @@
 #include "agent/udp_socket.h"
 
 #include <arpa/inet.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -60,7 +61,7 @@ bool operator==(const UdpAddress& a, const UdpAddress& b) {
 }
 
 UdpSocket::UdpSocket(Fd fd, const UdpAddress& relay)
-    : fd_(std::move(fd)), relay_(relay), queue_(kQueue), inbound_(kBatch * kDatagram) {}
+    : fd_(std::move(fd)), relay_(relay), queue_(kQueue), inbound_(new uint8_t[kBatch * kDatagram]) {}
 
 Result<UdpSocket> UdpSocket::open(const UdpAddress& relay) {
   Fd fd(socket(relay.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -70,6 +71,8 @@ Result<UdpSocket> UdpSocket::open(const UdpAddress& relay) {
   }
   grow_buffers(fd.get());
   forbid_fragments(fd.get(), relay.v6());
+  const int on = 1;
+  setsockopt(fd.get(), IPPROTO_UDP, UDP_GRO, &on, sizeof on);
   return UdpSocket(std::move(fd), relay);
 }
 
@@ -82,26 +85,58 @@ void UdpSocket::add(Bytes datagram) {
   queue_[queued_++].assign(datagram.begin(), datagram.end());
 }
 
+// Of one size, but for the last, which may be shorter.
+size_t UdpSocket::together(size_t first) const {
+  if (!offload_) return 1;
+  const size_t size = queue_[first].size();
+  size_t n = 1;
+  while (first + n < queued_ && n < kMostSegments && (n + 1) * size <= kMostTogether &&
+         queue_[first + n].size() <= size) {
+    if (queue_[first + n++].size() < size) break;
+  }
+  return n;
+}
+
 void UdpSocket::flush() {
   size_t done = 0;
   while (done < queued_) {
     mmsghdr messages[kBatch] = {};
-    iovec parts[kBatch];
-    const size_t n = std::min(kBatch, queued_ - done);
-    for (size_t i = 0; i < n; ++i) {
-      Buffer& b = queue_[done + i];
-      parts[i] = {b.data(), b.size()};
-      messages[i].msg_hdr.msg_iov = &parts[i];
-      messages[i].msg_hdr.msg_iovlen = 1;
-      messages[i].msg_hdr.msg_name = &relay_.storage;
-      messages[i].msg_hdr.msg_namelen = relay_.size;
+    iovec parts[kBatch * 2];
+    alignas(cmsghdr) char control[kBatch][CMSG_SPACE(sizeof(uint16_t))];
+    size_t covers[kBatch];
+    size_t n = 0, part = 0;
+    for (size_t at = done; at < queued_ && n < kBatch; ++n) {
+      covers[n] = together(at);
+      if (part + covers[n] > std::size(parts)) break;
+      msghdr& m = messages[n].msg_hdr;
+      m.msg_iov = &parts[part];
+      m.msg_iovlen = covers[n];
+      m.msg_name = &relay_.storage;
+      m.msg_namelen = relay_.size;
+      if (covers[n] > 1) {
+        m.msg_control = control[n];
+        m.msg_controllen = sizeof control[n];
+        cmsghdr* c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = IPPROTO_UDP;
+        c->cmsg_type = UDP_SEGMENT;
+        c->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+        store_le(CMSG_DATA(c), static_cast<uint16_t>(queue_[at].size()));
+      }
+      for (size_t i = 0; i < covers[n]; ++i, ++at) {
+        parts[part++] = {queue_[at].data(), queue_[at].size()};
+      }
     }
+    ++counters_.calls_out;
     const int sent = sendmmsg(fd_.get(), messages, static_cast<unsigned>(n), 0);
     if (sent > 0) {
-      done += size_t(sent);
-      counters_.sent += uint64_t(sent);
+      for (int i = 0; i < sent; ++i) {
+        done += covers[i];
+        counters_.sent += covers[i];
+      }
     } else if (errno == EAGAIN || errno == ENOBUFS) {
       break;
+    } else if (errno != EINTR && covers[0] > 1) {
+      offload_ = false;  // once more, one by one
     } else if (errno != EINTR) {
       error_ = errno;
       ++counters_.send_errors;
@@ -114,30 +149,58 @@ void UdpSocket::flush() {
   queued_ -= done;
 }
 
+bool UdpSocket::flush_as_one() {
+  const bool before = std::exchange(offload_, true);
+  flush();
+  return std::exchange(offload_, before);
+}
+
+void UdpSocket::take_apart(MutBytes bytes, size_t size,
+                           const std::function<void(MutBytes)>& take) {
+  while (!bytes.empty()) {
+    const size_t n = std::min(size, bytes.size());
+    ++counters_.received;
+    take(bytes.first(n));
+    bytes = bytes.subspan(n);
+  }
+}
+
 bool UdpSocket::receive(size_t most, const std::function<void(MutBytes)>& take) {
   size_t seen = 0;
   while (seen < most) {
     mmsghdr messages[kBatch] = {};
     iovec parts[kBatch];
     UdpAddress from[kBatch];
+    alignas(cmsghdr) char control[kBatch][CMSG_SPACE(sizeof(int))];
     for (size_t i = 0; i < kBatch; ++i) {
-      parts[i] = {inbound_.data() + i * kDatagram, kDatagram};
-      messages[i].msg_hdr.msg_iov = &parts[i];
-      messages[i].msg_hdr.msg_iovlen = 1;
-      messages[i].msg_hdr.msg_name = &from[i].storage;
-      messages[i].msg_hdr.msg_namelen = sizeof from[i].storage;
+      parts[i] = {inbound_.get() + i * kDatagram, kDatagram};
+      msghdr& m = messages[i].msg_hdr;
+      m.msg_iov = &parts[i];
+      m.msg_iovlen = 1;
+      m.msg_name = &from[i].storage;
+      m.msg_namelen = sizeof from[i].storage;
+      m.msg_control = control[i];
+      m.msg_controllen = sizeof control[i];
     }
+    ++counters_.calls_in;
     const int n = recvmmsg(fd_.get(), messages, kBatch, 0, nullptr);
     if (n <= 0) return false;
     seen += size_t(n);
     for (size_t i = 0; i < size_t(n); ++i) {
-      const bool whole = (messages[i].msg_hdr.msg_flags & MSG_TRUNC) == 0;
+      msghdr& m = messages[i].msg_hdr;
+      const bool whole = (m.msg_flags & MSG_TRUNC) == 0;
       if (!whole || !(from[i] == relay_)) {
         ++counters_.dropped_stranger;
         continue;
       }
-      ++counters_.received;
-      take({inbound_.data() + i * kDatagram, messages[i].msg_len});
+      size_t size = messages[i].msg_len;
+      for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
+        if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
+          size = std::max<size_t>(1, load_le<uint16_t>(CMSG_DATA(c)));
+        }
+      }
+      if (size == 0) continue;
+      take_apart({inbound_.get() + i * kDatagram, messages[i].msg_len}, size, take);
     }
     if (size_t(n) < kBatch) return false;
   }

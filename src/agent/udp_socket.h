@@ -1,10 +1,12 @@
 // The agent's one kernel UDP socket, unconnected and bound to no address, so that it goes on when
-// the host's own address changes. Non-blocking, many datagrams a system call. One thread.
+// the host's own address changes. Non-blocking, many datagrams a system call, and where the path
+// takes it (offload_probe.h) datagrams of one size as one (UDP_SEGMENT, UDP_GRO: udp(7)). One thread.
 #pragma once
 
 #include <netinet/in.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -29,6 +31,7 @@ struct UdpCounters {
   uint64_t dropped_full = 0;      // the queue before the kernel was full
   uint64_t dropped_stranger = 0;  // not from the relay
   uint64_t send_errors = 0;
+  uint64_t calls_out = 0, calls_in = 0;  // system calls
 };
 
 class UdpSocket {
@@ -44,6 +47,10 @@ class UdpSocket {
   bool room() const { return queued_ < kQueue; }
   bool pending() const { return queued_ > 0; }
   void flush();
+  // What is queued leaves as one message that is cut below; false: this kernel has no such thing.
+  bool flush_as_one();
+  void set_offload(bool on) { offload_ = on; }
+  bool offload() const { return offload_; }
   // errno of a datagram that the kernel refused since this was asked last, 0 if none.
   int take_error() { return std::exchange(error_, 0); }
 
@@ -55,9 +62,14 @@ class UdpSocket {
  private:
   static constexpr size_t kQueue = 1024;
   static constexpr size_t kBatch = 64;
-  static constexpr size_t kDatagram = 9216;  // the largest frame of a link with jumbo frames
+  static constexpr size_t kDatagram = 65'536;  // many that the kernel has put together
+  static constexpr size_t kMostSegments = 64;
+  static constexpr size_t kMostTogether = 60'000;  // bytes
 
   UdpSocket(Fd fd, const UdpAddress& relay);
+  // How many from the queue's `first` on make one message.
+  size_t together(size_t first) const;
+  void take_apart(MutBytes bytes, size_t size, const std::function<void(MutBytes)>& take);
 
   Fd fd_;
   UdpAddress relay_;
@@ -65,7 +77,8 @@ class UdpSocket {
   std::vector<Buffer> queue_;  // the first queued_ are used; the others keep their memory
   size_t queued_ = 0;
   int error_ = 0;
-  std::vector<uint8_t> inbound_;
+  bool offload_ = false;
+  std::unique_ptr<uint8_t[]> inbound_;  // most of it is never touched
 };
 
 // The source address that the kernel would take towards `relay` now, as text; empty without a

@@ -118,6 +118,7 @@ class CallPair : public testing::Test {
     }
     if (f.is(wire::FrameType::kDatagram)) return to.session->receive({}, copy, now);
     to.calls->receive(to.edge, f.header, copy, now);
+    to.calls->verify(now);
   }
   void deliver(Party& from, Party& to) {
     std::vector<CarriedFrame> frames = std::exchange(from.outbox, {});

@@ -126,6 +126,7 @@ TEST_F(CallPair, TheIndependentPeerAccepts) {
   };
   const auto receive = [&](const oracle::Buf& extension) {
     a.calls->receive(a.edge, {uint8_t(FrameType::kCallAccept), 1, 96, 0, *id}, extension, now);
+    a.calls->verify(now);
   };
   const oracle::Buf good = accept(0, "sluice-accept/1");
   for (size_t i = 0; i < good.size(); ++i) {

@@ -30,6 +30,14 @@ struct Stream final : CallUser {
   bool caller = false;  // others end their stream when they have read the other
   std::optional<uint16_t> read_end;
   CallEnd end = CallEnd::kNone;
+  Call* own = nullptr;
+
+  Stream() = default;
+  ~Stream() override {
+    if (own != nullptr && !ended) own->leave();
+  }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
 
   void on_room(Call& call) override {
     written += call.write(Bytes(to_write).subspan(written));
@@ -71,6 +79,7 @@ class CallStreamsTest : public CallPair {
     user.caller = true;
     const auto id = from.calls->open(from.edge, std::move(r), now);
     EXPECT_TRUE(id);
+    user.own = from.calls->mine(id.value_or(0));
     return id.value_or(0);
   }
   std::map<uint64_t, Stream> served;
@@ -148,8 +157,7 @@ TEST_F(CallStreamsTest, AReaderThatStopsHoldsItsOwnCallAlone) {
 }
 
 TEST_F(CallStreamsTest, ManyAtOnceShareStreamsAndTakeTurns) {
-  std::map<uint64_t, Stream> users;
-  std::vector<Stream> streams(3'000);
+  std::deque<Stream> streams(3'000);
   for (Stream& s : streams) {
     s.to_write = random_bytes_of(2'000);
     open_stream(s);
@@ -266,6 +274,7 @@ TEST_F(CallStreamsTest, CancelledByEitherSideInTheMiddle) {
   const uint64_t first = open_stream(one);
   run(20);
   a.calls->mine(first)->leave();
+  one.own = nullptr;
   settle();
   run(1'000);
   EXPECT_TRUE(served[first].ended);

@@ -37,6 +37,7 @@ constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
 constexpr seconds kIdle{120};       // between requests
 constexpr seconds kLinger{2};       // of a client that was answered before it had said all
 constexpr size_t kPiece = 32u << 10;
+constexpr size_t kBuffer = 8u << 10;  // Beast reads what fits it at once
 constexpr size_t kSmallBody = 2'000;  // goes with the head in the call's first message
 constexpr milliseconds kSmallBodyWait{200};
 constexpr uint64_t kEnvelopeMs = 30'000;
@@ -87,6 +88,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Session(tcp::socket socket, Shared& shared)
       : socket_(std::move(socket)), timer_(socket_.get_executor()), shared_(shared) {
     ++shared_.counters.connections;
+    buffer_.reserve(kBuffer);
     error_code ignored;
     socket_.set_option(tcp::no_delay(true), ignored);
   }

@@ -38,6 +38,8 @@ constexpr seconds kConnectWithin{10};
 constexpr seconds kHeadWithin{30};  // the request's, from the peer
 constexpr seconds kIdleFor{4};      // below Node's five seconds
 constexpr size_t kUpstreamPiece = 32u << 10;
+constexpr size_t kUpstreamBuffer = 32u << 10;
+constexpr seconds kFresh{1};  // of a connection that nobody has to look at
 constexpr size_t kReplayable = 64u << 10;
 constexpr uint64_t kLookUs = 1'000'000;
 
@@ -54,7 +56,9 @@ bool under(std::string_view target, std::string_view prefix) {
 }  // namespace
 
 struct Upstreams::Connection {
-  explicit Connection(const asio::any_io_executor& executor) : socket(executor) {}
+  explicit Connection(const asio::any_io_executor& executor) : socket(executor) {
+    buffer.reserve(kUpstreamBuffer);  // Beast reads what fits it at once
+  }
   tcp::socket socket;
   boost::beast::flat_buffer buffer;
   steady_clock::time_point idle_since{};
@@ -284,9 +288,10 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     while (!idle.empty()) {
       connection_ = std::move(idle.back());
       idle.pop_back();
+      const auto idle_for = steady_clock::now() - connection_->idle_since;
       char byte;
-      const bool quiet = recv(connection_->socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
-      if (quiet && steady_clock::now() < connection_->idle_since + kIdleFor) co_return true;
+      const bool quiet = idle_for < kFresh || (recv(connection_->socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN);
+      if (quiet && idle_for < kIdleFor) co_return true;
       connection_.reset();
     }
     const auto executor = co_await asio::this_coro::executor;

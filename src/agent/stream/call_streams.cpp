@@ -11,6 +11,14 @@ constexpr uint64_t kOrphanMs = 10'000;
 constexpr uint64_t kSayRunMs = 100;
 constexpr size_t kRuns = 2 * sizeof(uint32_t);  // the sender's, then the receiver's or 0
 
+// A packet with one chunk, a SACK (RFC 9260, 3.3.4).
+bool is_sack(Bytes packet) {
+  constexpr size_t kCommon = 12;
+  constexpr uint8_t kSack = 3;
+  return packet.size() >= kCommon + 4 && packet[kCommon] == kSack &&
+         kCommon + ((load_be16(&packet[kCommon + 2]) + 3u) & ~3u) >= packet.size();
+}
+
 Carrier carrier_of(const CallName& name) {
   return Carrier::call(name.id, name.own ? 0 : wire::kFlagReply);
 }
@@ -43,7 +51,19 @@ std::optional<Carrier> CallStreams::carrier(std::optional<CallName> wanted) cons
   return std::nullopt;
 }
 
+// One for all packets that came together.
+void CallStreams::say_sack() {
+  if (sack_.empty()) return;
+  if (const auto c = carrier(std::nullopt)) send(*c, sack_);
+  sack_.clear();
+}
+
 void CallStreams::output(Bytes packet, std::optional<uint16_t> stream) {
+  const bool sack = is_sack(packet);
+  if (sack) sack_.assign(packet.begin(), packet.end());
+  if (sack && receiving_) return;
+  // A packet with data has the newest of its own.
+  sack_.clear();
   std::optional<CallName> of;
   if (stream && *stream < out_.size()) of = out_[*stream];
   std::optional<Carrier> c = carrier(of);
@@ -96,6 +116,7 @@ void CallStreams::reset() {
 
 void CallStreams::drop() {
   association_.reset();
+  sack_.clear();
   reset();
 }
 
@@ -116,7 +137,9 @@ void CallStreams::on_packet(Bytes body, size_t body_size, Now now) {
   }
   if (packet.empty()) return;
   if (!association_) make(body_size);
+  receiving_ = true;
   association_->receive(packet);
+  receiving_ = false;
   if (association_->failed()) return drop();
   heard_ms_ = now.mono_ms;
   if (association_->restarts() == restarts_) return;
@@ -127,6 +150,7 @@ void CallStreams::on_packet(Bytes body, size_t body_size, Now now) {
 void CallStreams::pump(size_t body_size, Now now) {
   now_ = now;
   if (!wants() || body_size <= kRuns) return;
+  say_sack();
   if (association_ && association_->failed()) drop();
   if (!association_) {
     if ((ready_.empty() && !wants_association()) || !hooks_.room()) return;

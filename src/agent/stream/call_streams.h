@@ -69,7 +69,10 @@ class CallStreams {
   void on_packet(Bytes body, size_t body_size, Now now);
   // Hands over what there is room for; makes the association where one is missing.
   void pump(size_t body_size, Now now);
-  bool wants() const { return !ready_.empty() || !abandoned_.empty() || wants_association(); }
+  bool wants() const {
+    return !ready_.empty() || !abandoned_.empty() || wants_association() ||
+           !sack_.empty();
+  }
   std::optional<Carrier> carrier(std::optional<CallName> wanted) const;
   size_t carriers() const { return open_.size(); }
   const Association* association() const { return association_.get(); }
@@ -91,6 +94,7 @@ class CallStreams {
   bool fresh() const { return heard_ms_ && now_.mono_ms < *heard_ms_ + kFreshMs; }
   void send(const Carrier& carrier, Bytes packet);
   void output(Bytes packet, std::optional<uint16_t> stream);
+  void say_sack();
   void on_message(uint16_t stream, Bytes message);
   void keep_orphan(uint16_t stream, const wire::StreamMessage& m, Bytes message);
   enum class Turn : uint8_t { kDone, kMore, kNoRoom, kNotYet };
@@ -104,6 +108,7 @@ class CallStreams {
   std::unique_ptr<Association> association_;
   unsigned restarts_ = 0;
   Now now_;
+  bool receiving_ = false;
   std::optional<uint64_t> heard_ms_;      // of the association
   std::optional<uint64_t> said_run_ms_;   // to somebody who took this daemon for an earlier one
   std::vector<CallName> open_;  // what carries; the newest last
@@ -116,6 +121,7 @@ class CallStreams {
   std::unordered_map<uint16_t, Orphan> orphans_;
   size_t orphaned_ = 0;
   Buffer scratch_, body_;
+  Buffer sack_;  // the latest of a packet that says nothing else; each says all of those before
 };
 
 }  // namespace sluice::agent
