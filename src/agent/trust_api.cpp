@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "agent/front/route.h"
 #include "agent/request.h"
 #include "crypto/text.h"
 #include "wire/statement.h"
@@ -184,6 +185,25 @@ void TrustApi::ask(const json& body, http::Respond respond, Now now) {
                         names_field(body, "protocols", wish.asked.mutable_protocols()),
                         names_field(body, "capabilities", wish.asked.mutable_capabilities())}) {
     if (!r) return refuse(r.error());
+  }
+  // By the names that envelopes have: what is spelt otherwise would be granted and match nothing.
+  for (std::string& name : *wish.asked.mutable_protocols()) {
+    const auto known = protocol_of(name);
+    if (!known && name != wire::kProtocolNames[0]) {
+      return refuse({ErrorCode::kUsage,
+                     fmt::format("\"{}\" is no protocol: raw, a2a, mcp, openai-responses, anp, acp",
+                                 name)});
+    }
+    if (known) name = wire::kProtocolNames[size_t(*known)];
+  }
+  for (const std::string& name : wish.asked.capabilities()) {
+    const auto& names = wire::kCapabilityNames;
+    if (name.empty() || std::find(std::begin(names), std::end(names), name) == std::end(names)) {
+      return refuse({ErrorCode::kUsage,
+                     fmt::format("\"{}\" is no capability: read, delegate, tool_call, "
+                                 "workflow_command",
+                                 name)});
+    }
   }
   const auto send = [this, respond, wish](const crypto::PublicKey& to, Now at) {
     TrustWish to_peer = wish;

@@ -39,7 +39,7 @@ constexpr seconds kHeadWithin{30};  // the request's, from the peer
 constexpr seconds kIdleFor{4};      // below Node's five seconds
 constexpr size_t kUpstreamPiece = 32u << 10;
 constexpr size_t kUpstreamBuffer = 32u << 10;
-constexpr seconds kFresh{1};  // of a connection that nobody has to look at
+constexpr seconds kFresh{1};  // of a connection that is not looked at first
 constexpr size_t kReplayable = 64u << 10;
 constexpr uint64_t kLookUs = 1'000'000;
 
@@ -244,8 +244,10 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     describe(*head);
     request_ = to_text(*head);
     has_body_ = chunked || length.value_or(0) > 0;
+    const http::verb method = head->method();
+    may_repeat_ = method == http::verb::get || method == http::verb::head || method == http::verb::put ||
+                  method == http::verb::delete_ || method == http::verb::options;
     chunked_ = chunked;
-    left_ = length;
 
     Parser parser;
     for (;;) {
@@ -264,8 +266,9 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       no_limit();
       if (waiter_.call() == nullptr) co_return std::nullopt;
       if (!ec) break;
-      // A connection that was kept may have ended at the other side meanwhile.
-      if (reused && !late_ && taken_ <= kReplayable && !uplink_runs_) {
+      // A connection that was kept may have ended at the other side meanwhile. What must not be done
+      // twice is not asked twice (RFC 9110, 9.2.2).
+      if (reused && may_repeat_ && !late_ && taken_ <= kReplayable && !uplink_runs_) {
         connection_.reset();
         std::destroy_at(&parser);
         std::construct_at(&parser);
@@ -290,7 +293,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       idle.pop_back();
       const auto idle_for = steady_clock::now() - connection_->idle_since;
       char byte;
-      const bool quiet = idle_for < kFresh || (recv(connection_->socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN);
+      const bool quiet = (idle_for < kFresh && may_repeat_) || (recv(connection_->socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN);
       if (quiet && idle_for < kIdleFor) co_return true;
       connection_.reset();
     }
@@ -480,8 +483,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   std::unique_ptr<Connection> connection_;
   Signal side_{owner_.io_.get_executor()};
   std::string request_, replay_, why_;
-  std::optional<uint64_t> left_;
   size_t taken_ = 0;  // of the request's body
+  bool may_repeat_ = false;
   bool has_body_ = false, chunked_ = false, body_ended_ = false;
   bool uplink_runs_ = false, late_ = false, ended_ = false;
 };

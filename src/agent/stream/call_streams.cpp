@@ -11,10 +11,16 @@ constexpr uint64_t kOrphanMs = 10'000;
 constexpr uint64_t kSayRunMs = 100;
 constexpr size_t kRuns = 2 * sizeof(uint32_t);  // the sender's, then the receiver's or 0
 
+constexpr size_t kCommon = 12;  // SCTP's header before its chunks
+constexpr uint8_t kData = 0, kSack = 3;
+
+// That the peer has the association, not that it wants one.
+bool of_established(Bytes packet) {
+  return packet.size() > kCommon && (packet[kCommon] == kData || packet[kCommon] == kSack);
+}
+
 // A packet with one chunk, a SACK (RFC 9260, 3.3.4).
 bool is_sack(Bytes packet) {
-  constexpr size_t kCommon = 12;
-  constexpr uint8_t kSack = 3;
   return packet.size() >= kCommon + 4 && packet[kCommon] == kSack &&
          kCommon + ((load_be16(&packet[kCommon + 2]) + 3u) & ~3u) >= packet.size();
 }
@@ -141,7 +147,7 @@ void CallStreams::on_packet(Bytes body, size_t body_size, Now now) {
   association_->receive(packet);
   receiving_ = false;
   if (association_->failed()) return drop();
-  heard_ms_ = now.mono_ms;
+  if (of_established(packet)) heard_ms_ = now.mono_ms;
   if (association_->restarts() == restarts_) return;
   restarts_ = association_->restarts();
   reset();
