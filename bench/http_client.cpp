@@ -23,7 +23,6 @@
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
 
-
 namespace {
 
 namespace asio = boost::asio;
@@ -146,7 +145,8 @@ int run_download(const Plan& plan) {
 
 int main(int argc, char** argv) {
   if (argc < 6) {
-    fmt::print(stderr, "usage: http_client rps|download ADDRESS PORT TARGET HOST [CONNECTIONS SECONDS]\n");
+    fmt::print(stderr,
+               "usage: http_client rps|download ADDRESS PORT TARGET HOST [CONNECTIONS SECONDS]\n");
     return 2;
   }
   Plan plan;

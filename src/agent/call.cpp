@@ -377,7 +377,8 @@ void Call::leave() {
   end(CallEnd::kCancelled, uint16_t(CallStatus::kCancelled));
 }
 
-// --- Its streams -----------------------------------------------------------------------------------
+// --- Its streams
+// -----------------------------------------------------------------------------------
 
 bool Call::has_to_say() const {
   const bool first = caller_ && !out_.begun;

@@ -84,8 +84,8 @@ class Call {
   static constexpr uint64_t kProbeEveryMs = 2'000;
   static constexpr uint64_t kSilenceMs = 20'000;
   static constexpr uint64_t kCalleeSilenceMs = 30'000;
-  static constexpr uint64_t kLingerMs = 5'000;       // after its end, for frames that come late
-  static constexpr uint64_t kRefusedMs = 30'000;     // longer: its caller may not have heard
+  static constexpr uint64_t kLingerMs = 5'000;    // after its end, for frames that come late
+  static constexpr uint64_t kRefusedMs = 30'000;  // longer: its caller may not have heard
 
   // The caller's. `envelope` is signed; `first` is the message that it commits to.
   Call(CallOwner& owner, const crypto::PublicKey& peer, const wire::Envelope& envelope,

@@ -22,9 +22,9 @@ enum class AcceptStatus : uint16_t { kAccepted = 0, kNotServed = 1, kBusy = 2, k
   X(kUnknownCall, 516, "unknown_call", "the peer knows no such call: its daemon has restarted")    \
   X(kBadStream, 517, "bad_stream", "what arrived is not what the envelope or the protocol says")   \
   X(kNotStarted, 518, "not_started", "the peer's program could not be started")                    \
-  X(kSilent, 519, "silent", "nothing came from the other side for too long")                     \
+  X(kSilent, 519, "silent", "nothing came from the other side for too long")                       \
   X(kNoMemory, 520, "no_memory", "the other side holds as much unread as it may")                  \
-  X(kStreamReset, 521, "stream_reset", "the streams between the two agents began anew")          \
+  X(kStreamReset, 521, "stream_reset", "the streams between the two agents began anew")            \
   X(kUpstreamReset, 522, "upstream_reset", "the peer's server broke off its answer")
 
 enum class CallStatus : uint16_t {

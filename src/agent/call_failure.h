@@ -1,5 +1,5 @@
-// Why a call did not succeed, in words for people and programs: what `call --json` and the HTTP front
-// say of it.
+// Why a call did not succeed, in words for people and programs: what `call --json` and the HTTP
+// front say of it.
 #pragma once
 
 #include <string>

@@ -50,8 +50,8 @@ uint64_t grant_of(const PeerEdge& edge) {
 }  // namespace
 
 CallRow row_of(const Call& c) {
-  return {c.peer(),     c.envelope(), c.is_caller(),  c.phase(),          c.ended_as(),
-          c.denied_as(), c.status(),  c.bytes_sent(), c.bytes_received(), c.times()};
+  return {c.peer(),      c.envelope(), c.is_caller(),  c.phase(),          c.ended_as(),
+          c.denied_as(), c.status(),   c.bytes_sent(), c.bytes_received(), c.times()};
 }
 
 Calls::Calls(const crypto::Identity* identity, CallHooks hooks, std::function<uint64_t()> random)
@@ -234,9 +234,8 @@ Result<uint64_t> Calls::open(const PeerEdge& peer, CallRequest request, Now now)
       identity_->sign(crypto::kLabelCall, {signed_part(e, wire::kEnvelopeSigned)});
   std::memcpy(e.signature, signature.data(), sizeof e.signature);
 
-  Call& call = add(peer.identity,
-                   std::make_unique<Call>(*this, peer.identity, e, std::move(first),
-                                          request.timeout_ms, random_(), now));
+  Call& call = add(peer.identity, std::make_unique<Call>(*this, peer.identity, e, std::move(first),
+                                                         request.timeout_ms, random_(), now));
   request.data.erase(request.data.begin(), request.data.begin() + std::ptrdiff_t(here));
   if (request.user != nullptr) {
     call.set_user(request.user);
@@ -321,7 +320,8 @@ void Calls::on_accept(const PeerEdge& peer, Call& call, const wire::CallAccept& 
                    {peer, call.envelope(), accept, {}, take<64>(accept.signature)}, now);
 }
 
-// --- Signatures: one to eight cost the same --------------------------------------------------------
+// --- Signatures: one to eight cost the same
+// --------------------------------------------------------
 
 void Calls::wait_for_verdict(const PeerEdge& peer, const crypto::Label& label, Bytes text,
                              Unverified what, Now now) {
@@ -342,7 +342,8 @@ void Calls::verify(Now now) {
   const std::vector<Unverified> batch = std::exchange(unverified_, {});
   std::vector<crypto::VerifyJob> jobs;
   for (const Unverified& u : batch) {
-    jobs.push_back({&u.peer.identity, u.text, &u.signature, peer_of(u.peer.identity).prepared.get()});
+    jobs.push_back(
+        {&u.peer.identity, u.text, &u.signature, peer_of(u.peer.identity).prepared.get()});
   }
   const uint64_t good = verifier_.verify(jobs);
   for (size_t i = 0; i < batch.size(); ++i) {

@@ -97,7 +97,7 @@ class Calls final : public CallOwner {
   void pump(Now now);
   uint64_t deadline() const;
 
-  std::vector<CallRow> rows() const;  // newest first
+  std::vector<CallRow> rows() const;     // newest first
   uint32_t run() const { return run_; }  // of this daemon
   size_t live() const { return live_[0] + live_[1]; }
   const CallCounters& counters() const { return counters_; }

@@ -6,9 +6,9 @@
 
 #include <fmt/format.h>
 
-#include "agent/whole_message.h"
 #include "agent/cli.h"
 #include "agent/daemon_client.h"
+#include "agent/whole_message.h"
 #include "base/duration.h"
 #include "crypto/text.h"
 

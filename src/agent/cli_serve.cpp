@@ -14,10 +14,10 @@
 #include <fmt/format.h>
 
 #include "agent/call_end.h"
-#include "agent/whole_message.h"
 #include "agent/cli.h"
 #include "agent/daemon_client.h"
 #include "agent/program.h"
+#include "agent/whole_message.h"
 #include "base/duration.h"
 #include "crypto/secret.h"
 #include "crypto/text.h"

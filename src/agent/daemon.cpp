@@ -390,8 +390,8 @@ void Daemon::after_work() {
   arm_timer(at);
 }
 
-// Set anew only to fire earlier: a timer costs a system call, and one that fires early finds nothing
-// due.
+// Set anew only to fire earlier: a timer costs a system call, and one that fires early finds
+// nothing due.
 void Daemon::arm_timer(Instant at) {
   uint64_t wake = std::min({agent_.deadline(at.now) * 1000, api_.wake_us(), upstreams_.wake_us(),
                             offload_.deadline() == kNever ? kNever : offload_.deadline() * 1000});

@@ -257,9 +257,7 @@ void describe_calls(CLI::App& app, Options& o, Run& run) {
       ->check(CLI::IsMember({"raw", "a2a", "mcp", "openai-responses", "openai", "anp", "acp"}));
   serve->add_option("--path", o.serve.path, "Only paths under this one, which is taken off")
       ->needs(upstream);
-  serve
-      ->add_option("--timeout", o.serve.upstream_timeout,
-                   "Until its answer begins (default: 10m)")
+  serve->add_option("--timeout", o.serve.upstream_timeout, "Until its answer begins (default: 10m)")
       ->needs(upstream);
   auto* exec =
       serve->add_flag("--exec", o.serve_exec, "Run what follows for each call; put it last");
@@ -270,8 +268,7 @@ void describe_calls(CLI::App& app, Options& o, Run& run) {
       ->excludes(upstream);
   serve->add_option("--limit", o.serve.limit, "A program is stopped after this (default: 60s)")
       ->excludes(upstream);
-  serve->add_flag("--json", o.serve.json, "Print a line of JSON for each call")
-      ->excludes(upstream);
+  serve->add_flag("--json", o.serve.json, "Print a line of JSON for each call")->excludes(upstream);
   serve->prefix_command();
   serve->footer(
       "With --upstream, what peers ask of http://127.0.0.1:7480/THIS-AGENT/PATH goes to the "

@@ -1,6 +1,6 @@
 // Whether the path to the relay takes datagrams that the kernel, or the link, cuts into packets
-// (UDP_SEGMENT): asked by a ping in such a datagram, since some virtual links deliver it uncut, and a
-// relay drops what it then sees. Until there is an answer, and where there is none, each datagram
+// (UDP_SEGMENT): asked by a ping in such a datagram, since some virtual links deliver it uncut, and
+// a relay drops what it then sees. Until there is an answer, and where there is none, each datagram
 // leaves by itself. One thread; no clock.
 #pragma once
 

@@ -25,15 +25,19 @@ class Reader {
     errors_.push_back(mark.is_null() ? fmt::format("{}: {}", path_, what)
                                      : fmt::format("{}:{}: {}", path_, mark.line + 1, what));
   }
-  bool is_map(const YAML::Node& node, const std::string& where, std::initializer_list<const char*> keys) {
+  bool is_map(const YAML::Node& node, const std::string& where,
+              std::initializer_list<const char*> keys) {
     if (!node.IsMap()) {
       wrong(node, fmt::format("{} is not a list of keys and values", where));
       return false;
     }
     for (const auto& entry : node) {
       const auto key = entry.first.as<std::string>("");
-      const bool known = std::any_of(keys.begin(), keys.end(), [&](const char* k) { return key == k; });
-      if (!known) wrong(entry.first, fmt::format("{} has no key \"{}\"; it has {}", where, key, fmt::join(keys, ", ")));
+      const bool known =
+          std::any_of(keys.begin(), keys.end(), [&](const char* k) { return key == k; });
+      if (!known)
+        wrong(entry.first,
+              fmt::format("{} has no key \"{}\"; it has {}", where, key, fmt::join(keys, ", ")));
     }
     return true;
   }
@@ -57,7 +61,9 @@ void read_upstream(Reader& r, const YAML::Node& node, size_t index, Settings& ou
     const std::string name = r.text(n, where + ".protocol");
     const auto protocol = protocol_of(name);
     if (!protocol && name != "raw") {
-      r.wrong(n, fmt::format("{}.protocol \"{}\" is none of a2a, mcp, openai-responses, anp, acp; leave it out for plain HTTP", where, name));
+      r.wrong(n, fmt::format("{}.protocol \"{}\" is none of a2a, mcp, openai-responses, anp, acp; "
+                             "leave it out for plain HTTP",
+                             where, name));
     }
     c.protocol = protocol.value_or(wire::CallProtocol::kRaw);
   }
@@ -71,7 +77,8 @@ void read_upstream(Reader& r, const YAML::Node& node, size_t index, Settings& ou
   if (const auto n = node["path"]) {
     c.prefix = r.text(n, where + ".path");
     while (!c.prefix.empty() && c.prefix.back() == '/') c.prefix.pop_back();
-    if (!c.prefix.empty() && c.prefix[0] != '/') r.wrong(n, where + ".path does not begin with a slash");
+    if (!c.prefix.empty() && c.prefix[0] != '/')
+      r.wrong(n, where + ".path does not begin with a slash");
   }
   if (const auto n = node["timeout"]) {
     const auto s = parse_duration_s(r.text(n, where + ".timeout"));
@@ -109,7 +116,8 @@ Result<Settings> load_settings(const std::string& path) {
     }
     const YAML::Node serve = root["serve"];
     if (serve && !serve.IsSequence()) r.wrong(serve, "serve is not a list");
-    for (size_t i = 0; serve && serve.IsSequence() && i < serve.size(); ++i) read_upstream(r, serve[i], i, out);
+    for (size_t i = 0; serve && serve.IsSequence() && i < serve.size(); ++i)
+      read_upstream(r, serve[i], i, out);
   }
   if (r.errors().empty()) return out;
   return fail(ErrorCode::kUsage, fmt::format("{}", fmt::join(r.errors(), "\n")));

@@ -190,19 +190,19 @@ void TrustApi::ask(const json& body, http::Respond respond, Now now) {
   for (std::string& name : *wish.asked.mutable_protocols()) {
     const auto known = protocol_of(name);
     if (!known && name != wire::kProtocolNames[0]) {
-      return refuse({ErrorCode::kUsage,
-                     fmt::format("\"{}\" is no protocol: raw, a2a, mcp, openai-responses, anp, acp",
-                                 name)});
+      return refuse(
+          {ErrorCode::kUsage,
+           fmt::format("\"{}\" is no protocol: raw, a2a, mcp, openai-responses, anp, acp", name)});
     }
     if (known) name = wire::kProtocolNames[size_t(*known)];
   }
   for (const std::string& name : wish.asked.capabilities()) {
     const auto& names = wire::kCapabilityNames;
     if (name.empty() || std::find(std::begin(names), std::end(names), name) == std::end(names)) {
-      return refuse({ErrorCode::kUsage,
-                     fmt::format("\"{}\" is no capability: read, delegate, tool_call, "
-                                 "workflow_command",
-                                 name)});
+      return refuse(
+          {ErrorCode::kUsage, fmt::format("\"{}\" is no capability: read, delegate, tool_call, "
+                                          "workflow_command",
+                                          name)});
     }
   }
   const auto send = [this, respond, wish](const crypto::PublicKey& to, Now at) {

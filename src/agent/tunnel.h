@@ -75,8 +75,8 @@ class Tunnel {
 
   // A session exists and the relay has not stopped answering.
   bool up(Now now) const { return alive_ && sending_session(now) != nullptr; }
-  // A ping of its own, and a KEEPALIVE of the same size behind it; its value, none without a session
-  // that has been answered on. What comes back is answered_probe().
+  // A ping of its own, and a KEEPALIVE of the same size behind it; its value, none without a
+  // session that has been answered on. What comes back is answered_probe().
   std::optional<uint64_t> probe(Now now);
   uint64_t answered_probe() const { return answered_probe_; }
   // False when there is no session to send in; the frame is dropped then.

@@ -61,7 +61,10 @@ bool operator==(const UdpAddress& a, const UdpAddress& b) {
 }
 
 UdpSocket::UdpSocket(Fd fd, const UdpAddress& relay)
-    : fd_(std::move(fd)), relay_(relay), queue_(kQueue), inbound_(new uint8_t[kBatch * kDatagram]) {}
+    : fd_(std::move(fd)),
+      relay_(relay),
+      queue_(kQueue),
+      inbound_(new uint8_t[kBatch * kDatagram]) {}
 
 Result<UdpSocket> UdpSocket::open(const UdpAddress& relay) {
   Fd fd(socket(relay.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -155,8 +158,7 @@ bool UdpSocket::flush_as_one() {
   return std::exchange(offload_, before);
 }
 
-void UdpSocket::take_apart(MutBytes bytes, size_t size,
-                           const std::function<void(MutBytes)>& take) {
+void UdpSocket::take_apart(MutBytes bytes, size_t size, const std::function<void(MutBytes)>& take) {
   while (!bytes.empty()) {
     const size_t n = std::min(size, bytes.size());
     ++counters_.received;

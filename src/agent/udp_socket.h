@@ -1,6 +1,7 @@
 // The agent's one kernel UDP socket, unconnected and bound to no address, so that it goes on when
 // the host's own address changes. Non-blocking, many datagrams a system call, and where the path
-// takes it (offload_probe.h) datagrams of one size as one (UDP_SEGMENT, UDP_GRO: udp(7)). One thread.
+// takes it (offload_probe.h) datagrams of one size as one (UDP_SEGMENT, UDP_GRO: udp(7)). One
+// thread.
 #pragma once
 
 #include <netinet/in.h>

@@ -30,8 +30,7 @@ std::optional<StreamMessage> read_stream(Bytes bytes) {
   StreamMessage m;
   m.flags = bytes[0];
   m.status = load_le<uint16_t>(&bytes[2]);
-  if ((m.flags & ~kKnownFlags) != 0 || (m.reply() && !m.begins()) ||
-      (m.status != 0 && !m.ends())) {
+  if ((m.flags & ~kKnownFlags) != 0 || (m.reply() && !m.begins()) || (m.status != 0 && !m.ends())) {
     return std::nullopt;
   }
   Bytes rest = bytes.subspan(kStreamHeader);

@@ -27,7 +27,7 @@ struct StreamMessage {
   uint16_t status = 0;
   uint64_t call_id = 0;
   uint64_t credit = 0;
-  Bytes key;   // empty where there is none
+  Bytes key;  // empty where there is none
   Bytes data;
 
   bool begins() const { return (flags & kStreamBegin) != 0; }

@@ -204,7 +204,7 @@ class CallPair : public testing::Test {
 
 inline Buffer random_bytes_of(size_t n) {
   Buffer out(n);
-  crypto::random_bytes(out);
+  if (n > 0) crypto::random_bytes(out);
   return out;
 }
 

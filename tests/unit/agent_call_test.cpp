@@ -381,7 +381,8 @@ TEST_F(CallPair, CallerOrCalleeKilledInTheMiddle) {
   const uint64_t id = open(a, {1});
   settle();
   reset(b, a);  // its daemon was killed and started again
-  ASSERT_TRUE(run_until(Call::kProbeAfterMs + Call::kProbeEveryMs + 100, [&] { return ended(a, id); }));
+  ASSERT_TRUE(
+      run_until(Call::kProbeAfterMs + Call::kProbeEveryMs + 100, [&] { return ended(a, id); }));
   EXPECT_EQ(end_of(a, id), CallEnd::kPeerClosed);
   EXPECT_EQ(a.calls->mine(id)->status(), uint16_t(CallStatus::kUnknownCall));
 

@@ -67,8 +67,8 @@ TEST(RouteTest, PeerAndProtocolInTheHost) {
 }
 
 TEST(RouteTest, NamesOfThisHostAlone) {
-  for (const char* own : {"localhost", "LOCALHOST:7480", "127.0.0.1", "127.0.0.1:7480", "[::1]:7480",
-                          "bob.sluice.localhost", "mcp.bob.sluice.localhost:1"}) {
+  for (const char* own : {"localhost", "LOCALHOST:7480", "127.0.0.1", "127.0.0.1:7480",
+                          "[::1]:7480", "bob.sluice.localhost", "mcp.bob.sluice.localhost:1"}) {
     EXPECT_TRUE(is_own_host(own)) << own;
     EXPECT_TRUE(is_own_origin(std::string("http://") + own)) << own;
   }
@@ -120,13 +120,15 @@ TEST(HttpMessageTest, WhatIsNoHead) {
 }
 
 TEST(HttpMessageTest, ProblemsAreJson) {
-  const ProblemText text = to_text({429, "rate_limited", "too many \"calls\"", "wait", 1'500, "ab"}, false);
+  const ProblemText text =
+      to_text({429, "rate_limited", "too many \"calls\"", "wait", 1'500, "ab"}, false);
   EXPECT_NE(text.head.find("HTTP/1.1 429 Too Many Requests\r\n"), std::string::npos) << text.head;
   EXPECT_NE(text.head.find("Retry-After: 2\r\n"), std::string::npos) << text.head;
   EXPECT_NE(text.head.find("Connection: close\r\n"), std::string::npos);
   EXPECT_NE(text.body.find("\"reason\":\"rate_limited\""), std::string::npos) << text.body;
   EXPECT_NE(text.body.find("too many \\\"calls\\\""), std::string::npos);
-  EXPECT_NE(text.head.find("Content-Length: " + std::to_string(text.body.size())), std::string::npos);
+  EXPECT_NE(text.head.find("Content-Length: " + std::to_string(text.body.size())),
+            std::string::npos);
 }
 
 TEST(UpstreamTest, Urls) {
@@ -138,8 +140,9 @@ TEST(UpstreamTest, Urls) {
   EXPECT_EQ(url->authority(), "127.0.0.1:3000");
   EXPECT_EQ(parse_upstream("http://[::1]:8080")->authority(), "[::1]:8080");
   EXPECT_EQ(parse_upstream("http://localhost")->authority(), "localhost");
-  for (const char* bad : {"", "localhost:80", "https://a", "http://", "http://:80", "http://a:", "http://a:0",
-                          "http://a:99999", "http://a:x", "http://a/?q", "http://a/#f", "http://u@a/", "http://a b/"}) {
+  for (const char* bad : {"", "localhost:80", "https://a", "http://", "http://:80",
+                          "http://a:", "http://a:0", "http://a:99999", "http://a:x", "http://a/?q",
+                          "http://a/#f", "http://u@a/", "http://a b/"}) {
     EXPECT_FALSE(parse_upstream(bad)) << bad;
   }
 }
@@ -189,8 +192,9 @@ TEST_F(SettingsTest, AllThatIsWrongAtOnce) {
       "  - 7\n");
   ASSERT_FALSE(s);
   const std::string& m = s.error().message;
-  for (const char* part : {":1: the file has no key \"fronts\"", ":3: ", "smtp", "ftp://x", "colour",
-                           "names no upstream", "path does not begin", "timeout is not", ":5: serve[2]"}) {
+  for (const char* part :
+       {":1: the file has no key \"fronts\"", ":3: ", "smtp", "ftp://x", "colour",
+        "names no upstream", "path does not begin", "timeout is not", ":5: serve[2]"}) {
     EXPECT_NE(m.find(part), std::string::npos) << part << "\n" << m;
   }
   const auto broken = load("serve: [\n");

@@ -67,6 +67,11 @@ class CallStreamsTest : public CallPair {
   CallStreamsTest() {
     b.user = [this](Call& call) { return &served[call.id()]; };
   }
+  // Users outlive their calls.
+  ~CallStreamsTest() override {
+    a.calls.reset();
+    b.calls.reset();
+  }
   uint64_t open_stream(Stream& user, Buffer first = {}, bool whole = false) {
     return open_from(a, user, std::move(first), whole);
   }
@@ -370,9 +375,8 @@ TEST(SeenCalls, AWindowOverIdsThatOvertakeEachOther) {
   uint64_t highest = 0;
   for (int i = 0; i < 100'000; ++i) {
     const uint64_t id = base + i + rng() % 20'000;
-    const bool expected =
-        !noted.empty() &&
-        (noted.contains(id) || (id <= highest && highest - id >= SeenCalls::kWindow));
+    const bool expected = !noted.empty() && (noted.contains(id) ||
+                                             (id <= highest && highest - id >= SeenCalls::kWindow));
     ASSERT_EQ(v.seen(id), expected) << i;
     v.note(id);
     noted.insert(id);

@@ -27,15 +27,15 @@ namespace {
 
 namespace asio = boost::asio;
 namespace http = boost::beast::http;
+using asio::awaitable;
 using asio::ip::tcp;
 using boost::system::error_code;
-using asio::awaitable;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr auto kToken = asio::as_tuple(asio::use_awaitable);
-constexpr seconds kIdle{120};       // between requests
-constexpr seconds kLinger{2};       // of a client that was answered before it had said all
+constexpr seconds kIdle{120};  // between requests
+constexpr seconds kLinger{2};  // of a client that was answered before it had said all
 constexpr size_t kPiece = 32u << 10;
 constexpr size_t kBuffer = 8u << 10;  // Beast reads what fits it at once
 constexpr size_t kSmallBody = 2'000;  // goes with the head in the call's first message
@@ -102,8 +102,10 @@ class Session : public std::enable_shared_from_this<Session> {
       const auto [ec, n] = co_await http::async_read_header(socket_, buffer_, parser, kToken);
       no_limit();
       if (ec) {
-        if (ec != http::error::end_of_stream && ec.category() == http::make_error_code(http::error::bad_method).category()) {
-          const Problem problem{400, "bad_request", fmt::format("this is no HTTP/1.1 request: {}", ec.message()), ""};
+        if (ec != http::error::end_of_stream &&
+            ec.category() == http::make_error_code(http::error::bad_method).category()) {
+          const Problem problem{400, "bad_request",
+                                fmt::format("this is no HTTP/1.1 request: {}", ec.message()), ""};
           co_await refuse(problem, false);
         }
         break;
@@ -156,14 +158,16 @@ class Session : public std::enable_shared_from_this<Session> {
   static std::optional<Problem> misuse(const RequestHead& head) {
     const auto host = view(head[http::field::host]);
     if (!is_own_host(host)) {
-      return Problem{421, "foreign_host",
-                     fmt::format("this front answers to names of this host alone, not to \"{}\"", host),
-                     "use http://127.0.0.1:PORT/PEER/… or http://PEER.sluice.localhost:PORT/…"};
+      return Problem{
+          421, "foreign_host",
+          fmt::format("this front answers to names of this host alone, not to \"{}\"", host),
+          "use http://127.0.0.1:PORT/PEER/… or http://PEER.sluice.localhost:PORT/…"};
     }
     const auto origin = view(head[http::field::origin]);
     if (!origin.empty() && !is_own_origin(origin)) {
       return Problem{403, "foreign_origin",
-                     fmt::format("pages of {} may not call peers of this host's agent", origin), ""};
+                     fmt::format("pages of {} may not call peers of this host's agent", origin),
+                     ""};
     }
     if (head.method() == http::verb::connect) {
       return Problem{405, "not_allowed", "CONNECT has no meaning here", ""};
@@ -228,11 +232,13 @@ class Session : public std::enable_shared_from_this<Session> {
     uplink_ = Side::kDone;
     if (!parser.is_done()) {
       uplink_ = Side::kRuns;
-      asio::co_spawn(socket_.get_executor(), send_body(shared_from_this(), waiter, parser, expects), asio::detached);
+      asio::co_spawn(socket_.get_executor(), send_body(shared_from_this(), waiter, parser, expects),
+                     asio::detached);
     } else if (upgrade.empty()) {
       watch(waiter);
     }
-    const bool whole = co_await answer(*waiter, parser.get().version() >= 11, is_head, keep_alive, !upgrade.empty());
+    const bool whole = co_await answer(*waiter, parser.get().version() >= 11, is_head, keep_alive,
+                                       !upgrade.empty());
     waiter->leave();
     const bool in_time = uplink_ == Side::kDone;
     // The parser must outlive who reads with it.
@@ -243,7 +249,7 @@ class Session : public std::enable_shared_from_this<Session> {
     }
     waiter_.reset();
     linger_ = whole && !parser.is_done() && socket_.is_open();
-    co_return whole && keep_alive && in_time && parser.is_done() && !gone_;
+    co_return whole&& keep_alive&& in_time&& parser.is_done() && !gone_;
   }
 
   // A body that fits goes with its head. False: there is more of it.
@@ -271,14 +277,16 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   // The rest of the request's body, to the peer.
-  static awaitable<void> send_body(std::shared_ptr<Session> self, std::shared_ptr<CallWaiter> waiter, Parser& parser,
+  static awaitable<void> send_body(std::shared_ptr<Session> self,
+                                   std::shared_ptr<CallWaiter> waiter, Parser& parser,
                                    bool expects) {
     bool good = true;
     if (expects) {
       while (waiter->call() != nullptr && !waiter->accepted()) co_await waiter->writable.wait();
       static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
       if (waiter->call() != nullptr) {
-        const auto [ec, n] = co_await asio::async_write(self->socket_, asio::buffer(kContinue), kToken);
+        const auto [ec, n] =
+            co_await asio::async_write(self->socket_, asio::buffer(kContinue), kToken);
         good = !ec;
       }
     }
@@ -311,7 +319,8 @@ class Session : public std::enable_shared_from_this<Session> {
     socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this(), waiter](error_code ec) {
       self->watching_ = false;
       char byte;
-      const bool closed = !ec && recv(self->socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+      const bool closed =
+          !ec && recv(self->socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
       if (closed) {
         self->gone_ = true;
         waiter->leave();
@@ -333,7 +342,10 @@ class Session : public std::enable_shared_from_this<Session> {
     CallFailure f = failure_of(row, waiter.retry_after_ms());
     unsigned status = status_of(f.code);
     if (row.end == CallEnd::kDenied && f.code == ErrorCode::kResource) {
-      status = row.denied == wire::CallReason::kRateLimited || row.denied == wire::CallReason::kQuotaExhausted ? 429 : 503;
+      status = row.denied == wire::CallReason::kRateLimited ||
+                       row.denied == wire::CallReason::kQuotaExhausted
+                   ? 429
+                   : 503;
     }
     if (row.end == CallEnd::kRelayRestarted) {
       return {502, "stream_reset", f.message, "", 0, trace_};
@@ -342,27 +354,14 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   // The peer's response, as it comes. True: all of it was written.
-  awaitable<bool> answer(CallWaiter& waiter, bool http11, bool is_head, bool keep_alive, bool may_upgrade) {
-    Buffer text;
-    std::optional<size_t> size;
-    while (!size && waiter.call() != nullptr && text.size() < kMostHead) {
-      const Bytes part = waiter.call()->readable();
-      if (part.empty()) {
-        if (waiter.call()->read_all()) break;
-        co_await waiter.readable.wait();
-        continue;
-      }
-      const size_t before = text.size();
-      text.insert(text.end(), part.begin(), part.end());
-      size = head_size(text);
-      const size_t used = size ? *size - before : part.size();
-      if (size) text.resize(*size);
-      waiter.consume(used);
-    }
-    auto head = size ? parse_response(as_text(text)) : fail(ErrorCode::kUsage, "");
+  awaitable<bool> answer(CallWaiter& waiter, bool http11, bool is_head, bool keep_alive,
+                         bool may_upgrade) {
+    const Buffer text = co_await read_head_of(waiter, [] { return false; });
+    auto head = parse_response(as_text(text));
     if (!head) {
       if (gone_) co_return false;
-      if (waiter.call() != nullptr && !waiter.call()->read_all()) waiter.end(CallEnd::kBadStream, uint16_t(CallStatus::kBadStream));
+      if (waiter.call() != nullptr && !waiter.call()->read_all())
+        waiter.end(CallEnd::kBadStream, uint16_t(CallStatus::kBadStream));
       while (waiter.call() != nullptr) co_await waiter.readable.wait();
       const Problem problem = problem_of(waiter);
       co_return co_await refuse(problem, keep_alive && uplink_ == Side::kDone);
@@ -403,8 +402,8 @@ class Session : public std::enable_shared_from_this<Session> {
       Call* call = waiter.call();
       const bool over = call == nullptr;
       const Bytes part = over ? Bytes{} : call->readable();
-      const bool ends = over ? waiter.row().end == CallEnd::kDone
-                             : part.empty() && call->read_all();
+      const bool ends =
+          over ? waiter.row().end == CallEnd::kDone : part.empty() && call->read_all();
       const bool good = !over || ends;
       const bool end_of_answer = ends && (over || call->read_status() == uint16_t{0});
       if (!good || (ends && !end_of_answer)) {
@@ -430,8 +429,8 @@ class Session : public std::enable_shared_from_this<Session> {
         after = "\r\n";
       }
       if (chunked && ends) after += "0\r\n\r\n";
-      const std::array<asio::const_buffer, 3> parts{asio::buffer(before), asio::buffer(part.data(), part.size()),
-                                                    asio::buffer(after)};
+      const std::array<asio::const_buffer, 3> parts{
+          asio::buffer(before), asio::buffer(part.data(), part.size()), asio::buffer(after)};
       // The call may end meanwhile, and take its bytes along: they are written from a copy then.
       held_.assign(part.begin(), part.end());
       const std::array<asio::const_buffer, 3> copy{parts[0], asio::buffer(held_), parts[2]};
@@ -469,7 +468,8 @@ class Session : public std::enable_shared_from_this<Session> {
     socket_.shutdown(tcp::socket::shutdown_send, ignored);
   }
 
-  static awaitable<void> tunnel_up(std::shared_ptr<Session> self, std::shared_ptr<CallWaiter> waiter) {
+  static awaitable<void> tunnel_up(std::shared_ptr<Session> self,
+                                   std::shared_ptr<CallWaiter> waiter) {
     bool good = true;
     if (self->buffer_.size() > 0) {
       const auto early = self->buffer_.data();
@@ -513,21 +513,27 @@ class Session : public std::enable_shared_from_this<Session> {
 
 class TcpFront final : public Front {
  public:
-  TcpFront(asio::io_context& io, Shared shared) : acceptor_(io), pause_(io), shared_(std::move(shared)) {}
+  TcpFront(asio::io_context& io, Shared shared)
+      : acceptor_(io), pause_(io), shared_(std::move(shared)) {}
 
   Result<void> open(const std::string& where) {
     const size_t colon = where.rfind(':');
     std::string host = where.substr(0, colon == std::string::npos ? 0 : colon);
-    if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+    if (host.size() > 2 && host.front() == '[' && host.back() == ']')
+      host = host.substr(1, host.size() - 2);
     uint16_t port = 0;
     const char* end = where.data() + where.size();
-    const auto number = std::from_chars(colon == std::string::npos ? end : where.data() + colon + 1, end, port);
+    const auto number =
+        std::from_chars(colon == std::string::npos ? end : where.data() + colon + 1, end, port);
     error_code ec;
     const auto address = asio::ip::make_address(host, ec);
     if (ec || !address.is_loopback() || number.ec != std::errc() || number.ptr != end) {
-      return fail(ErrorCode::kUsage,
-                  fmt::format("the HTTP front listens on this host's loopback alone, such as 127.0.0.1:7480 or "
-                              "[::1]:7480, not on \"{}\": whoever reaches it speaks for this agent", where));
+      return fail(
+          ErrorCode::kUsage,
+          fmt::format(
+              "the HTTP front listens on this host's loopback alone, such as 127.0.0.1:7480 or "
+              "[::1]:7480, not on \"{}\": whoever reaches it speaks for this agent",
+              where));
     }
     const tcp::endpoint at(address, port);
     acceptor_.open(at.protocol(), ec);
@@ -535,7 +541,10 @@ class TcpFront final : public Front {
     if (!ec) acceptor_.bind(at, ec);
     if (!ec) acceptor_.listen(1'024, ec);
     if (ec) {
-      return fail(ErrorCode::kConflict, fmt::format("the HTTP front cannot listen on {}: {}; set another address, or \"\" for none, with front.listen in agent.yaml", where, ec.message()));
+      return fail(ErrorCode::kConflict,
+                  fmt::format("the HTTP front cannot listen on {}: {}; set another address, or "
+                              "\"\" for none, with front.listen in agent.yaml",
+                              where, ec.message()));
     }
     accept();
     return {};
@@ -546,7 +555,8 @@ class TcpFront final : public Front {
     error_code ignored;
     const auto at = acceptor_.local_endpoint(ignored);
     const std::string host = at.address().to_string();
-    return at.address().is_v6() ? fmt::format("[{}]:{}", host, at.port()) : fmt::format("{}:{}", host, at.port());
+    return at.address().is_v6() ? fmt::format("[{}]:{}", host, at.port())
+                                : fmt::format("{}:{}", host, at.port());
   }
 
  private:
@@ -556,8 +566,9 @@ class TcpFront final : public Front {
       if (!ec && open_ < kMostConnections) {
         ++open_;
         auto session = std::make_shared<Session>(std::move(socket), shared_);
-        asio::co_spawn(acceptor_.get_executor(), [session] { return session->run(); },
-                       [this, session](std::exception_ptr) { --open_; });
+        asio::co_spawn(
+            acceptor_.get_executor(), [session] { return session->run(); },
+            [this, session](std::exception_ptr) { --open_; });
       }
       if (!ec) return accept();
       pause_.expires_after(http_pause());
@@ -576,8 +587,9 @@ class TcpFront final : public Front {
 
 }  // namespace
 
-Result<std::unique_ptr<Front>> Front::listen(asio::io_context& io, const FrontConfig& config, Agent& agent,
-                                             std::function<Now()> now, std::function<void()> kick) {
+Result<std::unique_ptr<Front>> Front::listen(asio::io_context& io, const FrontConfig& config,
+                                             Agent& agent, std::function<Now()> now,
+                                             std::function<void()> kick) {
   auto front = std::make_unique<TcpFront>(io, Shared{agent, std::move(now), std::move(kick), {}});
   if (auto ok = front->open(config.listen); !ok) return tl::unexpected(ok.error());
   return front;

@@ -23,7 +23,8 @@ Result<void> FrontApi::set(const http::Request& request, Instant at) {
   const auto body = parse_body(request);
   if (!body) return tl::unexpected(body.error());
   const auto server = string_field(*body, "server");
-  if (!server || !is_server(*server)) return fail(ErrorCode::kUsage, "\"server\" is not 16 lower-case hex digits");
+  if (!server || !is_server(*server))
+    return fail(ErrorCode::kUsage, "\"server\" is not 16 lower-case hex digits");
   const auto protocol = string_field(*body, "protocol");
   if (!protocol) return tl::unexpected(protocol.error());
   const auto url = string_field(*body, "upstream");
@@ -31,7 +32,8 @@ Result<void> FrontApi::set(const http::Request& request, Instant at) {
   UpstreamConfig c;
   const auto known = protocol_of(*protocol);
   if (!known && *protocol != "raw") {
-    return fail(ErrorCode::kUsage, "\"protocol\" is one of raw, a2a, mcp, openai-responses, anp, acp");
+    return fail(ErrorCode::kUsage,
+                "\"protocol\" is one of raw, a2a, mcp, openai-responses, anp, acp");
   }
   c.protocol = known.value_or(wire::CallProtocol::kRaw);
   auto parsed = parse_upstream(*url);
@@ -42,7 +44,8 @@ Result<void> FrontApi::set(const http::Request& request, Instant at) {
     if (!path) return tl::unexpected(path.error());
     c.prefix = *path;
     while (!c.prefix.empty() && c.prefix.back() == '/') c.prefix.pop_back();
-    if (!c.prefix.empty() && c.prefix[0] != '/') return fail(ErrorCode::kUsage, "\"path\" does not begin with a slash");
+    if (!c.prefix.empty() && c.prefix[0] != '/')
+      return fail(ErrorCode::kUsage, "\"path\" does not begin with a slash");
   }
   const auto timeout = number_field(*body, "timeout_s", 1, kLongestUpstreamS, c.timeout_s);
   if (!timeout) return tl::unexpected(timeout.error());
@@ -58,25 +61,29 @@ void FrontApi::handle(const http::Request& request, const http::Respond& respond
   if (request.method == "DELETE") {
     const auto it = request.query.find("server");
     if (it == request.query.end() || !is_server(it->second)) {
-      return respond(http::error_response({ErrorCode::kUsage, "server in the query is not 16 lower-case hex digits"}));
+      return respond(http::error_response(
+          {ErrorCode::kUsage, "server in the query is not 16 lower-case hex digits"}));
     }
     upstreams_.drop(it->second);
     return respond(json_response(json::object()));
   }
   if (request.method != "GET") {
-    return respond(http::error_response({ErrorCode::kUsage, fmt::format("there is no {} {}", request.method, request.path)}));
+    return respond(http::error_response(
+        {ErrorCode::kUsage, fmt::format("there is no {} {}", request.method, request.path)}));
   }
   json rows = json::array();
   for (const UpstreamRow& row : upstreams_.rows()) {
-    rows.push_back({{"protocol", wire::name_of(wire::kProtocolNames, uint8_t(row.config.protocol))},
-                    {"upstream", fmt::format("http://{}{}", row.config.url.authority(), row.config.url.path)},
-                    {"path", row.config.prefix.empty() ? "/" : row.config.prefix},
-                    {"kept", row.server.empty() ? "configuration" : "program"},
-                    {"calls", row.calls},
-                    {"failed", row.failed},
-                    {"open", row.open}});
+    rows.push_back(
+        {{"protocol", wire::name_of(wire::kProtocolNames, uint8_t(row.config.protocol))},
+         {"upstream", fmt::format("http://{}{}", row.config.url.authority(), row.config.url.path)},
+         {"path", row.config.prefix.empty() ? "/" : row.config.prefix},
+         {"kept", row.server.empty() ? "configuration" : "program"},
+         {"calls", row.calls},
+         {"failed", row.failed},
+         {"open", row.open}});
   }
-  respond(json_response({{"front", front_ ? json(front_->address()) : json(nullptr)}, {"upstreams", std::move(rows)}}));
+  respond(json_response({{"front", front_ ? json(front_->address()) : json(nullptr)},
+                         {"upstreams", std::move(rows)}}));
 }
 
 }  // namespace sluice::agent

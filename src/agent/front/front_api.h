@@ -1,7 +1,7 @@
 // The daemon's local API of its HTTP side:
-//   POST   /v1/upstreams  {"server","protocol","upstream"[,"path","timeout_s"]} → {}; again within 15 s
-//   DELETE /v1/upstreams?server=HEX  → {}
-//   GET    /v1/upstreams  → {"front":ADDRESS|null,"upstreams":[{"protocol","upstream","path","kept","calls","failed","open"}]}
+//   POST   /v1/upstreams  {"server","protocol","upstream"[,"path","timeout_s"]} → {}; again within
+//   15 s DELETE /v1/upstreams?server=HEX  → {} GET    /v1/upstreams  →
+//   {"front":ADDRESS|null,"upstreams":[{"protocol","upstream","path","kept","calls","failed","open"}]}
 // One thread, that of the event loop.
 #pragma once
 
@@ -14,7 +14,8 @@ namespace sluice::agent {
 
 class FrontApi {
  public:
-  FrontApi(Upstreams& upstreams, const std::unique_ptr<Front>& front) : upstreams_(upstreams), front_(front) {}
+  FrontApi(Upstreams& upstreams, const std::unique_ptr<Front>& front)
+      : upstreams_(upstreams), front_(front) {}
 
   bool handles(const http::Request& request) const { return request.path == "/v1/upstreams"; }
   void handle(const http::Request& request, const http::Respond& respond, Instant at);

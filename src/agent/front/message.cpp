@@ -16,11 +16,11 @@ namespace {
 
 namespace http = boost::beast::http;
 
-constexpr std::array kHopFields = {
-    http::field::connection,       http::field::keep_alive,         http::field::proxy_connection,
-    http::field::te,               http::field::trailer,            http::field::transfer_encoding,
-    http::field::upgrade,          http::field::proxy_authenticate, http::field::expect,
-    http::field::proxy_authorization};
+constexpr std::array kHopFields = {http::field::connection,       http::field::keep_alive,
+                                   http::field::proxy_connection, http::field::te,
+                                   http::field::trailer,          http::field::transfer_encoding,
+                                   http::field::upgrade,          http::field::proxy_authenticate,
+                                   http::field::expect,           http::field::proxy_authorization};
 
 bool begins_with(std::string_view text, std::string_view start) {
   return text.size() >= start.size() &&
@@ -83,8 +83,8 @@ void set_upgrade(HttpFields& fields, const std::string& protocol) {
 }
 
 std::string to_text(const RequestHead& head) {
-  std::string out = fmt::format("{} {} HTTP/1.1\r\n", view(head.method_string()),
-                                view(head.target()));
+  std::string out =
+      fmt::format("{} {} HTTP/1.1\r\n", view(head.method_string()), view(head.target()));
   append_fields(out, head);
   return out;
 }
@@ -124,11 +124,12 @@ bool is_chunked(const HttpFields& fields) {
 }
 
 ProblemText to_text(const Problem& p, bool keep_alive) {
-  nlohmann::json body = {{"type", "about:blank"},
-                         {"title", std::string(http::obsolete_reason(http::int_to_status(p.status)))},
-                         {"status", p.status},
-                         {"reason", p.reason},
-                         {"detail", p.detail}};
+  nlohmann::json body = {
+      {"type", "about:blank"},
+      {"title", std::string(http::obsolete_reason(http::int_to_status(p.status)))},
+      {"status", p.status},
+      {"reason", p.reason},
+      {"detail", p.detail}};
   if (!p.hint.empty()) body["hint"] = p.hint;
   if (!p.trace.empty()) body["trace"] = p.trace;
   if (p.retry_after_ms != 0) body["retry_after_ms"] = p.retry_after_ms;

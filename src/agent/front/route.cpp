@@ -75,8 +75,8 @@ Result<Route> find_route(std::string_view target, std::string_view host) {
   if (ends_with(name, kSuffix)) {
     const std::string_view labels = std::string_view(name).substr(0, name.size() - kSuffix.size());
     const size_t dot = labels.find('.');
-    const auto protocol = dot == std::string_view::npos ? std::nullopt
-                                                        : protocol_of(labels.substr(0, dot));
+    const auto protocol =
+        dot == std::string_view::npos ? std::nullopt : protocol_of(labels.substr(0, dot));
     if (protocol) {
       out.protocol = *protocol;
       out.peer = labels.substr(dot + 1);

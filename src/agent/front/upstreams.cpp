@@ -72,7 +72,8 @@ std::string UpstreamUrl::authority() const {
 Result<UpstreamUrl> parse_upstream(std::string_view text) {
   constexpr std::string_view kScheme = "http://";
   const auto refuse = [&](const char* why) {
-    return fail(ErrorCode::kUsage, fmt::format("the upstream \"{}\" {}; give http://HOST[:PORT][/PATH]", text, why));
+    return fail(ErrorCode::kUsage,
+                fmt::format("the upstream \"{}\" {}; give http://HOST[:PORT][/PATH]", text, why));
   };
   if (text.substr(0, kScheme.size()) != kScheme) return refuse("does not begin with http://");
   std::string_view rest = text.substr(kScheme.size());
@@ -80,7 +81,8 @@ Result<UpstreamUrl> parse_upstream(std::string_view text) {
   const size_t slash = rest.find('/');
   std::string_view authority = rest.substr(0, slash);
   if (slash != std::string_view::npos) out.path = rest.substr(slash);
-  if (out.path.find_first_of("?# ") != std::string::npos) return refuse("has a query or a fragment");
+  if (out.path.find_first_of("?# ") != std::string::npos)
+    return refuse("has a query or a fragment");
   while (!out.path.empty() && out.path.back() == '/') out.path.pop_back();
   const size_t bracket = authority.find(']');
   const size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
@@ -88,10 +90,13 @@ Result<UpstreamUrl> parse_upstream(std::string_view text) {
   if (colon != std::string_view::npos) {
     const std::string_view port = authority.substr(colon + 1);
     const auto [end, ec] = std::from_chars(port.data(), port.data() + port.size(), out.port);
-    if (ec != std::errc() || end != port.data() + port.size() || out.port == 0) return refuse("has no port behind its colon");
+    if (ec != std::errc() || end != port.data() + port.size() || out.port == 0)
+      return refuse("has no port behind its colon");
   }
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  if (host.empty() || host.find_first_of("@[] ") != std::string_view::npos) return refuse("names no host");
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
+  if (host.empty() || host.find_first_of("@[] ") != std::string_view::npos)
+    return refuse("names no host");
   out.host = host;
   return out;
 }
@@ -121,7 +126,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 
   awaitable<void> run() {
     const auto problem = co_await exchange();
-    // Whoever still sends the request's body has nobody to send it to. One at a time waits for bytes.
+    // Whoever still sends the request's body has nobody to send it to. One at a time waits for
+    // bytes.
     ended_ = true;
     waiter_.readable.set();
     if (uplink_runs_) close();
@@ -161,7 +167,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     connection_->socket.close(ignored);
   }
   void discard() {
-    for (Bytes part = waiter_.call()->readable(); !part.empty(); part = waiter_.call()->readable()) {
+    for (Bytes part = waiter_.call()->readable(); !part.empty();
+         part = waiter_.call()->readable()) {
       waiter_.consume(part.size());
     }
   }
@@ -171,25 +178,9 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   }
 
   awaitable<std::optional<RequestHead>> read_head() {
-    Buffer text;
-    std::optional<size_t> size;
     limit(kHeadWithin);
-    while (!size && waiter_.call() != nullptr && text.size() < kMostHead && !late_) {
-      const Bytes part = waiter_.call()->readable();
-      if (part.empty()) {
-        if (waiter_.call()->read_all()) break;
-        co_await waiter_.readable.wait();
-        continue;
-      }
-      const size_t before = text.size();
-      text.insert(text.end(), part.begin(), part.end());
-      size = head_size(text);
-      const size_t used = size ? *size - before : part.size();
-      if (size) text.resize(*size);
-      waiter_.consume(used);
-    }
+    const Buffer text = co_await read_head_of(waiter_, [this] { return late_; });
     no_limit();
-    if (!size) co_return std::nullopt;
     auto head = parse_request(as_text(text));
     if (!head) co_return std::nullopt;
     co_return std::move(*head);
@@ -218,7 +209,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     const auto protocol = static_cast<wire::CallProtocol>(envelope_.protocol);
     const std::string target(text_of(head->target()));
     upstream_ = owner_.find(protocol, target);
-    if (!upstream_) co_return upstream_problem(404, "not_served", fmt::format("nobody serves {} there", target));
+    if (!upstream_)
+      co_return upstream_problem(404, "not_served", fmt::format("nobody serves {} there", target));
     ++tally_->counters.calls;
     ++upstream_->row.calls;
     ++upstream_->row.open;
@@ -245,8 +237,9 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     request_ = to_text(*head);
     has_body_ = chunked || length.value_or(0) > 0;
     const http::verb method = head->method();
-    may_repeat_ = method == http::verb::get || method == http::verb::head || method == http::verb::put ||
-                  method == http::verb::delete_ || method == http::verb::options;
+    may_repeat_ = method == http::verb::get || method == http::verb::head ||
+                  method == http::verb::put || method == http::verb::delete_ ||
+                  method == http::verb::options;
     chunked_ = chunked;
 
     Parser parser;
@@ -256,7 +249,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       if (!connection_) {
         ++tally_->counters.unreachable;
         co_return upstream_problem(502, "upstream_unreachable",
-                                   fmt::format("the peer's server at {} does not answer: {}", config.url.authority(), why_));
+                                   fmt::format("the peer's server at {} does not answer: {}",
+                                               config.url.authority(), why_));
       }
       parser.header_limit(kMostHead);
       parser.body_limit(boost::none);
@@ -266,8 +260,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       no_limit();
       if (waiter_.call() == nullptr) co_return std::nullopt;
       if (!ec) break;
-      // A connection that was kept may have ended at the other side meanwhile. What must not be done
-      // twice is not asked twice (RFC 9110, 9.2.2).
+      // A connection that was kept may have ended at the other side meanwhile. What must not be
+      // done twice is not asked twice (RFC 9110, 9.2.2).
       if (reused && may_repeat_ && !late_ && taken_ <= kReplayable && !uplink_runs_) {
         connection_.reset();
         std::destroy_at(&parser);
@@ -275,12 +269,14 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
         continue;
       }
       if (late_) {
-        co_return upstream_problem(504, "upstream_timeout",
-                                   fmt::format("the peer's server did not answer within {} s", config.timeout_s));
+        co_return upstream_problem(
+            504, "upstream_timeout",
+            fmt::format("the peer's server did not answer within {} s", config.timeout_s));
       }
       ++tally_->counters.unreachable;
       co_return upstream_problem(502, "upstream_unreachable",
-                                 fmt::format("the peer's server at {} broke off: {}", config.url.authority(), ec.message()));
+                                 fmt::format("the peer's server at {} broke off: {}",
+                                             config.url.authority(), ec.message()));
     }
     co_return co_await respond(parser, upgrade);
   }
@@ -293,21 +289,26 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       idle.pop_back();
       const auto idle_for = steady_clock::now() - connection_->idle_since;
       char byte;
-      const bool quiet = (idle_for < kFresh && may_repeat_) || (recv(connection_->socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN);
+      const bool quiet =
+          (idle_for < kFresh && may_repeat_) ||
+          (recv(connection_->socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           errno == EAGAIN);
       if (quiet && idle_for < kIdleFor) co_return true;
       connection_.reset();
     }
     const auto executor = co_await asio::this_coro::executor;
     tcp::resolver resolver(executor);
     const std::string port = std::to_string(url.port);
-    auto [ec, found] = co_await resolver.async_resolve(url.host, port, tcp::resolver::numeric_service, kUpstreamToken);
+    auto [ec, found] = co_await resolver.async_resolve(
+        url.host, port, tcp::resolver::numeric_service, kUpstreamToken);
     if (ec) {
       why_ = ec.message();
       co_return false;
     }
     connection_ = std::make_unique<Connection>(executor);
     limit(kConnectWithin);
-    const auto [failed, at] = co_await asio::async_connect(connection_->socket, found, kUpstreamToken);
+    const auto [failed, at] =
+        co_await asio::async_connect(connection_->socket, found, kUpstreamToken);
     no_limit();
     if (failed) {
       why_ = late_ ? "no connection within 10 s" : failed.message();
@@ -332,16 +333,19 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
         taken_ += part.size();
         waiter_.consume(part.size());
       }
-      if (waiter_.call() != nullptr && has_body_ && waiter_.call()->read_all() && !body_ended_) end_body(replay_);
+      if (waiter_.call() != nullptr && has_body_ && waiter_.call()->read_all() && !body_ended_)
+        end_body(replay_);
     }
-    const auto [ec, n] = co_await asio::async_write(connection_->socket, asio::buffer(replay_), kUpstreamToken);
+    const auto [ec, n] =
+        co_await asio::async_write(connection_->socket, asio::buffer(replay_), kUpstreamToken);
     if (ec) co_return ec;
     if (has_body_ && !body_ended_) {
       uplink_runs_ = true;
       asio::co_spawn(owner_.io_, send_body(shared_from_this()), asio::detached);
     }
     for (;;) {
-      const auto [failed, m] = co_await http::async_read_header(connection_->socket, connection_->buffer, parser, kUpstreamToken);
+      const auto [failed, m] = co_await http::async_read_header(
+          connection_->socket, connection_->buffer, parser, kUpstreamToken);
       if (failed) co_return failed;
       const unsigned status = parser.get().result_int();
       if (status >= 200 || status == 101) co_return error_code{};
@@ -382,7 +386,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       } else {
         self->end_body(piece);
       }
-      const auto [ec, n] = co_await asio::async_write(self->connection_->socket, asio::buffer(piece), kUpstreamToken);
+      const auto [ec, n] = co_await asio::async_write(self->connection_->socket,
+                                                      asio::buffer(piece), kUpstreamToken);
       if (ec) break;  // whether it answered all the same, its answer says
     }
     // The caller is gone: the upstream must not take what it has for the whole.
@@ -399,7 +404,9 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     const bool keep_alive = parser.get().keep_alive();
     drop_hop_fields(head);
     if (status == 101) {
-      if (upgrade.empty()) co_return upstream_problem(502, "upstream_broken", "the peer's server changed the protocol unasked");
+      if (upgrade.empty())
+        co_return upstream_problem(502, "upstream_broken",
+                                   "the peer's server changed the protocol unasked");
       set_upgrade(head, accepted);
       const std::string text = to_text(head);
       if (co_await waiter_.write(as_bytes(text))) co_await tunnel();
@@ -411,7 +418,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     while (!parser.is_done()) {
       parser.get().body().data = piece.data();
       parser.get().body().size = piece.size();
-      auto [ec, n] = co_await http::async_read_some(connection_->socket, connection_->buffer, parser, kUpstreamToken);
+      auto [ec, n] = co_await http::async_read_some(connection_->socket, connection_->buffer,
+                                                    parser, kUpstreamToken);
       const size_t got = piece.size() - parser.get().body().size;
       if (got > 0 && !co_await waiter_.write(Bytes(piece).first(got))) co_return std::nullopt;
       if (ec == http::error::need_buffer) ec = {};
@@ -424,7 +432,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       }
     }
     waiter_.end_writing();
-    const bool reusable = keep_alive && !uplink_runs_ && (!has_body_ || body_ended_) && connection_->buffer.size() == 0;
+    const bool reusable = keep_alive && !uplink_runs_ && (!has_body_ || body_ended_) &&
+                          connection_->buffer.size() == 0;
     if (reusable && upstream_->idle.size() < Upstreams::kMostIdle) {
       connection_->idle_since = steady_clock::now();
       upstream_->idle.push_back(std::move(connection_));
@@ -442,7 +451,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       connection_->buffer.consume(connection_->buffer.size());
     }
     while (waiter_.call() != nullptr) {
-      const auto [ec, n] = co_await connection_->socket.async_read_some(asio::buffer(piece), kUpstreamToken);
+      const auto [ec, n] =
+          co_await connection_->socket.async_read_some(asio::buffer(piece), kUpstreamToken);
       if (ec || !co_await waiter_.write(Bytes(piece).first(n))) break;
     }
     waiter_.end_writing();
@@ -460,7 +470,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       }
       piece.assign(part.begin(), part.end());
       waiter.consume(part.size());
-      const auto [ec, n] = co_await asio::async_write(self->connection_->socket, asio::buffer(piece), kUpstreamToken);
+      const auto [ec, n] = co_await asio::async_write(self->connection_->socket,
+                                                      asio::buffer(piece), kUpstreamToken);
       if (ec) break;
     }
     error_code ignored;
@@ -489,14 +500,16 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   bool uplink_runs_ = false, late_ = false, ended_ = false;
 };
 
-// --- The list --------------------------------------------------------------------------------------
+// --- The list
+// --------------------------------------------------------------------------------------
 
 Upstreams::Upstreams(asio::io_context& io, Agent& agent, std::function<void()> kick)
     : io_(io), agent_(agent), kick_(std::move(kick)) {}
 
 Upstreams::~Upstreams() = default;
 
-std::shared_ptr<Upstreams::Upstream> Upstreams::find(wire::CallProtocol protocol, std::string_view target) const {
+std::shared_ptr<Upstreams::Upstream> Upstreams::find(wire::CallProtocol protocol,
+                                                     std::string_view target) const {
   std::shared_ptr<Upstream> best;
   for (const auto& u : upstreams_) {
     const UpstreamConfig& c = u->row.config;
@@ -520,19 +533,22 @@ AcceptStatus Upstreams::admit(const PeerEdge& from, const wire::Envelope& envelo
 CallUser* Upstreams::user(Call& call) {
   auto exchange = std::make_shared<Exchange>(*this, call);
   CallUser* user = exchange->user();
-  asio::co_spawn(io_, [exchange] { return exchange->run(); }, asio::detached);
+  asio::co_spawn(
+      io_, [exchange] { return exchange->run(); }, asio::detached);
   return user;
 }
 
-Result<void> Upstreams::set(const std::string& server, pid_t pid, const UpstreamConfig& config, uint64_t now_us) {
+Result<void> Upstreams::set(const std::string& server, pid_t pid, const UpstreamConfig& config,
+                            uint64_t now_us) {
   for (const auto& u : upstreams_) {
     const UpstreamConfig& c = u->row.config;
     if (c.protocol != config.protocol || c.prefix != config.prefix) continue;
     if (u->row.server != server) {
       return fail(ErrorCode::kConflict,
-                  fmt::format("{} calls under \"{}\" go to http://{}{} already; end that first, or give another --path",
-                              wire::name_of(wire::kProtocolNames, uint8_t(c.protocol)), c.prefix.empty() ? "/" : c.prefix,
-                              c.url.authority(), c.url.path));
+                  fmt::format("{} calls under \"{}\" go to http://{}{} already; end that first, or "
+                              "give another --path",
+                              wire::name_of(wire::kProtocolNames, uint8_t(c.protocol)),
+                              c.prefix.empty() ? "/" : c.prefix, c.url.authority(), c.url.path));
     }
     u->pid = pid;
     u->seen_us = now_us;
@@ -551,7 +567,8 @@ Result<void> Upstreams::set(const std::string& server, pid_t pid, const Upstream
 }
 
 void Upstreams::drop(const std::string& server) {
-  std::erase_if(upstreams_, [&](const auto& u) { return !server.empty() && u->row.server == server; });
+  std::erase_if(upstreams_,
+                [&](const auto& u) { return !server.empty() && u->row.server == server; });
 }
 
 void Upstreams::pump(uint64_t now_us) {
@@ -561,7 +578,8 @@ void Upstreams::pump(uint64_t now_us) {
     return !u->row.server.empty() && (is_gone(u->pid) || now_us >= u->seen_us + kLeaseUs);
   });
   for (const auto& u : upstreams_) {
-    while (!u->idle.empty() && steady_clock::now() >= u->idle.front()->idle_since + kIdleFor) u->idle.pop_front();
+    while (!u->idle.empty() && steady_clock::now() >= u->idle.front()->idle_since + kIdleFor)
+      u->idle.pop_front();
   }
 }
 

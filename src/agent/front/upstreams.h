@@ -1,6 +1,6 @@
-// Where calls of peers that carry HTTP go on this host: an upstream for each protocol and path, named
-// by `serve --upstream` or the configuration, and an exchange with it for each call (docs/http.md).
-// One thread, that of the event loop.
+// Where calls of peers that carry HTTP go on this host: an upstream for each protocol and path,
+// named by `serve --upstream` or the configuration, and an exchange with it for each call
+// (docs/http.md). One thread, that of the event loop.
 #pragma once
 
 #include <deque>
@@ -29,7 +29,7 @@ Result<UpstreamUrl> parse_upstream(std::string_view text);
 struct UpstreamConfig {
   wire::CallProtocol protocol = wire::CallProtocol::kRaw;
   UpstreamUrl url;
-  std::string prefix;       // of the paths that go there; it is taken off. Empty: all
+  std::string prefix;        // of the paths that go there; it is taken off. Empty: all
   uint64_t timeout_s = 600;  // until the answer begins
 };
 
@@ -51,7 +51,7 @@ class Upstreams {
  public:
   static constexpr size_t kMost = 64;
   static constexpr size_t kMostOpen = 16'384;
-  static constexpr size_t kMostIdle = 128;           // connections that are kept, of each
+  static constexpr size_t kMostIdle = 128;          // connections that are kept, of each
   static constexpr uint64_t kLeaseUs = 15'000'000;  // of one that a program keeps
 
   Upstreams(boost::asio::io_context& io, Agent& agent, std::function<void()> kick);
@@ -63,7 +63,8 @@ class Upstreams {
 
   // Adds one, or says that it is still there. `server` empty: for good. kConflict: another keeps
   // that protocol and path.
-  Result<void> set(const std::string& server, pid_t pid, const UpstreamConfig& config, uint64_t now_us);
+  Result<void> set(const std::string& server, pid_t pid, const UpstreamConfig& config,
+                   uint64_t now_us);
   void drop(const std::string& server);
   void pump(uint64_t now_us);
   uint64_t wake_us() const;

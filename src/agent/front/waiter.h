@@ -11,6 +11,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "agent/calls.h"
+#include "agent/front/message.h"
 
 namespace sluice::agent {
 
@@ -108,5 +109,27 @@ class CallWaiter final : public CallUser {
   uint32_t retry_after_ms_ = 0;
   bool accepted_ = false;
 };
+
+// The head of an HTTP message at the front of the call's stream, consumed; shorter than one where
+// the stream, the call or `stop` came first, longer than kMostHead where it is none.
+template <typename Stop>
+boost::asio::awaitable<Buffer> read_head_of(CallWaiter& waiter, Stop stop) {
+  Buffer text;
+  while (waiter.call() != nullptr && text.size() < kMostHead && !stop()) {
+    const Bytes part = waiter.call()->readable();
+    if (part.empty()) {
+      if (waiter.call()->read_all()) break;
+      co_await waiter.readable.wait();
+      continue;
+    }
+    const size_t before = text.size();
+    text.insert(text.end(), part.begin(), part.end());
+    const auto size = head_size(text);
+    if (size) text.resize(*size);
+    waiter.consume(size ? *size - before : part.size());
+    if (size) break;
+  }
+  co_return text;
+}
 
 }  // namespace sluice::agent

@@ -142,9 +142,7 @@ Association::~Association() {
 
 void Association::close(struct socket*& s) {
   if (s == nullptr) return;
-  const struct linger at_once {
-    1, 0
-  };
+  const struct linger at_once { 1, 0 };
   usrsctp_setsockopt(s, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   usrsctp_close(s);
   s = nullptr;

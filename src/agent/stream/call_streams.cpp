@@ -238,8 +238,8 @@ CallStreams::Turn CallStreams::say(Call& call) {
       m.credit = credit = call.in().consumed() + call.in().next_window(now_.mono_ms);
     }
     const uint64_t may = out.allowed - out.sent;
-    taken = size_t(std::min<uint64_t>({may, out.bytes.size(),
-                                       Association::kMostMessage - wire::kStreamOverhead}));
+    taken = size_t(std::min<uint64_t>(
+        {may, out.bytes.size(), Association::kMostMessage - wire::kStreamOverhead}));
     ends = out.end && !out.ended && taken == out.bytes.size();
     if (ends) {
       m.flags |= wire::kStreamEnd;

@@ -70,8 +70,7 @@ class CallStreams {
   // Hands over what there is room for; makes the association where one is missing.
   void pump(size_t body_size, Now now);
   bool wants() const {
-    return !ready_.empty() || !abandoned_.empty() || wants_association() ||
-           !sack_.empty();
+    return !ready_.empty() || !abandoned_.empty() || wants_association() || !sack_.empty();
   }
   std::optional<Carrier> carrier(std::optional<CallName> wanted) const;
   size_t carriers() const { return open_.size(); }
@@ -109,9 +108,9 @@ class CallStreams {
   unsigned restarts_ = 0;
   Now now_;
   bool receiving_ = false;
-  std::optional<uint64_t> heard_ms_;      // of the association
-  std::optional<uint64_t> said_run_ms_;   // to somebody who took this daemon for an earlier one
-  std::vector<CallName> open_;  // what carries; the newest last
+  std::optional<uint64_t> heard_ms_;     // of the association
+  std::optional<uint64_t> said_run_ms_;  // to somebody who took this daemon for an earlier one
+  std::vector<CallName> open_;           // what carries; the newest last
   std::unordered_map<CallName, size_t, CallNameHash> open_at_;
   std::deque<CallName> ready_;
   std::vector<std::optional<CallName>> out_;  // by outgoing stream
