@@ -99,10 +99,7 @@ void TrustTable::restore(const Snapshot& snapshot) {
     formers_[r->former] = now->index;
     agents_[now->index].formers.push_back({r->former, r->digest, r->at_ms});
   }
-  for (const auto& [former, index] : formers_) {
-    auto& formers = agents_[index].formers;
-    if (formers.back().identity == former) std::reverse(formers.begin(), formers.end());
-  }
+  for (AgentEntry& a : agents_) std::reverse(a.formers.begin(), a.formers.end());
   for (const QuotaUseRow& row : snapshot.quota_uses) {
     const AgentEntry* from = by_address(VirtualAddress::from_u64(row.from));
     const AgentEntry* to = by_address(VirtualAddress::from_u64(row.to));
