@@ -314,6 +314,7 @@ bool Control::end_admissions() {
   const auto ended = trust_.end_admissions(around_.clock.unix_ms(), kEndsPerPoll);
   for (const uint32_t agent : ended) {
     sessions_.retire_agent(agent);
+    events_.add(EventKind::kAdmissionOver, to_string(trust_.agent(agent).address));
     spdlog::info("the time for which {} was admitted is over: its sessions end",
                  trust_.agent(agent).name);
   }

@@ -84,6 +84,10 @@ TEST_F(Admission, AfterwardsItIsAStrangerWhosePairsRest) {
   r.clock.advance_ms(left_ms() + 1);
   r.poll(4);
   EXPECT_TRUE(entry().over);
+  const auto& last = r.control->events().at(r.control->events().next() - 1);
+  EXPECT_FALSE(last.record);
+  EXPECT_EQ(last.kind, control::EventKind::kAdmissionOver);
+  EXPECT_EQ(last.subject, to_string(entry().address));
   EXPECT_FALSE(r.control->sessions().has_session(index));
   EXPECT_TRUE(r.control->trust().edges_of(index).empty());
   EXPECT_EQ(pairs(), 1u) << "what they agreed on is kept";
