@@ -18,6 +18,7 @@ from lab import Lab, LabError, need_namespaces  # noqa: E402
 from machine import about_machine  # noqa: E402
 
 TARGET_RESTART_MS = 3000
+CALLS = 128  # of each agent that is revoked and its peer
 
 
 def revocations(options):
@@ -33,11 +34,12 @@ def revocations(options):
 
 
 def handover(options):
-    """The same proof where every tenth packet arrives on the worker that does not own its agent, and waits in a ring."""
+    """The same proof where every tenth packet arrives on the worker that does not own its agent, and waits in a ring, and
+    where calls of the revoked wait for their signatures."""
     out = options.work / "handover.json"
     out.unlink(missing_ok=True)
     child = subprocess.run([str(options.build / "bench" / "revoke"), "--workers", "2", "--revocations", str(options.revocations),
-                            "--state", str(options.state), "--json", str(out)], check=False)
+                            "--calls", str(CALLS), "--state", str(options.state), "--json", str(out)], check=False)
     if child.returncode != 0 and not out.exists():
         raise LabError(f"the revocations with two workers ended with {child.returncode}")
     return json.loads(out.read_text()), child.returncode
@@ -127,7 +129,7 @@ def main():
         if options.only != "restart":
             figures, code = revocations(options)
             out.update(figures)
-            print("\ntwo workers, and packets in the ring between them:", flush=True)
+            print("\ntwo workers, packets in the ring between them, and calls that wait for signatures:", flush=True)
             out["handover"], second = handover(options)
             out["packets_after_ack"] += out["handover"]["packets_after_ack"]
             code = code or second

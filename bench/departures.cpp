@@ -85,6 +85,11 @@ void Departures::open(uint32_t to, uint8_t* outer, size_t size) {
     return;
   }
   const wire::FrameHeader frame = wire::read_frame(outer + wire::kDataRegion);
+  // No agent's: the relay drops those.
+  if (frame.type == uint8_t(wire::FrameType::kCallDeny) && to % 2 == 1) {
+    ++denied_;
+    return;
+  }
   if (frame.type != uint8_t(wire::FrameType::kControl)) {
     ++behind_;
     return;

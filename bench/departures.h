@@ -4,7 +4,8 @@
 // Agents below `targets` come in pairs: the even one is revoked, the odd one talks to nobody else,
 // so a frame to either is a packet of the revoked agent, unless it is a CONTROL frame of the
 // relay's own: to the peer (the notice, its new edges), which is acknowledged, or the one notice to
-// the revoked one itself. Those are opened with the receiver's key.
+// the revoked one itself; or the relay's CALL_DENY of a call of the peer's. Those are opened with
+// the receiver's key.
 #pragma once
 
 #include <vector>
@@ -33,6 +34,7 @@ class Departures {
   uint64_t behind() const { return behind_; }  // and after, of any agent, over the whole run
   uint64_t acknowledged() const { return acknowledged_; }
   uint64_t farewells() const { return farewells_; }  // notices to revoked agents themselves
+  uint64_t denied() const { return denied_; }        // calls of peers, told that it is revoked
   uint64_t not_authentic() const { return not_authentic_; }
 
  private:
@@ -52,7 +54,8 @@ class Departures {
   std::vector<Queue> queues_;
   uint32_t agent_ = 0;
   uint64_t expect_ = UINT64_MAX;
-  uint64_t passed_ = 0, behind_ = 0, acknowledged_ = 0, farewells_ = 0, not_authentic_ = 0;
+  uint64_t passed_ = 0, behind_ = 0, acknowledged_ = 0, farewells_ = 0, denied_ = 0,
+           not_authentic_ = 0;
   uint32_t told_ = UINT32_MAX;  // the revoked agent that had its notice last
 };
 

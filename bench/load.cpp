@@ -15,8 +15,13 @@ constexpr size_t kHeaders = 42;
 
 }  // namespace
 
-Load::Load(InMemoryRelay& relay, size_t payload, uint32_t first_other)
-    : relay_(relay), payload_(payload), stock_(relay.house().workers) {
+Load::Load(InMemoryRelay& relay, size_t payload, uint32_t first_other, Callers* callers,
+           unsigned calls)
+    : relay_(relay),
+      callers_(callers),
+      calls_(callers == nullptr ? 0 : calls),
+      payload_(payload),
+      stock_(relay.house().workers) {
   const uint32_t n = relay.house().sessions;
   headers_.resize(n * kHeaders);
   for (uint32_t i = 0; i < n; ++i) {
@@ -35,6 +40,7 @@ Load::~Load() {
 void Load::aim(uint32_t agent) {
   agent_ = agent;
   aimed_ = 0;
+  calls_left_ = calls_;
 }
 
 unsigned Load::queue_for(uint32_t agent) {
@@ -71,6 +77,12 @@ rte_mbuf* Load::seal(uint32_t agent, const wire::FrameHeader& frame, Bytes body,
   return m;
 }
 
+rte_mbuf* Load::open_call(uint32_t agent) {
+  SealedFrame frame;
+  callers_->open(callers_->sign(agent, false), frame);
+  return callers_->buffer_with(frame);
+}
+
 void Load::add_next() {
   phase_ = (phase_ + 1) % kAimedPeriod;
   const bool aimed = phase_ < 2;
@@ -78,7 +90,9 @@ void Load::add_next() {
   const uint32_t agent = aimed ? agent_ ^ phase_ : others_[at_];
   const wire::FrameHeader frame{uint8_t(wire::FrameType::kDatagram), 0, 0,
                                 relay_.agent(agent).label, 0};
-  rte_mbuf* m = seal(agent, frame, {}, payload_);
+  const bool call = aimed && calls_left_ != 0;
+  calls_left_ -= call ? 1 : 0;
+  rte_mbuf* m = call ? open_call(agent) : seal(agent, frame, {}, payload_);
   if (m == nullptr) return;
   Stock& stock = stock_[queue_for(agent)];
   stock.packets.push_back(m);

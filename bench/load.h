@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "bench/callers.h"
 #include "bench/in_memory.h"
 #include "wire/frame.h"
 
@@ -17,8 +18,11 @@ inline constexpr unsigned kStrayPercent = 10;
 
 class Load {
  public:
-  // Agents from `first_other` on talk to their own peers all the time.
-  Load(InMemoryRelay& relay, size_t payload, uint32_t first_other);
+  // Agents from `first_other` on talk to their own peers all the time. Of the packets of each pair
+  // that is aimed at, the first `calls` are CALL_OPENs, which have to wait for their signatures;
+  // null: none.
+  Load(InMemoryRelay& relay, size_t payload, uint32_t first_other, Callers* callers = nullptr,
+       unsigned calls = 0);
   ~Load();
 
   // From now on a third of the packets are this agent's to its peer and its peer's to it.
@@ -40,9 +44,13 @@ class Load {
   };
   void add_next();
   rte_mbuf* seal(uint32_t agent, const wire::FrameHeader& frame, Bytes body, size_t size);
+  rte_mbuf* open_call(uint32_t agent);
   unsigned queue_for(uint32_t agent);
 
   InMemoryRelay& relay_;
+  Callers* const callers_;
+  const unsigned calls_;
+  unsigned calls_left_ = 0;
   const size_t payload_;
   std::vector<uint8_t> headers_;  // 42 bytes for each agent, for `payload_`
   std::vector<uint32_t> others_;

@@ -20,6 +20,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr double kFenceMarginUs = 25;
+// More than are let through of an agent before it is revoked.
+constexpr uint32_t kCallsEach = 64;
 
 volatile sig_atomic_t interrupted = 0;
 
@@ -42,6 +44,12 @@ House house_of(const RevokeOptions& o) {
   house.ring = 4 * o.ring;
   house.buffers = o.workers * (3 * o.ring + 4096) + 4095;
   house.burst = o.burst;
+  if (o.calls != 0) {
+    // A page stays with its agent for longer than the run.
+    house.call_pages = 2 * o.revocations;
+    house.calls_each = kCallsEach;
+    house.keys_each = 2 * kCallsEach;
+  }
   return house;
 }
 
@@ -87,6 +95,11 @@ void print_totals(const RevokeTotals& t, double fence_p99) {
   fmt::print(
       "idle polls during fences: {} in {} of them; the workers were busy for {:.0f} % of the run\n",
       t.idle_in_fence, t.ran_empty, 100 * t.busy_share);
+  fmt::print(
+      "when an agent's state was stored, {} calls waited for signatures ({} of the revocations) "
+      "and "
+      "{} packets in rings between workers ({}); {} calls of peers were denied\n",
+      t.calls_waiting, t.with_calls, t.in_handover, t.with_handover, t.calls_denied);
   fmt::print("messages to peers: {} sent, {} acknowledged, {} repeated\n", t.messages,
              t.acknowledged, t.repeated);
 }
@@ -105,6 +118,11 @@ int run(const RevokeOptions& o) {
   if (!scratch) return report(scratch.error().message);
   House house = wanted;
   house.state_dir = scratch->path();
+  std::vector<crypto::Identity> identities;
+  if (o.calls != 0) {
+    identities = Callers::identities(house.sessions);
+    house.identities = Callers::public_keys(identities);
+  }
   note(fmt::format("setting up {} agents", house.sessions));
   auto relay = InMemoryRelay::create(house);
   if (!relay) return report(relay.error().message);
@@ -114,7 +132,9 @@ int run(const RevokeOptions& o) {
              scratch->file_system(),
              scratch->in_memory() ? ", where a sync costs nothing: name a disk with --state" : "");
   std::fflush(stdout);
-  RevokeRun bench(**relay, o, interrupted);
+  std::optional<Callers> callers;
+  if (o.calls != 0) callers.emplace(**relay, identities);
+  RevokeRun bench(**relay, o, interrupted, callers ? &*callers : nullptr);
   bench.run();
   clear_note();
   const RevokeTotals& t = bench.totals();
@@ -125,6 +145,9 @@ int run(const RevokeOptions& o) {
               {"store", scratch->file_system()},
               {"farewells", t.farewells},
               {"handed_over", t.handed_over},
+              {"handover_waiting", {{"revocations", t.with_handover}, {"packets", t.in_handover}}},
+              {"calls_waiting", {{"revocations", t.with_calls}, {"calls", t.calls_waiting}}},
+              {"calls_denied", t.calls_denied},
               {"left_before", t.passed},
               {"died", t.died},
               {"idle_polls_in_fences", t.idle_in_fence},
@@ -153,6 +176,9 @@ int main(int argc, char** argv) {
   app.add_option("--burst", o.burst, "packets taken from a queue at once").range(1, 64);
   app.add_option("--ring", o.ring, "packets waiting for each worker when a revocation begins")
       .one_of({"1024", "2048", "4096", "8192"});
+  app.add_option("--calls", o.calls,
+                 "calls among an agent's and its peer's first packets, which wait for signatures")
+      .range(0, 128);
   app.add_option("--state", o.state, "where the store's temporary folder is made");
   app.add_option("--json", o.json, "write the figures there");
   if (const auto done = app.parse(argc, argv)) return *done;

@@ -44,12 +44,12 @@ struct Launch {
 }  // namespace
 
 RevokeRun::RevokeRun(InMemoryRelay& relay, const RevokeOptions& options,
-                     const volatile sig_atomic_t& stop)
+                     const volatile sig_atomic_t& stop, Callers* callers)
     : relay_(relay),
       o_(options),
       stop_(stop),
       shared_core_(shares_core(relay.house())),
-      load_(relay, options.payload, 2 * options.revocations),
+      load_(relay, options.payload, 2 * options.revocations, callers, options.calls),
       departures_(relay, load_, 2 * options.revocations),
       watches_(relay.house().workers) {
   relay.at_cut = [this] { see_cut(); };
@@ -68,6 +68,24 @@ uint64_t RevokeRun::idle_rounds() const {
   uint64_t sum = 0;
   for (const auto& w : watches_) sum += w.idle.get();
   return sum;
+}
+
+// What waits still, once the agent's state is stored: all of it was taken from the NIC before, and
+// would leave if it were not authorised again. What came in before is read first, so that a worker
+// at work only makes these numbers smaller. Of packets in turns there are none: one tenant.
+void RevokeRun::count_waiting() {
+  uint64_t calls = 0;
+  for (unsigned w = 0; w < watches_.size(); ++w) {
+    const fabric::WorkerCounters& c = relay_.arena().counters(w);
+    const uint64_t parked = c.parked.get(), resumed = c.resumed.get();
+    calls += parked > resumed ? parked - resumed : 0;
+  }
+  const uint64_t out = relay_.counter(&fabric::WorkerCounters::handed_out);
+  const uint64_t in = relay_.counter(&fabric::WorkerCounters::handed_in);
+  totals_.calls_waiting += calls;
+  totals_.with_calls += calls != 0 ? 1 : 0;
+  totals_.in_handover += out > in ? out - in : 0;
+  totals_.with_handover += out > in ? 1 : 0;
 }
 
 // Control has just seen the last quiescent point that it waited for, or believes so.
@@ -165,6 +183,7 @@ bool RevokeRun::one(uint32_t agent) {
                                [this](control::RevocationAnswer a) { answer_ = std::move(a); });
   token_ = relay_.plane().qsbr().latest();
   departures_.expect(token_);
+  count_waiting();
   if (!wait_for_cut()) return false;
   if (shared_core_) take_precedence(false);
   if (!wait_for_answer() || !settle()) return false;
@@ -297,7 +316,11 @@ void RevokeRun::add_up() {
   totals_.behind = departures_.behind();
   totals_.farewells = departures_.farewells();
   totals_.handed_over = relay_.counter(&fabric::WorkerCounters::handed_out);
+  totals_.calls_denied = departures_.denied();
   if (watches_.size() > 1 && totals_.handed_over == 0) fail("nothing was handed over");
+  if (o_.calls != 0 && totals_.with_calls <= totals_.done / 10) {
+    fail("calls waited for signatures at few of the revocations: the count would show little");
+  }
   uint64_t unmarked = 0, longest = 0;
   for (unsigned w = 0; w < watches_.size(); ++w) {
     unmarked += watches_[w].unmarked.get();

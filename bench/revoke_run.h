@@ -21,6 +21,8 @@ struct RevokeOptions {
   size_t payload = 64;
   uint16_t burst = 32;   // the relay's default
   unsigned ring = 4096;  // packets that wait for each worker when a revocation begins
+  // CALL_OPENs among each agent's and its peer's first packets.
+  unsigned calls = 0;
   // Revoked by one command at the end, of the others.
   unsigned bulk = 0;
   std::string state = "/var/tmp";
@@ -43,8 +45,15 @@ struct RevokeTotals {
   double busy_share = 0;       // rounds of the whole run that found packets
   double longest_poll_us = 0;
   uint64_t handed_over = 0;  // packets that waited in a ring between workers
-  uint64_t farewells = 0;    // notices to the revoked themselves
-  uint64_t messages = 0;     // notices and edge sets to peers
+  // When an agent's state had been stored: revocations with packets in those rings, and such
+  // packets; revocations with calls of the pair that waited for signatures, and such calls.
+  unsigned with_handover = 0;
+  uint64_t in_handover = 0;
+  unsigned with_calls = 0;
+  uint64_t calls_waiting = 0;
+  uint64_t calls_denied = 0;  // of peers, who were told
+  uint64_t farewells = 0;     // notices to the revoked themselves
+  uint64_t messages = 0;      // notices and edge sets to peers
   uint64_t acknowledged = 0;
   uint64_t repeated = 0;
   double bulk_cut_us = 0, bulk_sync_us = 0, bulk_ack_us = 0;
@@ -55,7 +64,9 @@ struct RevokeTotals {
 
 class RevokeRun {
  public:
-  RevokeRun(InMemoryRelay& relay, const RevokeOptions& options, const volatile sig_atomic_t& stop);
+  // `callers`: where there are calls.
+  RevokeRun(InMemoryRelay& relay, const RevokeOptions& options, const volatile sig_atomic_t& stop,
+            Callers* callers = nullptr);
 
   // Runs the workers' loops for as long as it takes.
   void run();
@@ -77,6 +88,7 @@ class RevokeRun {
   void take_precedence(bool first);
   uint64_t idle_rounds() const;
   bool late(uint64_t since, uint64_t patience_ms) const;
+  void count_waiting();
 
   InMemoryRelay& relay_;
   const RevokeOptions& o_;

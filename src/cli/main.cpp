@@ -40,6 +40,7 @@ struct Options {
   std::string shell;
   std::string call;  // that waits for an approval
   std::string overlap = "30d";
+  std::string admitted_for;  // empty: without end
   uint32_t number = 0, uses = 1;
   uint64_t after = 0, limit = 100;
 };
@@ -53,10 +54,21 @@ int add_tenant(const Options& o) {
 }
 
 int add_agent(const Options& o) {
-  return o.client.change(
-      "/v1/agents", {{"did", o.did}, {"tenant", o.tenant}, {"name", o.name}}, [](const json& b) {
-        return fmt::format("{} may connect as {}", text(b["name"]), text(b["address"]));
-      });
+  json request = {{"did", o.did}, {"tenant", o.tenant}, {"name", o.name}};
+  if (!o.admitted_for.empty()) {
+    const auto seconds = parse_duration_s(o.admitted_for);
+    if (!seconds || *seconds == 0) {
+      return o.client.report(
+          {ErrorCode::kUsage,
+           fmt::format("--for {} is no time; give a number and s, m, h or d, such as 30d",
+                       o.admitted_for)});
+    }
+    request["for_s"] = *seconds;
+  }
+  return o.client.change("/v1/agents", request, [&o](const json& b) {
+    const std::string limit = o.admitted_for.empty() ? "" : " for " + o.admitted_for;
+    return fmt::format("{} may connect as {}{}", text(b["name"]), text(b["address"]), limit);
+  });
 }
 
 int create_token(const Options& o) {
@@ -303,6 +315,9 @@ int run(int argc, char** argv) {
   agent_add->add_option("DID", o.did, "As sluice-agent info prints it")->required();
   agent_add->add_option("--tenant", o.tenant, "Name or number")->required();
   agent_add->add_option("--name", o.name, "Unique within the tenant")->required();
+  agent_add->add_option("--for", o.admitted_for,
+                        "How long it is admitted: 12h, 30d (default: without end). Given again, it "
+                        "counts from then on");
   agent_add->footer("Example:  sluicectl agent add did:key:z6Mk… --tenant acme --name bob");
   auto* token = app.add_subcommand("token", "Enrolment tokens");
   token->require_subcommand(1);

@@ -112,18 +112,21 @@ http::Response AdminApi::agents(const Caller& caller) {
   json out = json::array();
   const auto& arena = control_.around().arena;
   for (const auto& a : control_.trust().agents()) {
-    if ((!a.standing() && !a.revoked) || !caller.sees(a.address.tenant)) continue;
+    if ((!a.standing() && !a.revoked && !a.over) || !caller.sees(a.address.tenant)) continue;
     json j = {{"name", a.name},
               {"did", crypto::to_did(a.identity)},
               {"address", to_string(a.address)},
               {"tenant", a.address.tenant},
-              {"state", a.revoked ? "revoked" : "active"},
+              {"state", a.revoked      ? "revoked"
+                        : a.standing() ? "active"
+                                       : "expired"},
               {"source", a.configured ? "config" : name_of(a.source)},
               {"visibility", a.visibility == Visibility::kPublic ? "public" : "private"},
               {"edges", control_.trust().edges_of(a.index).size()},
               {"packets", arena.agents()[a.index].packets.get()},
               {"bytes", arena.agents()[a.index].bytes.get()},
               {"session", nullptr}};
+    if (a.ends_ms() != 0) j["expires_at_ms"] = a.ends_ms();
     if (!a.formers.empty()) {
       j["former_dids"] = json::array();
       for (const auto& f : a.formers) j["former_dids"].push_back(crypto::to_did(f.identity));

@@ -13,6 +13,7 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kLongestTokenS = 365ull * 24 * 3600;
+constexpr uint64_t kLongestAgentS = 100 * kLongestTokenS;
 constexpr uint32_t kMostUses = 1'000'000;
 constexpr size_t kTokenIdBytes = 6;
 
@@ -87,6 +88,8 @@ void AdminEnrolment::add_agent(const AdminCall& call, http::Respond respond) {
   for (const auto* r : {&did, &name, &tenant_text}) {
     if (!*r) return respond(http::error_response(r->error()));
   }
+  const auto life_s = number_of(body, "for_s", 1, kLongestAgentS, 0);
+  if (!life_s) return respond(http::error_response(life_s.error()));
   const auto identity = crypto::parse_did(*did);
   if (!identity) {
     return respond(refused(ErrorCode::kUsage,
@@ -98,14 +101,16 @@ void AdminEnrolment::add_agent(const AdminCall& call, http::Respond respond) {
   if (const auto may = may_touch(call.caller, *tenant); !may) {
     return respond(http::error_response(may.error()));
   }
-  control_.enrolment().add_agent(*identity, *tenant, *name, call.caller.name,
+  control_.enrolment().add_agent(*identity, *tenant, *name, *life_s * 1000, call.caller.name,
                                  [this, respond](const Result<uint32_t>& index) {
                                    if (!index) return respond(http::error_response(index.error()));
                                    const AgentEntry& a = control_.trust().agent(*index);
-                                   respond(ok({{"did", crypto::to_did(a.identity)},
+                                   json out = {{"did", crypto::to_did(a.identity)},
                                                {"name", a.name},
                                                {"tenant", a.address.tenant},
-                                               {"address", to_string(a.address)}}));
+                                               {"address", to_string(a.address)}};
+                                   if (a.ends_ms() != 0) out["expires_at_ms"] = a.ends_ms();
+                                   respond(ok(out));
                                  });
 }
 

@@ -18,6 +18,7 @@ constexpr uint64_t kQuietAfterMs = 50;
 constexpr uint64_t kPublishMs = 100;
 constexpr int64_t kClockStepMs = 50;
 constexpr uint64_t kQuotaMs = 1000;
+constexpr size_t kEndsPerPoll = 64;  // agents whose admission is over
 
 std::vector<uint16_t> port_mtus(const Config& config) {
   std::vector<uint16_t> out;
@@ -308,6 +309,18 @@ void Control::publish(uint64_t now) {
   relay.calls_stale_at.store(stale_at, std::memory_order_relaxed);
 }
 
+// Who is no longer admitted is not active from the first step on; its sessions end with it.
+bool Control::end_admissions() {
+  const auto ended = trust_.end_admissions(around_.clock.unix_ms(), kEndsPerPoll);
+  for (const uint32_t agent : ended) {
+    sessions_.retire_agent(agent);
+    events_.add(EventKind::kAdmissionOver, to_string(trust_.agent(agent).address));
+    spdlog::info("the time for which {} was admitted is over: its sessions end",
+                 trust_.agent(agent).name);
+  }
+  return !ended.empty();
+}
+
 unsigned Control::poll() {
   publish(around_.clock.ticks());
   watch_.poll(around_.clock.ticks());
@@ -323,6 +336,7 @@ unsigned Control::poll() {
   trust_.poll();
   busy = revocations_.poll() || busy;
   busy = directory_.poll() || busy;
+  busy = end_admissions() || busy;
   ceremony_.poll();
   busy = keyring_.poll() || busy;
   for (unsigned i = 0; i < kTellsPerPoll && !to_tell_.empty(); ++i) {

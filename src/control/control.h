@@ -94,6 +94,7 @@ class Control {
   uint64_t started_;
   void publish(uint64_t now);
   void keep_quotas(uint64_t now);
+  bool end_admissions();
 
   uint64_t last_busy_ = 0;         // ticks
   std::vector<uint32_t> to_tell_;  // agents that do not know the relay's key yet

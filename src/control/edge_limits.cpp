@@ -33,7 +33,13 @@ size_t EdgeLimits::places() const {
 }
 
 bool EdgeLimits::has_room_for_grants() const {
-  return granted_ + 2 <= arena_.sizes().edge_calls / 2 && places() >= 2;
+  // What has rested is nobody's, though nobody has taken it yet.
+  const uint64_t now = clock_.ticks();
+  size_t taken = granted_;
+  for (auto r = resting_.begin(); r != resting_.end() && r->until <= now; ++r) {
+    taken -= r->granted ? 1 : 0;
+  }
+  return taken + 2 <= arena_.sizes().edge_calls / 2 && places() >= 2;
 }
 
 bool EdgeLimits::has_room(const EdgeTerms& one, const EdgeTerms& other) {

@@ -103,7 +103,7 @@ Result<void> Enrolment::room_for(uint16_t tenant, const std::string& name,
 }
 
 void Enrolment::add_agent(const crypto::PublicKey& identity, uint16_t tenant,
-                          const std::string& name, const std::string& actor,
+                          const std::string& name, uint64_t life_ms, const std::string& actor,
                           std::function<void(Result<uint32_t>)> done) {
   if (!wire::is_agent_name(name)) {
     return done(fail(ErrorCode::kUsage,
@@ -145,6 +145,7 @@ void Enrolment::add_agent(const crypto::PublicKey& identity, uint16_t tenant,
   row.created_ms = clock_.unix_ms();
   row.name = name;
   row.source = AgentSource::kOperator;
+  if (life_ms != 0) row.expires_ms = row.created_ms + life_ms;
   const VirtualAddress address = known != nullptr ? known->address : trust_.fresh_address(tenant);
   row.tenant = address.tenant;
   row.node = address.node;
@@ -154,7 +155,8 @@ void Enrolment::add_agent(const crypto::PublicKey& identity, uint16_t tenant,
   } else {
     row.visibility = known->visibility;
     row.enrol = known->enrol;
-    changes.list.push_back(AgentUpdate{identity, name, row.source, row.visibility, row.enrol});
+    changes.list.push_back(
+        AgentUpdate{identity, name, row.source, row.visibility, row.enrol, row.expires_ms});
   }
   names_taken_.insert({tenant, name});
   apply(std::move(changes), [this, row, done = std::move(done)](Result<void> r) {
@@ -241,13 +243,15 @@ void Enrolment::enrol_by_token(const crypto::PublicKey& identity, Bytes token) {
       known != nullptr ? known->address : trust_.fresh_address(t->tenant);
   row.tenant = address.tenant;
   row.node = address.node;
-  row.name = provisional_name(address);
+  // Whose admission was over is called as before.
+  row.name = known != nullptr && known->over ? known->name : provisional_name(address);
   Changes changes{crypto::to_did(identity), row.created_ms, {}};
   if (known == nullptr) {
     changes.list.push_back(row);
   } else {
     row.enrol = known->enrol;
-    changes.list.push_back(AgentUpdate{identity, row.name, row.source, row.visibility, row.enrol});
+    changes.list.push_back(
+        AgentUpdate{identity, row.name, row.source, row.visibility, row.enrol, row.expires_ms});
   }
   changes.list.push_back(TokenUse{t->hash, identity, row.created_ms});
   enrolling_.insert(identity);
@@ -291,6 +295,7 @@ void Enrolment::submit(uint32_t index, const CheckedStatement& s,
   row.tenant = agent.address.tenant;
   row.node = agent.address.node;
   row.source = agent.source;
+  row.expires_ms = agent.expires_ms;
   row.visibility = static_cast<Visibility>(enrol.visibility());
   row.enrol = s.bytes;
   // A name that the operator gave stays; who came by token chooses one that is free, once: rules of
@@ -305,7 +310,8 @@ void Enrolment::submit(uint32_t index, const CheckedStatement& s,
   enrolling_.insert(row.identity);
   apply({crypto::to_did(row.identity),
          clock_.unix_ms(),
-         {AgentUpdate{row.identity, row.name, row.source, row.visibility, row.enrol}}},
+         {AgentUpdate{row.identity, row.name, row.source, row.visibility, row.enrol,
+                      row.expires_ms}}},
         [this, row, index, old = agent.name, done = std::move(done)](Result<void> r) {
           enrolling_.erase(row.identity);
           if (row.name != old) names_taken_.erase({row.tenant, row.name});

@@ -32,8 +32,10 @@ class Enrolment {
   Result<uint16_t> tenant(const std::string& text) const;
   std::string tenant_name(uint16_t id) const;  // empty: it has none
   const std::map<uint16_t, TenantRow>& tenants() const { return tenants_; }
+  // Admitted for so long from now on; 0: without end. Of one that is enrolled, from now on so.
   void add_agent(const crypto::PublicKey& identity, uint16_t tenant, const std::string& name,
-                 const std::string& actor, std::function<void(Result<uint32_t>)> done);
+                 uint64_t life_ms, const std::string& actor,
+                 std::function<void(Result<uint32_t>)> done);
   void create_token(uint16_t tenant, uint64_t life_ms, uint32_t uses, const std::string& actor,
                     std::function<void(Result<NewToken>)> done);
   void end_token(const Digest& hash, const std::string& actor,

@@ -34,6 +34,8 @@ namespace sluice::control {
     "the audit log's disk is full before audit.alert_days, at this rate")               \
   X(kCircuitOpen, "circuit_open", "calls over an edge are refused: too many failed")    \
   X(kCircuitClosed, "circuit_closed", "they are let through again")                     \
+  X(kAdmissionOver, "admission_over",                                                   \
+    "the time for which an agent was admitted is over: its sessions end")               \
   X(kCallsUnseen, "calls_unseen", "more calls than are shown here; the audit log has them")
 
 enum class EventKind : uint8_t {

@@ -20,13 +20,19 @@ constexpr size_t kMaxWithCookie = 1024;
 constexpr uint64_t kHoldUs = 2000;
 constexpr uint64_t kLoadMs = 2000;
 constexpr uint64_t kMaxAheadMs = 60'000;
-constexpr uint32_t kNoEnd = 0;  // life of the trust: the configuration names none
 
 // Whose turn a HELLO takes: an IPv4 address, or the /64 that one IPv6 host may roam in.
 wire::IpBytes turn_of(const wire::PathHeader& path) {
   wire::IpBytes ip = path.remote_ip();
   if (path.v6()) std::fill(ip.begin() + 8, ip.end(), uint8_t{0});
   return ip;
+}
+
+// WELCOME's field: whole seconds that the agent is admitted for; 0: without end.
+uint32_t trust_life_s(uint64_t ends_ms, uint64_t now_ms) {
+  if (ends_ms == 0) return 0;
+  const uint64_t left_s = ends_ms > now_ms ? (ends_ms - now_ms) / 1000 : 0;
+  return static_cast<uint32_t>(std::clamp<uint64_t>(left_s, 1, 0xffffffff));
 }
 
 }  // namespace
@@ -181,7 +187,7 @@ Buffer Handshakes::build_welcome(Greeting& g, const AgentEntry& agent, uint32_t 
       .address = agent.address.to_u64(),
       .relay_time_ms = clock_.unix_ms(),
       .relay_epoch = s_.epoch,
-      .trust_life_s = kNoEnd,
+      .trust_life_s = trust_life_s(agent.ends_ms(), clock_.unix_ms()),
       .features = 0,
       .mtu = mtu,
       .send_lanes = s_.config.agent_lanes,
@@ -275,7 +281,8 @@ bool Handshakes::timely(const Greeting& g, const AgentEntry& agent) const {
 
 AgentEntry* Handshakes::active_agent(const Greeting& g, O& why) const {
   AgentEntry* agent = trust_.by_identity(g.payload.identity);
-  if (agent == nullptr || !agent->standing()) {
+  if (agent == nullptr || !agent->standing() ||
+      (agent->ends_ms() != 0 && agent->ends_ms() <= clock_.unix_ms())) {
     why = O::kUnknownIdentity;
   } else if (agent->revoked) {
     why = O::kRevokedIdentity;
@@ -349,7 +356,8 @@ O Handshakes::conclude(Greeting& g, const HelloDigest& digest, fabric::Parcel& p
                             .keys = &keys,
                             .path = meta.path,
                             .hello = digest,
-                            .is_rekey = is_rekey});
+                            .is_rekey = is_rekey,
+                            .trust_ends_ms = agent->ends_ms()});
   sessions_.keep_welcome(*slot, welcome);
   spdlog::debug("{} greets from a new path; session {}", agent->name, *slot);
   return send_welcome(parcel, *slot, std::move(welcome));

@@ -12,6 +12,7 @@
 
 #include "crypto/ed25519_batch.h"
 #include "crypto/noise.h"
+#include "crypto/secret.h"
 #include "wire/tunnel.h"
 
 namespace sluice::control {
@@ -39,6 +40,11 @@ struct Greeting {
   Buffer signed_message;
   ByteArray<wire::kWelcomeTokens> tokens;  // from kAnswered on
 
+  // A HELLO may bring an enrolment token, which is a secret for as long as it is good.
+  ~Greeting() {
+    crypto::wipe(plain.data(), plain.size());
+    crypto::wipe(signed_message.data(), signed_message.size());
+  }
   Greeting() = default;
   Greeting(const Greeting&) = delete;
   Greeting& operator=(const Greeting&) = delete;

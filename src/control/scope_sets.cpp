@@ -26,7 +26,12 @@ bool ScopeSets::has_room(uint16_t tenant, const Set& one, const Set& other) cons
   }
   if (needs == 0) return true;
   const auto it = taken_.find(tenant);
-  const size_t has = it == taken_.end() ? 0 : it->second;
+  size_t has = it == taken_.end() ? 0 : it->second;
+  // What has rested is nobody's, though nobody has taken it yet.
+  const uint64_t now = clock_.ticks();
+  for (auto r = resting_.begin(); r != resting_.end() && r->until <= now; ++r) {
+    has -= r->tenant == tenant ? 1 : 0;
+  }
   return free_places() >= needs && has + needs <= arena_.sizes().scope_sets / 2;
 }
 

@@ -1,5 +1,7 @@
 #include "control/session_table.h"
 
+#include <algorithm>
+
 #include "crypto/hash.h"
 
 namespace sluice::control {
@@ -45,6 +47,11 @@ void SessionTable::publish(uint32_t slot, const NewSession& n) {
   s.lanes_in = lanes_in_;
   const uint64_t now = clock_.ticks();
   s.expires = now + life_;
+  if (n.trust_ends_ms != 0) {
+    const uint64_t unix_ms = clock_.unix_ms();
+    const uint64_t left_ms = n.trust_ends_ms > unix_ms ? n.trust_ends_ms - unix_ms : 0;
+    s.expires = std::min(s.expires, now + clock_.ticks_from_ms(left_ms));
+  }
   s.last_ping = 0;
   s.last_challenge = 0;
   s.control_frames = 0;
@@ -64,6 +71,7 @@ void SessionTable::publish(uint32_t slot, const NewSession& n) {
   entry.agent = n.agent;
   entry.began = now;
   entry.began_ms = clock_.unix_ms();
+  entry.expires = s.expires;
   entry.generation = s.generation;
   entry.is_rekey = n.is_rekey;
   entry.hello = n.hello;
@@ -138,7 +146,7 @@ void SessionTable::poll() {
     due_.erase(due_.begin());
     const auto it = entries_.find(slot);
     if (it == entries_.end() || it->second.generation != generation) continue;
-    const bool expired = now >= it->second.began + life_;
+    const bool expired = now >= it->second.expires;
     if (expired || !it->second.confirmed) retire(slot);
   }
   while (!retired_.empty() && qsbr_.passed(retired_.front().token)) {

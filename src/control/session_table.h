@@ -22,6 +22,7 @@ struct SessionEntry {
   bool confirmed = false;
   uint64_t began = 0;     // ticks
   uint64_t began_ms = 0;  // Unix
+  uint64_t expires = 0;   // ticks
   uint32_t generation = 0;
   bool is_rekey = false;
   HelloDigest hello{};  // of the HELLO that made it, to answer its repetition alike
@@ -35,6 +36,7 @@ struct NewSession {
   wire::PathHeader path;
   HelloDigest hello;
   bool is_rekey;
+  uint64_t trust_ends_ms = 0;  // Unix: of the trust that carries it; 0: no end
 };
 
 class SessionTable {

@@ -55,9 +55,10 @@ enum Sql : size_t {
 constexpr const char* kSql[] = {
     "SELECT tenant, node FROM agents WHERE identity = ?",
     "SELECT name FROM agents WHERE tenant = ? AND node = ?",
-    "INSERT INTO agents (identity, tenant, node, name, created_ms, source, visibility, enrol)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    "UPDATE agents SET name = ?2, source = ?3, visibility = ?4, enrol = ?5 WHERE identity = ?1",
+    "INSERT INTO agents (identity, tenant, node, name, created_ms, source, visibility, enrol,"
+    " expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "UPDATE agents SET name = ?2, source = ?3, visibility = ?4, enrol = ?5, expires_ms = ?6"
+    " WHERE identity = ?1",
     "INSERT INTO revocations (identity, reason, at_ms) VALUES (?, ?, ?)"
     " ON CONFLICT (identity) DO NOTHING",
     "UPDATE agents SET revoked = 1 WHERE identity = ?",
@@ -201,7 +202,7 @@ Result<void> Database::one(const AgentRow& row) {
   Run r(statements_[kAddAgent]);
   r.bind(Bytes(row.identity)).bind(uint64_t{row.tenant}).bind(uint64_t{row.node});
   r.bind(std::string_view(row.name)).bind(row.created_ms).bind(uint64_t(row.source));
-  r.bind(uint64_t(row.visibility)).bind(Bytes(row.enrol));
+  r.bind(uint64_t(row.visibility)).bind(Bytes(row.enrol)).bind(row.expires_ms);
   return finish(r, "enrol an agent");
 }
 
@@ -211,6 +212,7 @@ Result<void> Database::one(const AgentUpdate& update) {
   Run r(statements_[kUpdateAgent]);
   r.bind(Bytes(*first)).bind(std::string_view(update.name));
   r.bind(uint64_t(update.source)).bind(uint64_t(update.visibility)).bind(Bytes(update.enrol));
+  r.bind(update.expires_ms);
   return finish(r, "change an agent");
 }
 

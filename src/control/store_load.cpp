@@ -78,8 +78,8 @@ Result<void> Database::each_row(const char* sql, Read&& read) {
 Result<Snapshot> Database::load() {
   Snapshot out;
   Result<void> ok = each_row(
-      "SELECT identity, tenant, node, name, created_ms, source, visibility, enrol FROM agents"
-      " ORDER BY tenant, node",
+      "SELECT identity, tenant, node, name, created_ms, source, visibility, enrol, expires_ms"
+      " FROM agents ORDER BY tenant, node",
       [&](const Run& r) {
         AgentRow row;
         row.tenant = static_cast<uint16_t>(r.number(1));
@@ -89,6 +89,7 @@ Result<Snapshot> Database::load() {
         row.source = static_cast<AgentSource>(r.number(5));
         row.visibility = static_cast<Visibility>(r.number(6));
         row.enrol = to_buffer(r.blob(7));
+        row.expires_ms = r.number(8);
         const bool good = get(r, 0, row.identity);
         out.agents.push_back(std::move(row));
         return good;

@@ -174,6 +174,10 @@ CREATE TABLE quota_uses (
 ) STRICT;
 CREATE INDEX quota_uses_by_end ON quota_uses (ends_ms);
 )sql",
+    // Until when an agent is admitted; 0: no end.
+    R"sql(
+ALTER TABLE agents ADD COLUMN expires_ms INTEGER NOT NULL DEFAULT 0 CHECK (expires_ms >= 0);
+)sql",
 };
 
 }  // namespace

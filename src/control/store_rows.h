@@ -36,7 +36,8 @@ struct AgentRow {
   uint64_t created_ms = 0;
   AgentSource source = AgentSource::kConfig;
   Visibility visibility = Visibility::kPrivate;
-  Buffer enrol;  // Signed Enrol statement; empty: not told yet
+  Buffer enrol;             // Signed Enrol statement; empty: not told yet
+  uint64_t expires_ms = 0;  // it is admitted until then; 0: no end
 };
 
 // What of an agent's row may change.
@@ -46,6 +47,7 @@ struct AgentUpdate {
   AgentSource source = AgentSource::kConfig;
   Visibility visibility = Visibility::kPrivate;
   Buffer enrol;
+  uint64_t expires_ms = 0;
 };
 
 struct RevocationRow {

@@ -70,6 +70,7 @@ Result<uint32_t> TrustTable::add_agent(const AgentRow& row) {
   record.identity.set(entry.identity);
   agents_.push_back(std::move(entry));
   by_identity_[row.identity] = index;
+  set_admission(agents_[index], row.expires_ms);
   if (const auto r = revocations_.find(row.identity); r != revocations_.end()) {
     mark_revoked(agents_[index], r->second.reason, r->second.at_ms);
   }
@@ -99,10 +100,7 @@ void TrustTable::restore(const Snapshot& snapshot) {
     formers_[r->former] = now->index;
     agents_[now->index].formers.push_back({r->former, r->digest, r->at_ms});
   }
-  for (const auto& [former, index] : formers_) {
-    auto& formers = agents_[index].formers;
-    if (formers.back().identity == former) std::reverse(formers.begin(), formers.end());
-  }
+  for (AgentEntry& a : agents_) std::reverse(a.formers.begin(), a.formers.end());
   for (const QuotaUseRow& row : snapshot.quota_uses) {
     const AgentEntry* from = by_address(VirtualAddress::from_u64(row.from));
     const AgentEntry* to = by_address(VirtualAddress::from_u64(row.to));
@@ -354,7 +352,7 @@ AgentEntry* TrustTable::by_name(uint16_t tenant, const std::string& name) {
   const auto it = names_.find({tenant, name});
   if (it == names_.end()) return nullptr;
   AgentEntry& entry = agents_[it->second];
-  return entry.standing() && !entry.revoked ? &entry : nullptr;
+  return (entry.standing() || entry.over) && !entry.revoked ? &entry : nullptr;
 }
 
 void TrustTable::rename(AgentEntry& entry, const std::string& name) {
@@ -421,7 +419,10 @@ Result<uint32_t> TrustTable::enrol(const AgentRow& row) {
   entry.source = row.source;
   entry.visibility = row.visibility;
   if (entry.identity == row.identity) entry.enrol = row.enrol;
+  const bool stood = entry.standing();
+  set_admission(entry, row.expires_ms);
   rename(entry, row.name);
+  if (entry.standing() && !stood) settle_all_of(*index);
   if (entry.standing() && !entry.revoked) {
     arena_.agents()[*index].tenant_slot.store(rates_.slot_of(row.tenant),
                                               std::memory_order_release);
@@ -429,6 +430,35 @@ Result<uint32_t> TrustTable::enrol(const AgentRow& row) {
                                         std::memory_order_release);
   }
   return index;
+}
+
+void TrustTable::set_admission(AgentEntry& entry, uint64_t expires_ms) {
+  if (entry.expires_ms != 0) admissions_.erase({entry.expires_ms, entry.index});
+  entry.expires_ms = expires_ms;
+  entry.over = expires_ms != 0 && expires_ms <= clock_.unix_ms();
+  if (expires_ms != 0 && !entry.over) admissions_.insert({expires_ms, entry.index});
+}
+
+// What its agreements open, or no longer do.
+void TrustTable::settle_all_of(uint32_t agent) {
+  for (const PairKey& pair : agreements_.of(agent)) {
+    if (settle(pair) != Settled::kSame) renamed_.push_back(pair);
+  }
+}
+
+std::vector<uint32_t> TrustTable::end_admissions(uint64_t unix_ms, size_t most) {
+  std::vector<uint32_t> out;
+  while (!admissions_.empty() && admissions_.begin()->first <= unix_ms && out.size() < most) {
+    AgentEntry& entry = agents_[admissions_.begin()->second];
+    admissions_.erase(admissions_.begin());
+    entry.over = true;
+    if (entry.revoked || entry.standing()) continue;
+    arena_.agents()[entry.index].state.store(uint32_t(fabric::AgentState::kFree),
+                                             std::memory_order_release);
+    settle_all_of(entry.index);
+    out.push_back(entry.index);
+  }
+  return out;
 }
 
 void TrustTable::mark_revoked(AgentEntry& agent, const std::string& reason, uint64_t at_ms) {

@@ -45,8 +45,10 @@ struct AgentEntry {
   bool configured = false;                    // stands in the trust: section now
   AgentSource source = AgentSource::kConfig;  // whose word it stands on otherwise
   Visibility visibility = Visibility::kPrivate;
-  bool placed = false;   // a worker owns it
-  bool durable = false;  // its row is known to be in the store
+  bool placed = false;      // a worker owns it
+  bool durable = false;     // its row is known to be in the store
+  uint64_t expires_ms = 0;  // of its admission, Unix; 0: no end
+  bool over = false;        // that time has come
   bool revoked = false;
   std::string revoked_reason;
   uint64_t revoked_ms = 0;
@@ -57,7 +59,9 @@ struct AgentEntry {
   // It is not that of the identity before.
   bool enrolled_as_itself() const;
 
-  bool standing() const { return configured || source != AgentSource::kConfig; }
+  bool standing() const { return configured || (source != AgentSource::kConfig && !over); }
+  // Unix: it is admitted until then, and what carries its packets lives no longer; 0: no end.
+  uint64_t ends_ms() const { return configured ? 0 : expires_ms; }
 };
 
 // What a policy would change among standing agreements.
@@ -103,6 +107,9 @@ class TrustTable {
   // An enrolment that is durable: a new agent, or one whose row changed. kResource when the table
   // is full.
   Result<uint32_t> enrol(const AgentRow& row);
+  // Locks out those whose admission ended before `unix_ms`, at most `most`; these. Their pairs have
+  // no edges while it is over, and are told of by open_waiting().
+  std::vector<uint32_t> end_admissions(uint64_t unix_ms, size_t most);
   // The agent goes on under another identity, which is durable. Its prepared key and its Enrol are
   // still of the former one.
   void rotate(uint32_t agent, const crypto::PublicKey& successor, const Digest& statement,
@@ -148,7 +155,8 @@ class TrustTable {
   AgentEntry* by_identity(const crypto::PublicKey& identity);
   const AgentEntry* by_identity(const crypto::PublicKey& identity) const;
   AgentEntry* by_address(VirtualAddress address);
-  // The standing agent of that name in that tenant.
+  // The agent of that name in that tenant: one that stands, or keeps its name for when it is
+  // admitted again.
   AgentEntry* by_name(uint16_t tenant, const std::string& name);
   AgentEntry& agent(uint32_t index) { return agents_[index]; }
   // A DID, an address or a name, in one tenant or all. Null, with the reason: kNotFound; kConflict
@@ -199,6 +207,8 @@ class TrustTable {
                              const CallTerms& calls);
   void rename(AgentEntry& entry, const std::string& name);
   void judge_anew(const AgentEntry& entry);
+  void set_admission(AgentEntry& entry, uint64_t expires_ms);
+  void settle_all_of(uint32_t agent);
   uint32_t take_slot();
   void close_slot(uint32_t slot, fabric::EdgeState state);
 
@@ -229,9 +239,11 @@ class TrustTable {
   boost::unordered_flat_map<PairKey, ConfiguredPair> configured_pairs_;
   AgreementList agreements_;
   PolicyTable policy_;
-  std::set<std::pair<uint64_t, PairKey>> expiries_;  // of agreements that have an end
-  std::vector<PairKey> renamed_;  // pairs that changed with a name, until open_waiting() tells
-  std::set<PairKey> waiting_;     // pairs that found no slot
+  std::set<std::pair<uint64_t, PairKey>> expiries_;     // of agreements that have an end
+  std::set<std::pair<uint64_t, uint32_t>> admissions_;  // that have an end, and are not over
+  // Pairs that changed with a name or an admission, until open_waiting() tells.
+  std::vector<PairKey> renamed_;
+  std::set<PairKey> waiting_;  // pairs that found no slot
   uint32_t next_agreement_ = 1;
   struct Resting {
     uint32_t slot;

@@ -497,6 +497,43 @@ TEST_F(FewApprovals, OneMoreThanMayWaitIsDenied) {
   only_one();
 }
 
+// A quarter of what may wait for calls to one tenant's agents: others' calls find room.
+struct ApprovalShares : Approval {
+  ApprovalShares()
+      : Approval({.calls = {.parked = 8}}), delta(r.add_agent(14, "delta", 1, false, 9)) {
+    r.trust("alpha", "delta");
+    terms().approve_capabilities = sluice::wire::capability_bit("tool_call");
+  }
+  void SetUp() override {
+    Approval::SetUp();
+    ASSERT_TRUE(r.connect(delta));
+    r.receive(*alpha);
+    r.drain_all();
+  }
+  Agent& delta;
+};
+TEST_F(ApprovalShares, OneTenantLeavesRoomForOthers) {
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(try_open().reason, kApprovalRequired);
+    r.poll();
+  }
+  EXPECT_EQ(approvals().waiting().size(), 2u);
+  EXPECT_EQ(try_open().reason, kApprovalRequired);
+  Answer third;
+  for (const auto& f : told(*alpha)) read_denial(f, third);
+  EXPECT_EQ(third.reason, kApprovalDenied);
+  Envelope e = envelope();
+  e.audience = delta.welcome.address;
+  send(*alpha, 2, 0, alpha->labels["delta"], e.counter, e.signed_by(alpha->peer));
+  settle();
+  Answer across;
+  for (const auto& f : r.receive(*alpha)) read_denial(f, across);
+  EXPECT_EQ(across.reason, kApprovalRequired);
+  r.poll(4);
+  EXPECT_EQ(approvals().waiting().size(), 3u);
+  EXPECT_TRUE(r.receive(*alpha).empty()) << "it waits";
+}
+
 struct ScopeApproval : Limits {
   ScopeApproval() { terms().approve_scopes = {"payments"}; }
 };

@@ -10,7 +10,7 @@ constexpr unsigned kBurst = 32;
 class Shares : public testing::Test {
  protected:
   Shares() : Shares(9) {}
-  explicit Shares(uint16_t other_tenant) : r(rig::Setup{.workers = 1}) {
+  explicit Shares(uint16_t other_tenant, unsigned workers = 1) : r(rig::Setup{.workers = workers}) {
     r.config.topology.burst = kBurst;
     alpha = &r.add_agent(11, "alpha", 0);
     beta = &r.add_agent(12, "beta", 1);
@@ -23,9 +23,10 @@ class Shares : public testing::Test {
     r.drain_all();
   }
 
-  void send(Agent& from, const std::string& to, unsigned n) {
+  void send(Agent& from, const std::string& to, unsigned n, unsigned queue = 0) {
     for (unsigned i = 0; i < n; ++i) {
-      r.inject(from.port, oracle::udp_frame(from.flow, r.datagram(from, to, number(sent[to]++))));
+      r.inject(from.port, oracle::udp_frame(from.flow, r.datagram(from, to, number(sent[to]++))),
+               queue);
     }
   }
   static Buf number(uint32_t n) {
@@ -186,6 +187,172 @@ TEST_F(Shares, NewHandshakesAreShedFirst) {
   EXPECT_EQ(diff.at("punted"), 1u);
   EXPECT_EQ(diff.at("drop.hello_budget"), 15u);
   poll_to_the_end();
+  r.check_balance();
+}
+
+// A session that is renewed from its own endpoint passes whatever HELLOs stand before it in its
+// burst, and its agent goes on; those are shed.
+TEST_F(Shares, RenewalsPassWhileNewHandshakesAreShed) {
+  r.clock.advance_ms(120'000);
+  r.poll(2);
+  r.drain_all();
+  saturate();
+  const auto before = r.counters();
+  for (unsigned i = 0; i < 15; ++i) r.inject(0, r.hello_frame(*gamma));
+  oracle::HelloOptions renewal;
+  renewal.receiver = alpha->welcome.sender_index;
+  renewal.sender_index = 0x2002;
+  r.inject(0, r.hello_frame(*alpha, renewal));
+  send(*gamma, "delta", kBurst / 2);
+  r.poll_worker(0);
+  auto diff = moved(before, r.counters());
+  EXPECT_EQ(diff.at("punted"), 2u) << "one of the new ones, and the renewal";
+  EXPECT_EQ(diff.at("drop.hello_budget"), 14u);
+  EXPECT_EQ(diff.at("shared_polls"), 1u);
+  // It has a ring of its own; and control answers while the worker is as busy as before.
+  const auto rounds = [&](unsigned n) {
+    for (unsigned i = 0; i < n; ++i) {
+      send(*gamma, "delta", kBurst);
+      r.inject(0, r.hello_frame(*gamma));
+      r.poll_worker(0);
+      r.poll_control();
+    }
+  };
+  bool renewed = false;
+  for (int i = 0; i < 100 && !renewed; ++i) {
+    rounds(1);
+    r.clock.advance_ms(1);
+    for (const Buf& f : r.drain(0)) {
+      const auto parsed = oracle::parse_udp_frame(f);
+      if (!parsed || parsed->payload[0] != 2 || parsed->flow.dst_port != alpha->flow.src_port) {
+        continue;
+      }
+      const auto w = alpha->peer.read_welcome(parsed->payload);
+      ASSERT_TRUE(w && w->has_session());
+      EXPECT_NE(w->sender_index, alpha->welcome.sender_index);
+      renewed = true;
+    }
+  }
+  ASSERT_TRUE(renewed);
+  r.drain_all();
+  rounds(1);
+  send(*alpha, "beta", 1);
+  rounds(4);
+  const auto got = arrived(*beta);
+  ASSERT_FALSE(got.empty()) << "nothing arrives on the session that was renewed";
+  EXPECT_EQ(got.back(), sent["beta"] - 1);
+  EXPECT_GT(moved(before, r.counters()).at("shared_polls"), 5u);
+  poll_to_the_end();
+  r.poll(2);
+  r.drain_all();
+  r.check_balance();
+}
+
+// From the time at which the NIC gave it, whatever its tenant's turn.
+TEST_F(Shares, LatencyIncludesTheWaitForATurn) {
+  using sluice::fabric::LatencyHistogram;
+  constexpr uint64_t kWaitedMs = 500;
+  const auto packets = [&](uint32_t place, uint64_t at_least_ms) {
+    const LatencyHistogram& h = r.arena->latencies(0)[place];
+    uint64_t n = 0;
+    for (size_t b = 0; b < LatencyHistogram::kBuckets; ++b) {
+      if (LatencyHistogram::Scale::last(b) >= at_least_ms * 1'000'000) n += h.in_bucket(b);
+    }
+    return n;
+  };
+  const auto& places = r.control->trust().latency_places().all();
+  const uint32_t of_alphas = places.at(7), of_gammas = places.at(9);
+  saturate();
+  send(*alpha, "beta", 3 * kBurst);
+  send(*gamma, "delta", 1);
+  r.poll_worker(0);
+  EXPECT_EQ(packets(0, kWaitedMs), 0u);
+  r.clock.advance_ms(kWaitedMs);
+  r.poll_worker(0);
+  EXPECT_EQ(packets(0, kWaitedMs), kBurst) << "those that one turn had to be waited for";
+  EXPECT_EQ(packets(of_alphas, kWaitedMs), kBurst);
+  send(*gamma, "delta", 1);
+  poll_to_the_end();
+  const unsigned waited = 3 * kBurst + 1 - kBurst;
+  EXPECT_EQ(packets(0, kWaitedMs), waited);
+  EXPECT_EQ(packets(of_alphas, kWaitedMs), waited);
+  EXPECT_EQ(packets(of_gammas, kWaitedMs), 0u) << "whose turn came at once";
+  EXPECT_EQ(packets(of_gammas, 0), 2u);
+  EXPECT_EQ(packets(0, 0), r.counters().at("forwarded")) << "each once";
+}
+
+class TwoWorkers : public Shares {
+ protected:
+  TwoWorkers() : Shares(9, 2) {}
+};
+
+// What arrives on the worker that does not own its agent waits for a turn there, and then in the
+// owner's ring. All of it arrives, once.
+TEST_F(TwoWorkers, NothingIsLostOrCountedTwiceBetweenThem) {
+  for (const Agent* a : {alpha, gamma}) {
+    const auto* entry = r.control->trust().resolve(a->name);
+    ASSERT_EQ(r.arena->agents()[entry->index].owner.load(), 0u);
+  }
+  constexpr unsigned kRounds = 40;
+  const auto before = r.counters();
+  std::map<std::string, std::vector<uint32_t>> got;
+  const auto collect = [&] {
+    take_all(*beta, got["beta"]);
+    take_all(*delta, got["delta"]);
+  };
+  const auto poll_both = [&] {
+    r.poll_worker(1);
+    r.poll_worker(0);
+    collect();
+  };
+  // A little more than a worker serves, so that some always wait, and none for long.
+  for (unsigned round = 0; round < kRounds; ++round) {
+    send(*alpha, "beta", 28);
+    send(*gamma, "delta", 6);
+    send(*alpha, "beta", 28, 1);
+    send(*gamma, "delta", 6, 1);
+    poll_both();
+  }
+  const auto busy = moved(before, r.counters());
+  EXPECT_GT(busy.at("shared_polls"), kRounds) << "turns were taken on both";
+  EXPECT_GT(busy.at("parked"), busy.at("resumed")) << "and some wait still";
+  for (int i = 0; i < 100; ++i) poll_both();
+  const auto diff = moved(before, r.counters());
+  for (auto& [name, numbers] : got) {
+    std::sort(numbers.begin(), numbers.end());
+    EXPECT_EQ(numbers.size(), sent[name]) << name;
+    EXPECT_EQ(std::adjacent_find(numbers.begin(), numbers.end()), numbers.end()) << name;
+  }
+  const uint64_t all = kRounds * 2 * (28 + 6);
+  EXPECT_EQ(diff.at("rx_packets"), all);
+  EXPECT_EQ(diff.at("forwarded"), all);
+  EXPECT_EQ(diff.at("tx_packets"), all);
+  EXPECT_EQ(diff.at("handed_out"), all / 2);
+  EXPECT_EQ(diff.at("handed_in"), all / 2);
+  EXPECT_EQ(diff.at("parked"), diff.at("resumed"));
+  EXPECT_LE(diff.at("parked"), all) << "a packet waits for one turn";
+  for (const auto& [name, n] : diff) EXPECT_FALSE(name.starts_with("drop.")) << name << ": " << n;
+  uint64_t timed = 0, of_senders = 0;
+  for (unsigned w = 0; w < 2; ++w) {
+    const auto count = [&](uint32_t place) {
+      uint64_t n = 0;
+      const auto& h = r.arena->latencies(w)[place];
+      for (size_t b = 0; b < sluice::fabric::LatencyHistogram::kBuckets; ++b) n += h.in_bucket(b);
+      return n;
+    };
+    timed += count(0);
+    for (const auto& [tenant, place] : r.control->trust().latency_places().all()) {
+      of_senders += count(place);
+    }
+  }
+  EXPECT_EQ(timed, r.counters().at("forwarded"));
+  EXPECT_EQ(of_senders, timed);
+  uint64_t offered = 0;
+  for (const Agent* a : {alpha, gamma}) {
+    offered += r.arena->agents()[r.control->trust().resolve(a->name)->index].packets.get();
+  }
+  EXPECT_GE(offered, all);
+  EXPECT_LT(offered, all + 100) << "the agents' own counts: handshakes, and each packet once";
   r.check_balance();
 }
 

@@ -22,7 +22,7 @@ class Rotation : public Ceremony {
 
   void enrol(Agent& a) {
     std::optional<sluice::Result<uint32_t>> done;
-    r.control->enrolment().add_agent(a.peer.identity(), 7, a.name, "test",
+    r.control->enrolment().add_agent(a.peer.identity(), 7, a.name, 0, "test",
                                      [&](sluice::Result<uint32_t> i) { done = std::move(i); });
     EXPECT_TRUE(r.poll_until([&] { return done.has_value(); }));
     EXPECT_TRUE(done && *done) << (*done ? "" : done->error().message);
@@ -164,7 +164,7 @@ TEST_F(Rotation, WhatWasHandedOverDoesNotComeBack) {
   EXPECT_TRUE(greets_in_vain(*next));
   for (const Agent* former : {echo.get(), next.get()}) {
     std::optional<sluice::Result<uint32_t>> done;
-    r.control->enrolment().add_agent(former->peer.identity(), 7, "back", "test",
+    r.control->enrolment().add_agent(former->peer.identity(), 7, "back", 0, "test",
                                      [&](sluice::Result<uint32_t> i) { done = std::move(i); });
     ASSERT_TRUE(r.poll_until([&] { return done.has_value(); }));
     EXPECT_FALSE(*done);
@@ -302,7 +302,7 @@ TEST_F(Rotation, WhileItIsWrittenTheIdentitiesAreHeld) {
   give(*echo, sign(*echo, own(*echo)));
   unsigned refused = 0;
   for (const Agent* a : {echo.get(), next.get()}) {
-    r.control->enrolment().add_agent(a->peer.identity(), 7, "taken", "test",
+    r.control->enrolment().add_agent(a->peer.identity(), 7, "taken", 0, "test",
                                      [&](const auto& i) { refused += i ? 0 : 1; });
   }
   EXPECT_EQ(refused, 2u);

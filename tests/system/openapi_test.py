@@ -129,6 +129,12 @@ def test(lab):
     api.call("POST", "/v1/revoke", {"pair": ["alice", "bob"], "reason": "test"})
     api.call("POST", "/v1/revoke", {"agent": "alice"})
     api.call("POST", "/v1/revoke", {"match": "nobody-*"}, refused=True)
+    guest = {"did": lab.dids["carol"], "tenant": "beta", "name": "carol"}
+    check(api.call("POST", "/v1/agents", {**guest, "for_s": 1})["expires_at_ms"] > 0, "carol is admitted for a second")
+    api.call("POST", "/v1/agents", {**guest, "for_s": 0}, refused=True)
+    carol = lambda: next(a for a in api.call("GET", "/v1/agents")["agents"] if a["name"] == "carol")  # noqa: E731
+    wait_until("which is over", lambda: carol()["state"] == "expired", 5, 0.2)
+    check(carol()["session"] is None and carol()["edges"] == 0, "and so is her session")
     for path in ("/v1/status", "/v1/agents", "/v1/counters", "/v1/tenants", "/v1/changes?after=2&limit=500"):
         api.call("GET", path)
     api.call("GET", "/v1/changes?after=x", refused=True)

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -13,21 +12,14 @@
 
 #include <gtest/gtest.h>
 
+#include "welch.h"
+
 namespace {
 
 using namespace sluice;
+using timing::kSuspicious;
 
 constexpr size_t kGuesses = 100'000;  // of each class
-constexpr double kSuspicious = 4.5;   // Welch's |t|, as dudect takes it (eprint 2016/1123)
-
-struct Sample {
-  double mean = 0, variance = 0;
-  size_t size = 0;
-};
-
-double welch(const Sample& a, const Sample& b) {
-  return (a.mean - b.mean) / std::sqrt(a.variance / double(a.size) + b.variance / double(b.size));
-}
 
 struct Guesses : ::testing::Test {
   Clock clock;
@@ -106,28 +98,6 @@ struct Guesses : ::testing::Test {
     EXPECT_EQ(different, 0u) << "answers that say something";
     for (size_t c = 0; c < of.size(); ++c) times[of[c].first] = std::move(taken[c]);
   }
-
-  // Without the slowest hundredth of all, which is of interrupts.
-  static std::map<std::string, Sample> cropped(std::map<std::string, std::vector<double>>& times) {
-    std::vector<double> all;
-    for (const auto& [name, list] : times) all.insert(all.end(), list.begin(), list.end());
-    std::nth_element(all.begin(), all.begin() + ptrdiff_t(all.size() * 99 / 100), all.end());
-    const double most = all[all.size() * 99 / 100];
-    std::map<std::string, Sample> out;
-    for (const auto& [name, list] : times) {
-      Sample& s = out[name];
-      double squares = 0;
-      for (const double t : list) {
-        if (t > most) continue;
-        ++s.size;
-        const double before = s.mean;
-        s.mean += (t - before) / double(s.size);
-        squares += (t - before) * (t - s.mean);
-      }
-      s.variance = squares / double(s.size - 1);
-    }
-    return out;
-  }
 };
 
 TEST_F(Guesses, OfNamesAndAddressesTellNothingInBytesOrTime) {
@@ -171,10 +141,10 @@ TEST_F(Guesses, OfNamesAndAddressesTellNothingInBytesOrTime) {
        {"foreign address", at(2, 2002)},
        {"planted", named("nothing-")}},
       "planted", times);
-  const auto samples = cropped(times);
-  const Sample& unknown = samples.at("unknown name");
+  const auto samples = timing::cropped(times);
+  const timing::Sample& unknown = samples.at("unknown name");
   for (const auto& [name, s] : samples) {
-    const double t = welch(s, unknown);
+    const double t = timing::welch(s, unknown);
     std::printf("%-16s %zu answers after %.3f us, t %+.2f\n", name.c_str(), times.at(name).size(),
                 clock.us_from_ticks(uint64_t(s.mean)), t);
     EXPECT_GT(s.size, kGuesses / 20) << "too few were answered in time";

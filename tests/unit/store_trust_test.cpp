@@ -28,6 +28,20 @@ std::vector<Change> granted(uint8_t n, uint64_t from, uint64_t to, uint64_t at) 
           PairRow{digest(n), digest(grant), identity(from), identity(to), 1, 3, at, 0}};
 }
 
+TEST_F(StoreTest, AnAgentIsAdmittedForATime) {
+  open_store();
+  AgentRow guest = enrolled(1, "guest");
+  guest.expires_ms = 5000;
+  ASSERT_TRUE(store_->apply_now(changes({guest, enrolled(2, "host")})));
+  EXPECT_EQ(contents().agents[0].expires_ms, 5000u);
+  EXPECT_EQ(contents().agents[1].expires_ms, 0u);
+  ASSERT_TRUE(store_->apply_now(changes(
+      {AgentUpdate{guest.identity, guest.name, guest.source, guest.visibility, {}, 9000}})));
+  reopen_store();
+  EXPECT_EQ(contents().agents[0].expires_ms, 9000u);
+  EXPECT_EQ(contents().agents[1].expires_ms, 0u);
+}
+
 TEST_F(StoreTest, APairLivesFromItsGrantToItsEndAndLeavesAFloor) {
   open_store();
   ASSERT_TRUE(store_->apply_now(changes({enrolled(1, "a"), enrolled(2, "b")})));

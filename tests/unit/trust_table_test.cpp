@@ -71,6 +71,45 @@ control::AgentRow row(uint8_t seed, uint16_t tenant, const std::string& name,
   return r;
 }
 
+// Whatever their bytes: the last one's time is what the next change is measured by.
+TEST_F(Table, FormerIdentitiesAreInTheirOrderAfterAStart) {
+  const uint8_t orders[][4] = {{1, 2, 3, 4}, {4, 3, 2, 1}, {2, 4, 1, 3}, {3, 1, 4, 2}};
+  control::Snapshot stored;
+  const auto identity = [](uint16_t tenant, uint8_t n) {
+    crypto::PublicKey out{};
+    out[0] = n;
+    out[1] = uint8_t(tenant);
+    return out;
+  };
+  for (uint16_t tenant = 1; tenant <= 4; ++tenant) {
+    const auto& order = orders[tenant - 1];
+    control::AgentRow agent = row(uint8_t(tenant), tenant, "agent", control::AgentSource::kToken);
+    agent.identity = identity(tenant, order[3]);
+    stored.agents.push_back(agent);
+  }
+  for (int step = 0; step < 3; ++step) {
+    for (uint16_t tenant = 1; tenant <= 4; ++tenant) {
+      const auto& order = orders[tenant - 1];
+      stored.rotations.push_back({identity(tenant, order[step]),
+                                  identity(tenant, order[step + 1]),
+                                  {},
+                                  {},
+                                  uint64_t(step + 1)});
+    }
+  }
+  table.restore(stored);
+  for (uint16_t tenant = 1; tenant <= 4; ++tenant) {
+    const auto& order = orders[tenant - 1];
+    const control::AgentEntry* entry = table.by_identity(identity(tenant, order[3]));
+    ASSERT_NE(entry, nullptr);
+    ASSERT_EQ(entry->formers.size(), 3u);
+    for (int step = 0; step < 3; ++step) {
+      EXPECT_EQ(entry->formers[step].identity, identity(tenant, order[step])) << tenant;
+      EXPECT_EQ(entry->formers[step].at_ms, uint64_t(step + 1)) << tenant;
+    }
+  }
+}
+
 TEST_F(Table, ANameOfSeveralTenantsHasToBeToldApart) {
   const auto kOperator = control::AgentSource::kOperator;
   ASSERT_TRUE(table.enrol(row(1, 1, "bob", kOperator)));

@@ -1,0 +1,205 @@
+#!/usr/bin/python3
+"""What two agents say to each other, and the token by which one of them was enrolled, stand nowhere at the relay: not in its
+memory, its files, its log, its metrics and events, nor where a core dump would take them from. That the search finds what
+is there is shown with a name that the relay knows, and with the message where it is at home."""
+import base64
+import json
+import os
+import pathlib
+import re
+import resource
+import secrets
+import signal
+import subprocess
+
+from common import BUILD, check, main, ping_ok, wait_until
+
+CHUNK = 1 << 20
+
+
+class Mapping:
+    """A range of a process's memory, and whether a core dump has it."""
+
+    def __init__(self, line):
+        found = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+\s*(.*)", line)
+        self.begin, self.end = int(found[1], 16), int(found[2], 16)
+        self.mode, self.path = found[3], found[4]
+        self.flags = []
+
+    @property
+    def dumped(self):
+        return "dd" not in self.flags
+
+
+def mappings(pid):
+    out = []
+    for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            out.append(Mapping(line))
+        elif line.startswith("VmFlags:"):
+            out[-1].flags = line.split()[1:]
+    return out
+
+
+def pages_there(pagemap, mapping):
+    """Runs of pages that hold something: what nobody has touched is not read, since most of the room for packets' memory is only
+    reserved."""
+    page = resource.getpagesize()
+    first, count = mapping.begin // page, (mapping.end - mapping.begin) // page
+    run = None
+    for at in range(0, count, 65536):
+        n = min(65536, count - at)
+        pagemap.seek((first + at) * 8)
+        data = pagemap.read(n * 8)
+        if not any(data):
+            if run is not None:
+                yield run, (first + at) * page
+                run = None
+            continue
+        for i in range(n):
+            there = data[i * 8 + 7] & 0xc0 if i * 8 + 7 < len(data) else 0  # present or swapped
+            if there and run is None:
+                run = (first + at + i) * page
+            elif not there and run is not None:
+                yield run, (first + at + i) * page
+                run = None
+    if run is not None:
+        yield run, mapping.end
+
+
+def search(pid, needles):
+    """{needle: mappings that hold it}, and bytes read, of all of a process's memory."""
+    longest = max(map(len, needles))
+    found, size, skipped = {n: [] for n in needles}, 0, 0
+    with open(f"/proc/{pid}/mem", "rb", 0) as memory, open(f"/proc/{pid}/pagemap", "rb", 0) as pagemap:
+        for mapping in mappings(pid):
+            if not mapping.mode.startswith("r") or mapping.path in ("[vvar]", "[vsyscall]"):
+                continue
+            for begin, end in pages_there(pagemap, mapping):
+                for at in range(begin, end, CHUNK):
+                    try:
+                        memory.seek(at)
+                        data = memory.read(min(CHUNK + longest, end - at))
+                    except OSError:
+                        skipped += 1  # given back meanwhile, or a device's
+                        continue
+                    size += min(CHUNK, len(data))
+                    for n in needles:
+                        if n in data and mapping not in found[n]:
+                            found[n].append(mapping)
+    print(f"read {size >> 20} MiB of process {pid}, {skipped} pieces could not be", flush=True)
+    return found, size
+
+
+def forms(text):
+    """As it is, and as it stands in JSON's base64 and in hex, wherever it begins."""
+    raw = text if isinstance(text, bytes) else text.encode()
+    out = [raw, raw.hex().encode()]
+    for shift in range(3):
+        encoded = base64.b64encode(b"\0" * shift + raw)
+        out.append(encoded[4 if shift else 0:len(encoded) - 4])  # what its neighbours do not change
+    return out
+
+
+def where(found):
+    return ", ".join(sorted({m.path or "anonymous memory" for at in found.values() for m in at})) or "nowhere"
+
+
+def folder_holds(folder, needles):
+    return [p for p in folder.rglob("*") if p.is_file() and any(n in p.read_bytes() for n in needles)]
+
+
+def say_it(lab, canary):
+    """Datagrams both ways, and calls with their answers."""
+    for a, b in (("alice", "bob"), ("bob", "alice")):
+        lab.agent(a, "send", b, f"{canary} {a} {{}}", "--count", "200", "--rate", "2000")
+    lab.spawn_agent("bob", "serve", "--echo", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    asked = f"{canary} asked"
+
+    def answered():
+        done = lab.agent("alice", "call", "bob", input=asked, check=False)
+        return done.returncode == 0 and done.stdout == asked
+    wait_until("bob to serve", answered, 20, 0.2)
+    check(all(answered() for _ in range(5)), "bob answers with what he was asked")
+
+
+def test(lab):
+    canary = f"canary-{secrets.token_hex(12)}"
+    known = f"known-{secrets.token_hex(12)}"
+    # The relay is to forbid dumps itself, whatever it inherits.
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    lab.make_relay()
+    lab.start_relay()
+    relay = lab.relay.pid
+    lab.ctl("tenant", "add", "acme")
+    tokens = {}
+    for name in lab.names:
+        made = lab.ctl("token", "create", "--tenant", "acme", "--host", lab.address(name, 1))
+        tokens[name] = made["join"]
+        lab.join(name, made["join"])
+        lab.start_agent(name)
+    wait_until("both to connect", lambda: all(lab.info(n).get("session", {}).get("up") for n in lab.names), 20)
+    lab.agent("alice", "handshake", lab.dids["bob"], "to talk and to call", "--capabilities", "tool_call", "--protocols", "raw")
+    wait_until("the request", lambda: json.loads(lab.agent("bob", "pending", "--json").stdout)["incoming"], 10, 0.1)
+    lab.agent("bob", "approve", "alice")
+    wait_until("alice and bob", lambda: lab.peers("alice") and ping_ok(lab, "alice", "bob", 3), 20, 0.2)
+    did = subprocess.run([BUILD / "sluice-agent", "--state", lab.dir / "known", "init", "--name", "n"],
+                         input=lab.ctl("token", "create", "--tenant", "acme", "--host", "192.0.2.1")["join"],
+                         capture_output=True, text=True, check=True).stdout.strip()
+    lab.ctl("agent", "add", did, "--tenant", "acme", "--name", known)
+
+    before = lab.ctl("counters")["totals"]["forwarded"]
+    say_it(lab, canary)
+    flow = lab.spawn_agent("alice", "send", "bob", f"{canary} on its way {{}}", "--count", "100000", "--rate", "500",
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    forwarded = lab.ctl("counters")["totals"]["forwarded"] - before
+    check(forwarded > 400, f"{forwarded} packets with the canary went through")
+
+    needles = forms(canary)
+    # While it goes on: what is on its way counts, too.
+    found, size = search(relay, [*needles, known.encode()])
+    in_memory = {n: found[n] for n in needles}
+    check(found[known.encode()], f"in {size >> 20} MiB of the relay's memory the search finds an agent's name that the relay knows")
+    check(any(m.dumped for m in found[known.encode()]), "which a core dump would show")
+    check(not any(in_memory.values()), f"and what they said: {where(in_memory)}")
+    check(flow.poll() is None, "while messages were on their way")
+    at_home, _ = search(lab.daemons["bob"].pid, needles)
+    check(at_home[needles[0]], f"in bob's own daemon, who has not read them, it is found: {where(at_home)}")
+    lab.end(flow)
+
+    secrets_of = [s for join in tokens.values() for s in secrets_in(join)]
+    check(secrets_of, "the tokens' secrets are known to the test")
+    # As bytes, as the relay made it and a HELLO brought it; its text was an answer to the operator.
+    spent, _ = search(relay, secrets_of[1::2])
+    check(not any(spent.values()), f"tokens that are spent are nowhere in its memory: {where(spent)}")
+
+    keys = [m for m in mappings(relay) if "sluice" in m.path and "memfd" in m.path]
+    check(keys and not any(m.dumped for m in keys), f"what holds keys is in no dump: {[m.path for m in keys]}")
+
+    everything = [*needles, *secrets_of]
+    check(not folder_holds(lab.state, everything), "nothing of it in the store, the audit log and the relay's other files")
+    check(folder_holds(lab.state, [known.encode()]), "where the name is")
+    check(not any(n in (lab.dir / "relay.log").read_bytes() for n in everything), "nor in its log")
+    for shown in (("counters",), ("agents",), ("edges",), ("changes", "--limit", "1000"), ("audit", "tail", "--count", "1000"), ("events",)):
+        out = subprocess.run([BUILD / "sluicectl", "--socket", lab.socket, "--json", *shown], capture_output=True, timeout=30)
+        check(out.returncode == 0 and not any(n in out.stdout for n in everything), f"nor in what sluicectl {shown[0]} shows")
+    out = subprocess.run(["curl", "-s", "--unix-socket", lab.socket, "http://relay/metrics"], capture_output=True, timeout=30)
+    check(b"sluice_" in out.stdout and not any(n in out.stdout for n in everything), "nor in its metrics")
+
+    # A crash leaves no dump of it.
+    limits = pathlib.Path(f"/proc/{relay}/limits").read_text()
+    check(re.search(r"Max core file size\s+0\s+0\s", limits), "the relay allows itself no core file")
+    lab.relay.send_signal(signal.SIGSEGV)
+    _, status = os.waitpid(relay, 0)
+    lab.relay.returncode = -os.WTERMSIG(status)
+    check(os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGSEGV, "it is made to crash")
+    check(not os.WCOREDUMP(status), "and dumps nothing")
+
+
+def secrets_in(join):
+    """The token of a join string, as text and as bytes."""
+    text = join.strip().split("#", 1)[1].split(".", 1)[1]
+    return [text.encode(), base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))]
+
+
+main(test, enrol=False, agents=("alice", "bob"))
