@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """kill -9 of the relay at random instants in a storm of enrolments, approvals, untrusts, revocations and changes of identity.
 An outside observer notes what was acknowledged: after each restart none of it is lost, and nothing that was revoked forwards.
-SLUICE_KILLS says how often (default 12)."""
+SLUICE_KILLS says how often (default 6)."""
 import json
 import os
 import random
@@ -15,7 +15,7 @@ from common import check, main, ping_ok, wait_until
 ROTATORS = [f"rotator{i}" for i in range(6)]
 BETWEEN_ROTATIONS = 61  # seconds; the relay has an agent wait for a minute
 
-KILLS = int(os.environ.get("SLUICE_KILLS", "12"))
+KILLS = int(os.environ.get("SLUICE_KILLS", "6"))
 SEED = int(os.environ.get("SLUICE_SEED", str(time.time_ns() % 1_000_000)))
 LONGEST = 1.2  # seconds of a storm
 
