@@ -28,7 +28,7 @@ class Bed:
         self.options = options
         self.bench = pathlib.Path(options.build) / "bench"
         self.lab = Lab(build=options.build, idle=options.idle, quiet_log=True,
-                       limits={"calls_per_agent": 512, "idempotency_keys_per_agent": 1 << 20, "agents": 256, "edges": 2048})
+                       limits={"calling_agents": 8, "calls_per_agent": 512, "idempotency_keys_per_agent": 1 << 20})
 
     def in_ns(self, name, *argv, **kwargs):
         return subprocess.Popen(["ip", "netns", "exec", self.lab.ns(name), *map(str, argv)], stdout=subprocess.PIPE, text=True, **kwargs)

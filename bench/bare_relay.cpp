@@ -87,8 +87,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   std::vector<std::string> words = {argv[0],
-                                    "--in-memory",
                                     "--no-huge",
+                                    "--no-shconf",
                                     "-m",
                                     "256",
                                     "--no-pci",

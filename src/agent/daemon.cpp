@@ -1,6 +1,7 @@
 #include "agent/daemon.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <chrono>
@@ -40,6 +41,7 @@ constexpr uint64_t kLongestSleepUs = 3'600'000'000;
 constexpr uint64_t kResolveEveryMs = 10'000;  // while there is no session
 constexpr uint64_t kErrorEveryMs = 10'000;
 constexpr mode_t kSocketMode = 0600;
+constexpr int kKeptMemory = 8 << 20;
 constexpr size_t kBodyLimit = 24u << 20;  // a request of a call, in base64
 
 template <typename Clock>
@@ -211,6 +213,8 @@ Result<void> Daemon::run() {
       });
   if (!server) return tl::unexpected(server.error());
   server_ = std::move(*server);
+  // What one burst of requests gave back, the next one takes.
+  mallopt(M_TRIM_THRESHOLD, kKeptMemory);
   if (auto ok = open_front(); !ok) return ok;
   signals_.async_wait([this](error_code, int signal) {
     spdlog::info("stopping on {}", strsignal(signal));

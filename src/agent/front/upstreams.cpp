@@ -412,24 +412,29 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       if (co_await waiter_.write(as_bytes(text))) co_await tunnel();
       co_return std::nullopt;
     }
-    const std::string text = to_text(head);
-    if (!co_await waiter_.write(as_bytes(text))) co_return std::nullopt;
-    std::vector<uint8_t> piece(kUpstreamPiece);
-    while (!parser.is_done()) {
-      parser.get().body().data = piece.data();
-      parser.get().body().size = piece.size();
-      auto [ec, n] = co_await http::async_read_some(connection_->socket, connection_->buffer,
-                                                    parser, kUpstreamToken);
-      const size_t got = piece.size() - parser.get().body().size;
-      if (got > 0 && !co_await waiter_.write(Bytes(piece).first(got))) co_return std::nullopt;
-      if (ec == http::error::need_buffer) ec = {};
-      if (ec == http::error::end_of_stream && parser.is_done()) ec = {};
-      if (ec) {
-        ++tally_->counters.broken;
-        ++upstream_->row.failed;
-        waiter_.end(CallEnd::kFailed, uint16_t(CallStatus::kUpstreamReset));
-        co_return std::nullopt;
+    // With as much of the body as has come along, and its end: a small answer is one message.
+    std::string text = to_text(head);
+    const std::unique_ptr<uint8_t[]> piece(new uint8_t[kUpstreamPiece]);
+    for (bool first = true; first || !parser.is_done(); first = false) {
+      if (!parser.is_done() && (!first || connection_->buffer.size() > 0)) {
+        parser.get().body().data = piece.get();
+        parser.get().body().size = kUpstreamPiece;
+        auto [ec, n] = co_await http::async_read_some(connection_->socket, connection_->buffer,
+                                                      parser, kUpstreamToken);
+        const size_t got = kUpstreamPiece - parser.get().body().size;
+        text.append(reinterpret_cast<const char*>(piece.get()), got);
+        if (ec == http::error::need_buffer) ec = {};
+        if (ec == http::error::end_of_stream && parser.is_done()) ec = {};
+        if (ec) {
+          ++tally_->counters.broken;
+          ++upstream_->row.failed;
+          co_await waiter_.write(as_bytes(text));
+          waiter_.end(CallEnd::kFailed, uint16_t(CallStatus::kUpstreamReset));
+          co_return std::nullopt;
+        }
       }
+      if (!text.empty() && !co_await waiter_.write(as_bytes(text))) co_return std::nullopt;
+      text.clear();
     }
     waiter_.end_writing();
     const bool reusable = keep_alive && !uplink_runs_ && (!has_body_ || body_ended_) &&
@@ -444,7 +449,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   awaitable<void> tunnel() {
     uplink_runs_ = true;
     asio::co_spawn(owner_.io_, tunnel_up(shared_from_this()), asio::detached);
-    std::vector<uint8_t> piece(kUpstreamPiece);
+    Buffer piece(kUpstreamPiece);
     if (connection_->buffer.size() > 0) {
       const auto early = connection_->buffer.data();
       co_await waiter_.write({static_cast<const uint8_t*>(early.data()), early.size()});
