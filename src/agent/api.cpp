@@ -203,6 +203,7 @@ http::Response Api::info(Instant at) const {
                 {"address", v.relay_address},
                 {"own_address", v.own_address}}},
               {"session", {{"up", t.up(at.now)}, {"clock_offset_ms", t.clock_offset_ms()}}},
+              {"path", {{"offload", v.offload}}},
               {"address", nullptr},
               {"last_error", nullptr}};
   if (t.welcome()) {

@@ -37,6 +37,7 @@ struct DaemonView {
   LastError last_error;
   uint64_t started_unix_ms = 0;
   uint64_t udp_sent = 0, udp_received = 0, udp_dropped = 0, udp_errors = 0;
+  const char* offload = "asking";  // on, off: segmentation offload towards the relay
 };
 
 class Api {

@@ -15,12 +15,15 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <nlohmann/json.hpp>
 
 #include "agent/api.h"
 #include "agent/front/front_api.h"
 #include "agent/front/route.h"
 #include "agent/identity_change.h"
+#include "agent/log_tail.h"
 #include "agent/offload_probe.h"
+#include "agent/request.h"
 #include "agent/settings.h"
 #include "agent/udp_socket.h"
 #include "base/log.h"
@@ -78,6 +81,8 @@ class Daemon {
   void probe();
 
   Result<void> open_front();
+  void stop_soon();
+  http::Response logs(const http::Request& request) const;
   bool carries_http(const wire::Envelope& envelope) const {
     return envelope.service == kHttpService;
   }
@@ -100,6 +105,7 @@ class Daemon {
   asio::signal_set signals_{io_, SIGINT, SIGTERM};
   asio::steady_timer timer_{io_};
   asio::steady_timer probe_timer_{io_};
+  asio::steady_timer stop_timer_{io_};
   udp::resolver resolver_{io_};
   std::optional<UdpSocket> udp_;
   std::optional<asio::posix::stream_descriptor> events_;  // of udp_
@@ -117,6 +123,7 @@ class Daemon {
   uint64_t armed_us_ = kNever;
   OffloadProbe offload_{[this](Now now) { return ask_as_one(now); }};
   Settings settings_;
+  std::shared_ptr<LogTail> log_ = keep_log_tail();
 
   Agent agent_;
   IdentityChange change_;
@@ -181,6 +188,9 @@ DaemonView Daemon::view() const {
   out.own_address = own_address_;
   out.last_error = last_error_;
   out.started_unix_ms = started_unix_ms_;
+  out.offload = offload_.verdict() == OffloadProbe::Verdict::kYes  ? "on"
+                : offload_.verdict() == OffloadProbe::Verdict::kNo ? "off"
+                                                                   : "asking";
   if (!udp_) return out;
   const UdpCounters& c = udp_->counters();
   out.relay_address = udp_->relay().text();
@@ -204,6 +214,11 @@ Result<void> Daemon::run() {
                               .body_limit = kBodyLimit};
   auto server =
       http::UnixServer::listen(io_, options, [this](http::Request r, http::Respond respond) {
+        if (r.path == "/v1/stop" && r.method == "POST") {
+          respond(json_response(nlohmann::json::object()));
+          return stop_soon();
+        }
+        if (r.path == "/v1/logs" && r.method == "GET") return respond(logs(r));
         if (front_api_.handles(r)) {
           front_api_.handle(r, respond, instant());
         } else {
@@ -230,6 +245,19 @@ Result<void> Daemon::run() {
   io_.run();
   server_.reset();
   return {};
+}
+
+// The answer leaves first.
+void Daemon::stop_soon() {
+  spdlog::info("stopping: sluice-agent down");
+  stop_timer_.expires_after(milliseconds(100));
+  stop_timer_.async_wait([this](error_code) { io_.stop(); });
+}
+
+http::Response Daemon::logs(const http::Request& request) const {
+  const auto from = query_number(request, "from", 0, ~uint64_t{0} >> 1, 0);
+  if (!from) return http::error_response(from.error());
+  return json_response({{"lines", log_->since(*from)}, {"next", log_->next()}});
 }
 
 Result<void> Daemon::open_front() {

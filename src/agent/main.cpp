@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/cli.h"
+#include "agent/cli_daemon.h"
 #include "agent/cli_upstream.h"
 #include "agent/daemon.h"
 #include "base/completion.h"
@@ -40,11 +41,13 @@ struct Options {
   ServeCommand serve;
   bool serve_exec = false;
   bool calls_json = false;
+  bool status_json = false, doctor_json = false;
+  LogsCommand logs;
 
   bool json() const {
     return info.json || peers_json || rotate_json || recv.json || ping.json || handshake.json ||
            pending_json || approve.json || reject.json || untrust.json || visibility.json ||
-           call.json || serve.json || calls_json;
+           call.json || serve.json || calls_json || status_json || doctor_json;
   }
 };
 
@@ -87,7 +90,10 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
 
   auto* up = app.add_subcommand("up", "Connect to the relay and serve this host's programs");
   up->footer(
-      "Runs in the foreground until SIGTERM or SIGINT.\nExample:  sluice-agent --log debug up");
+      "Runs in the foreground until SIGTERM, SIGINT or sluice-agent down. agent.yaml in the state "
+      "folder configures\nits HTTP front and the servers behind it (docs/http.md); "
+      "config/sluice-agent.service is a systemd user unit.\n"
+      "Example:  sluice-agent --log debug up");
   up->callback([&] { run = [&](const auto& state) { return run_up(state, o.log); }; });
 
   auto* info = app.add_subcommand("info", "Show identity, address, session and the last problem");
@@ -101,6 +107,37 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
   peers->add_flag("--json", o.peers_json, "Print JSON");
   peers->footer("Example:  sluice-agent peers --json | jq -r '.peers[].name'");
   peers->callback([&] { run = [&](const auto& state) { return run_peers(state, o.peers_json); }; });
+}
+
+void describe_daemon(CLI::App& app, Options& o, Run& run) {
+  auto* down = app.add_subcommand("down", "Stop the daemon");
+  down->footer("Calls that are open end. Example:  sluice-agent down");
+  down->callback([&] { run = [](const auto& state) { return run_down(state); }; });
+
+  auto* status =
+      app.add_subcommand("status", "Say whether the agent is connected, and what it does");
+  status->add_flag("--json", o.status_json, "Print JSON");
+  status->footer(
+      "Exit code 0 while there is a session with the relay, 4 otherwise.\n"
+      "Example:  sluice-agent status --json | jq .connected");
+  status->callback(
+      [&] { run = [&](const auto& state) { return run_status(state, o.status_json); }; });
+
+  auto* logs = app.add_subcommand("logs", "Print the daemon's last lines of log");
+  logs->add_option("-n,--lines", o.logs.lines, "How many (default: 50; the daemon keeps 1,000)")
+      ->check(CLI::Range(1, 1'000));
+  logs->add_flag("-f,--follow", o.logs.follow, "Go on with what comes");
+  logs->footer("Example:  sluice-agent logs --follow");
+  logs->callback([&] { run = [&](const auto& state) { return run_logs(state, o.logs); }; });
+
+  auto* doctor = app.add_subcommand("doctor", "Look for what is wrong on the way to the relay");
+  doctor->add_flag("--json", o.doctor_json, "Print JSON");
+  doctor->footer(
+      "Identity, settings, the relay's name, the session (UDP blocked?), clock, MTU, segmentation "
+      "offload, peers,\nand the servers behind serve. Exit code 1 if anything failed.\n"
+      "Example:  sluice-agent doctor");
+  doctor->callback(
+      [&] { run = [&](const auto& state) { return run_doctor(state, o.doctor_json); }; });
 }
 
 void describe_identity(CLI::App& app, Options& o, Run& run) {
@@ -331,6 +368,7 @@ int run_command(int argc, char** argv) {
       "  sluice-agent handshake did:key:z6Mk… 'we work on the report'\n"
       "  sluice-agent peers\n  sluice-agent send bob hello\n  echo hi | sluice-agent call bob");
   describe_setup(app, o, run);
+  describe_daemon(app, o, run);
   describe_identity(app, o, run);
   describe_trust(app, o, run);
   describe_messages(app, o, run);

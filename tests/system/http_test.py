@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 
-from common import check, main, wait_until
+from common import check, main, run, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
 PORT = 7480
@@ -309,6 +309,57 @@ def faults(lab, server, port):
     check(True, "the server is served again by a daemon that restarted")
 
 
+def commands(lab, port):
+    status = json.loads(lab.agent("beta", "status", "--json").stdout)
+    check(status["connected"] and status["front"] == f"127.0.0.1:{PORT}" and status["upstreams"][0]["upstream"] == f"http://127.0.0.1:{port}",
+          "status says what is served")
+    check("beta is connected to" in lab.agent("beta", "status").stdout, "in words as well")
+    lines = lab.agent("alpha", "logs", "-n", "1000").stdout.splitlines()
+    check(any("connected to" in l for l in lines) and any("segmentation offload is" in l for l in lines), "logs are at hand")
+    check(len(lab.agent("alpha", "logs", "-n", "2").stdout.splitlines()) == 2, "the last two lines of them")
+    doctor = json.loads(lab.agent("beta", "doctor", "--json").stdout)
+    check(doctor["healthy"] and {f["check"] for f in doctor["findings"]} >=
+          {"identity", "settings", "name", "daemon", "session", "clock", "mtu", "offload", "peers", "front", "server"},
+          "doctor finds nothing wrong")
+
+    def ill(name):
+        result = lab.agent(name, "doctor", "--json", check=False)
+        found = {f["check"]: f for f in json.loads(result.stdout)["findings"] if f["result"] == "failed"}
+        return result.returncode, found
+    run("ip", "-n", lab.ns("alpha"), "link", "set", "eth0", "mtu", "1300")
+    code, found = ill("alpha")
+    check(code == 1 and "1300" in found["mtu"]["detail"] and "mtu: 1300" in found["mtu"]["remedy"], f"a small MTU: {found['mtu']['detail']}")
+    run("ip", "-n", lab.ns("alpha"), "link", "set", "eth0", "mtu", "1500")
+    (lab.dir / "alpha" / "state" / "agent.yaml").write_text("front: { listen: 1 }\nserve: x\n")
+    code, found = ill("alpha")
+    check(code == 1 and "agent.yaml:2" in found["settings"]["detail"], f"settings: {found['settings']['detail']}")
+    lab.agent("alpha", "down")
+    check(lab.daemons["alpha"].wait(5) == 0, "down ends the daemon")
+    for verb in ("down", "status", "logs"):
+        check(lab.agent("alpha", verb, check=False).returncode == 4, f"{verb} without one says so")
+    lab.start_agent("alpha")
+    check(lab.daemons["alpha"].wait(5) == 2, "a daemon with broken settings does not start")
+    check("serve is not a list" in (lab.dir / "alpha.log").read_text(), "and says where they are broken")
+    (lab.dir / "alpha" / "state" / "agent.yaml").write_text(
+        f"front: {{ listen: \"127.0.0.1:7490\" }}\nserve: [{{ protocol: anp, upstream: \"http://127.0.0.1:{port}\" }}]\n")
+    lab.start_agent("alpha")
+    lab.wait_connected()
+    status = json.loads(lab.agent("alpha", "status", "--json").stdout)
+    check((status["front"], status["upstreams"][0]["protocol"], status["upstreams"][0]["kept"]) ==
+          ("127.0.0.1:7490", "anp", "configuration"), "settings are followed")
+    (lab.dir / "alpha" / "state" / "agent.yaml").unlink()
+    # UDP is blocked: what the relay sends no longer comes in.
+    run("ip", "-n", lab.ns("relay"), "link", "set", "r0", "down")
+    lab.agent("alpha", "down")
+    lab.start_agent("alpha")
+    wait_until("the daemon to run", lambda: lab.agent("alpha", "logs", check=False).returncode == 0, 10)
+    code, found = ill("alpha")
+    check(code == 1 and "blocked" in found["session"]["remedy"], f"no way to the relay: {found['session']['detail']}")
+    check(lab.agent("alpha", "status", check=False).returncode == 4, "status says that it is not connected")
+    run("ip", "-n", lab.ns("relay"), "link", "set", "r0", "up")
+    lab.wait_connected(40)
+
+
 def test(lab):
     lab.start_relay()
     for name in lab.names:
@@ -321,6 +372,7 @@ def test(lab):
     streams(lab)
     misuse(lab)
     departures(lab)
+    commands(lab, origin.port)
     faults(lab, server, origin.port)
 
 
