@@ -1,7 +1,10 @@
-// Frames from agents, and end-to-end messages inside them.
+// Frames from agents, end-to-end messages inside them, and messages on the streams of calls.
+#include <algorithm>
+
 #include "fuzz.h"
 #include "wire/end_to_end.h"
 #include "wire/frame.h"
+#include "wire/stream.h"
 
 namespace {
 
@@ -13,6 +16,8 @@ fuzz::Canary open_seen("a CALL_OPEN");
 fuzz::Canary kk1_seen("a KK1");
 fuzz::Canary kk2_seen("a KK2");
 fuzz::Canary transport_seen("a transport message");
+fuzz::Canary begin_seen("a message that begins a stream");
+fuzz::Canary credit_seen("a message that gives credit");
 
 void frame(Bytes in) {
   if (in.size() < sizeof(FrameHeader)) return;
@@ -56,6 +61,19 @@ void frame(Bytes in) {
   }
 }
 
+void stream(Bytes in) {
+  const auto m = read_stream(in);
+  if (!m) return;
+  SLUICE_REQUIRE(fuzz::inside(m->key, in) && fuzz::inside(m->data, in));
+  SLUICE_REQUIRE(m->key.size() == (m->begins() && !m->reply() ? kStreamKey : 0));
+  SLUICE_REQUIRE(in.size() - m->data.size() <= kStreamOverhead);
+  Buffer again;
+  write_stream(*m, again);
+  SLUICE_REQUIRE(again.size() == in.size() && std::equal(again.begin(), again.end(), in.begin()));
+  if (m->begins()) begin_seen.reached();
+  if (m->credits()) credit_seen.reached();
+}
+
 void end_to_end(Bytes in) {
   const auto h = parse_e2e(in);
   if (!h) return;
@@ -87,6 +105,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   const Bytes in(bytes, size);
   frame(in);
   end_to_end(in);
+  stream(in);
   if (in.size() > sizeof(FrameHeader)) end_to_end(in.subspan(sizeof(FrameHeader)));
   return 0;
 }

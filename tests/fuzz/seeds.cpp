@@ -14,6 +14,7 @@
 #include "wire/frame.h"
 #include "wire/ip.h"
 #include "wire/statement.h"
+#include "wire/stream.h"
 #include "wire/tunnel.h"
 
 namespace {
@@ -102,6 +103,16 @@ void frame(const Folder& to) {
       {"datagram", FrameType::kDatagram, 0, message(E2eType::kTransport, 4, 80)},
       {"call-data", FrameType::kCallData, 5, message(E2eType::kTransport, 5, 80)},
   };
+  const Buffer key(kStreamKey, 7);
+  const StreamMessage streams[] = {
+      {.flags = kStreamBegin | kStreamEnd, .call_id = 5, .key = key, .data = key},
+      {.flags = kStreamBegin | kStreamReply | kStreamCredit, .call_id = 5, .credit = 9},
+      {.flags = kStreamEnd, .status = 512}};
+  for (size_t i = 0; i < std::size(streams); ++i) {
+    Buffer out;
+    write_stream(streams[i], out);
+    to.add(("stream-" + std::to_string(i)).c_str(), out);
+  }
   for (const auto& m : messages) {
     Buffer out = frame_of(m.frame, 0, 0, label, m.call, 0);
     out.insert(out.end(), m.inner.begin(), m.inner.end());
