@@ -105,7 +105,7 @@ void read_limits(const Section& s, LimitsConfig& out) {
     }
     value = v;
   };
-  power_of_two("calls_per_agent", out.calls_per_agent, 4096);
+  power_of_two("calls_per_agent", out.calls_per_agent, 65536);
   power_of_two("idempotency_keys_per_agent", out.idempotency_keys_per_agent, 1u << 20);
   s.number("scope_sets", out.scope_sets, 0, 1'000'000);
   s.number("limited_edges", out.limited_edges, 0, 16'000'000);
