@@ -460,6 +460,7 @@ void Call::finish(CallEnd why, uint16_t status, Now now) {
   close_status_ = caller_ && told_so ? 0 : status;
   owner_.ended(*this);
   in_.bytes.clear();
+  if (why != CallEnd::kDone) in_.end.reset();
   out_.bytes.clear();
   out_.first = {};
   send_close();

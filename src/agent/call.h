@@ -123,6 +123,7 @@ class Call {
   // Of its user. Bytes taken of `bytes`; on_room() follows where it was not all of them.
   size_t write(Bytes bytes);
   void end_writing(uint16_t status);
+  bool may_write() const { return live() && !out_.end; }
   // What came and was not consumed; a part of it where it is not in one piece.
   Bytes readable() const { return in_.bytes.front(); }
   void consume(size_t n);

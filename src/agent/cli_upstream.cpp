@@ -54,7 +54,9 @@ Result<int> run_serve_upstream(const std::string& state, const ServeCommand& com
       if (std::exchange(away, false)) fmt::print(stderr, "serving again\n");
       continue;
     }
-    if (answer.error().code == ErrorCode::kConflict) return tl::unexpected(answer.error());
+    if (answer.error().code != ErrorCode::kUnreachable &&
+        answer.error().code != ErrorCode::kTimeout)
+      return tl::unexpected(answer.error());
     if (!std::exchange(away, true)) {
       fmt::print(stderr, "{}; waiting for it\n", printable(answer.error().message));
     }

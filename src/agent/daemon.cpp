@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -45,6 +46,7 @@ constexpr uint64_t kResolveEveryMs = 10'000;  // while there is no session
 constexpr uint64_t kErrorEveryMs = 10'000;
 constexpr mode_t kSocketMode = 0600;
 constexpr int kKeptMemory = 8 << 20;
+constexpr rlim_t kMostFiles = 65'536;
 constexpr size_t kBodyLimit = 24u << 20;  // a request of a call, in base64
 
 template <typename Clock>
@@ -228,6 +230,11 @@ Result<void> Daemon::run() {
       });
   if (!server) return tl::unexpected(server.error());
   server_ = std::move(*server);
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = std::min(files.rlim_max, kMostFiles);
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
   // What one burst of requests gave back, the next one takes.
   mallopt(M_TRIM_THRESHOLD, kKeptMemory);
   if (auto ok = open_front(); !ok) return ok;

@@ -85,6 +85,11 @@ void read_upstream(Reader& r, const YAML::Node& node, size_t index, Settings& ou
     if (!s || *s == 0 || *s > kLongestS) r.wrong(n, where + ".timeout is not a time from 1s to 1d");
     c.timeout_s = s.value_or(c.timeout_s);
   }
+  for (const UpstreamConfig& other : out.serve) {
+    if (other.protocol == c.protocol && other.prefix == c.prefix) {
+      r.wrong(node, where + " has the protocol and path of another; give one of them a path");
+    }
+  }
   out.serve.push_back(std::move(c));
 }
 

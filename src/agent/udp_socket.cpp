@@ -138,12 +138,13 @@ void UdpSocket::flush() {
       }
     } else if (errno == EAGAIN || errno == ENOBUFS) {
       break;
-    } else if (errno != EINTR && covers[0] > 1) {
+    } else if (covers[0] > 1 &&
+               (errno == EINVAL || errno == EIO || errno == EOPNOTSUPP || errno == EMSGSIZE)) {
       offload_ = false;  // once more, one by one
     } else if (errno != EINTR) {
       error_ = errno;
       ++counters_.send_errors;
-      ++done;  // this one is lost, as on any path
+      done += covers[0];  // lost, as on any path
     }
   }
   // The unsent to the front, keeping every buffer's memory.
@@ -155,6 +156,7 @@ void UdpSocket::flush() {
 bool UdpSocket::flush_as_one() {
   const bool before = std::exchange(offload_, true);
   flush();
+  queued_ = 0;  // what waits now would leave one by one, and prove nothing
   return std::exchange(offload_, before);
 }
 

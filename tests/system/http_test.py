@@ -216,9 +216,61 @@ def misuse(lab):
     check((status, why["reason"]) == (421, "foreign_host"), why["detail"])
     status, why = problem(ask(lab, "POST", "/beta/echo", b"x", {"Origin": "https://evil.example"}))
     check((status, why["reason"]) == (403, "foreign_origin"), why["detail"])
-    check(ask(lab, "GET", "/beta/status?c=200", fields={"Origin": f"http://localhost:{PORT}"})[0] == 200, "pages of this host may")
+    check(ask(lab, "GET", "/beta/status?c=200", fields={"Origin": "http://localhost:3000"})[0] == 200, "pages of this host may")
+    for fields in ({"Origin": f"http://localhost:{PORT}"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-origin"}):
+        status, why = problem(ask(lab, "GET", "/beta/status?c=200", fields=fields))
+        check((status, why["reason"]) == (403, "foreign_origin"), f"but not with {fields}")
+    status, fields, _ = ask(lab, "GET", "/beta/status?c=200", fields={"Sec-Fetch-Site": "none", "Sec-Fetch-Dest": "document"})
+    check(status == 200 and "sandbox" in fields["content-security-policy"], "what a person opens is nobody's page")
+    check(raw(lab, b"GET /beta/status?c=200 HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200 "), "HTTP/1.0 is answered")
     status, _, body = ask(lab, "POST", "/beta/early", bytes(5 * MIB))
     check((status, body) == (413, b"too much"), "an answer may come before the request is whole")
+
+
+def hostile_peers(lab, port):
+    """What a caller says that has a program of its own instead of a front."""
+    def say(text):
+        done = subprocess.run(lab.agent_argv("alpha", "call", "beta", "--service", "80"), input=text, capture_output=True, cwd=lab.dir, timeout=60)
+        return done.stdout.split(b"\r\n")[0], done.stdout
+    smuggled = b"GET /head HTTP/1.1\r\nHost: x\r\nSluice-Caller: did:key:admin\r\n\r\n"
+    before = json.loads(ask(lab, "GET", "/beta/asked")[2])
+    for text in (b"POST /sum HTTP/1.1\r\nContent-Length: 2\r\n\r\nok" + smuggled,
+                 b"POST /sum HTTP/1.1\r\nContent-Length: 20\r\n\r\nshort",
+                 b"POST /sum HTTP/1.1\r\nTransfer-Encoding: chunked, x\r\nContent-Length: 5\r\n\r\nhello",
+                 b"GET /../head HTTP/1.1\r\n\r\n", b"GET /x/%2e%2e/head HTTP/1.1\r\n\r\n", b"CONNECT x:80 HTTP/1.1\r\n\r\n",
+                 b"GET head HTTP/1.1\r\n\r\n", b"garbage", b""):
+        line, _ = say(text)
+        check(line.startswith(b"HTTP/1.1 400 "), f"{text[:40]!r} is refused")
+    line, out = say(b"POST /sum HTTP/1.1\r\nContent-Length: 4\r\nConnection: content-length\r\n\r\nfour")
+    check(line.startswith(b"HTTP/1.1 200 ") and b'"bytes": 4' in out, "nobody names the length away")
+    line, out = say(b"GET /head HTTP/1.1\r\nContent-Length: 90\r\n\r\n" + smuggled[:40])
+    check(b" 400 " in line, "a body that is shorter than it says")
+    line, out = say(b"GET /head HTTP/1.1\r\nSluice-Caller: forged\r\nSluice_Caller_Name: forged\r\n\r\n")
+    check(b"forged" not in out and lab.dids["alpha"].encode() in out, "nor says who it is")
+    for _ in range(3):
+        check(json.loads(ask(lab, "GET", "/beta/head")[2])["target"] == "/head", "the next caller gets its own answer")
+    asked = json.loads(ask(lab, "GET", "/beta/asked")[2])[len(before):]
+    check("did:key:admin" not in json.dumps(asked), "no request came that nobody made")
+
+
+def slow_upload(lab):
+    sock = connect(lab, "alpha")
+    sock.sendall(f"POST /beta/sum HTTP/1.1\r\nHost: localhost:{PORT}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+    for _ in range(3):
+        sock.sendall(b"5\r\nhello\r\n")
+        time.sleep(1.6)  # longer than an association counts as fresh
+    sock.sendall(b"0\r\n\r\n")
+    got = b""
+    while b'"sha256"' not in got:
+        got += sock.recv(4096)
+    check(b'"bytes": 15' in got, "an upload with pauses arrives")
+    sock.close()
+    sock = connect(lab, "alpha")
+    sock.sendall(f"POST /nobody/x HTTP/1.1\r\nHost: localhost:{PORT}\r\nContent-Length: 3000000\r\n\r\n".encode())
+    with contextlib.suppress(ConnectionError):
+        sock.sendall(bytes(3_000_000))
+    check(sock.recv(4096).startswith(b"HTTP/1.1 404 "), "an error reaches who is still sending")
+    sock.close()
 
 
 def departures(lab):
@@ -371,6 +423,8 @@ def test(lab):
     protocols(lab, origin.port)
     streams(lab)
     misuse(lab)
+    hostile_peers(lab, origin.port)
+    slow_upload(lab)
     departures(lab)
     commands(lab, origin.port)
     faults(lab, server, origin.port)

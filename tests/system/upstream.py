@@ -12,6 +12,7 @@
   /break           begins 1,000,000 bytes and breaks off
   /early           answers 413 without reading
   /status?c=C      that status
+  /asked           who asked for what so far
   /ws              changes to the protocol `echo` and sends back what comes, upper-case
 """
 import asyncio
@@ -22,6 +23,7 @@ import sys
 import urllib.parse
 
 gone = []
+asked = []
 released = asyncio.Event()
 PIECE = 65536
 
@@ -66,6 +68,10 @@ async def answer(reader, writer, method, target, fields):
             writer.write(data)
 
     path = url.path
+    asked.append([method, target, fields.get("sluice-caller", "")])
+    if path == "/asked":
+        whole(200, json.dumps(asked).encode())
+        return True
     if path == "/early":
         whole(413, b"too much")
         await writer.drain()

@@ -70,35 +70,94 @@ TEST(RouteTest, NamesOfThisHostAlone) {
   for (const char* own : {"localhost", "LOCALHOST:7480", "127.0.0.1", "127.0.0.1:7480",
                           "[::1]:7480", "bob.sluice.localhost", "mcp.bob.sluice.localhost:1"}) {
     EXPECT_TRUE(is_own_host(own)) << own;
-    EXPECT_TRUE(is_own_origin(std::string("http://") + own)) << own;
   }
   for (const char* foreign : {"", "example.com", "localhost.example.com", "127.0.0.1.example.com",
                               "sluice.localhost.example", ".sluice.localhost", "127.0.0.2",
                               "localhost@example.com", "[::1].example.com"}) {
     EXPECT_FALSE(is_own_host(foreign)) << foreign;
-    EXPECT_FALSE(is_own_origin(std::string("https://") + foreign)) << foreign;
+    EXPECT_FALSE(may_ask(std::string("https://") + foreign, "localhost:7480")) << foreign;
   }
-  EXPECT_FALSE(is_own_origin("null"));
-  EXPECT_FALSE(is_own_origin("localhost"));
+  for (const char* page : {"http://localhost:3000", "http://127.0.0.1:8080", "https://[::1]:1"}) {
+    EXPECT_TRUE(may_ask(page, "localhost:7480")) << page;
+  }
+  // What came through the front itself is a peer's page.
+  for (const char* page :
+       {"null", "localhost", "http://localhost:7480", "http://127.0.0.1:7480",
+        "http://bob.sluice.localhost:7480", "http://bob.sluice.localhost:3000"}) {
+    EXPECT_FALSE(may_ask(page, "localhost:7480")) << page;
+  }
 }
 
 TEST(HttpMessageTest, HeadsGoOnWithoutWhatIsBetweenNeighbours) {
-  auto head = parse_request(
-      "POST /x HTTP/1.1\r\nHost: a\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nTE: trailers\r\n"
-      "Keep-Alive: 5\r\nX-Own: 1\r\nsluice-caller: me\r\nTransfer-Encoding: chunked\r\n"
+  auto parsed = parse_request(
+      "POST /x HTTP/1.1\r\nHost: a\r\nConnection: close, X-Hop, Host\r\nX-Hop: 1\r\nTE: "
+      "trailers\r\n"
+      "Connection: X-Secret\r\nX-Secret: 1\r\nKeep-Alive: 5\r\nX-Own: 1\r\nsluice-caller: me\r\n"
+      "Sluice_Caller: me\r\nSLUICE-caller_Name: me\r\nHTTP2-Settings: x\r\nTransfer-Encoding: "
+      "chunked\r\n"
       "Cookie: a=b\r\nCookie: c=d\r\n\r\n");
-  ASSERT_TRUE(head) << head.error().message;
-  EXPECT_TRUE(is_chunked(*head));
-  drop_hop_fields(*head);
-  EXPECT_EQ(to_text(*head),
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_TRUE(parsed->framing.chunked);
+  EXPECT_FALSE(parsed->framing.length);
+  RequestHead& head = parsed->head;
+  drop_hop_fields(head);
+  EXPECT_EQ(to_text(head),
             "POST /x HTTP/1.1\r\nHost: a\r\nX-Own: 1\r\nCookie: a=b\r\nCookie: c=d\r\n\r\n");
-  auto upgrade = parse_request(
-      "GET /x HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n");
-  EXPECT_EQ(upgrade_of(*upgrade), "websocket");
-  drop_hop_fields(*upgrade);
-  EXPECT_EQ(upgrade_of(*upgrade), "");
-  set_upgrade(*upgrade, "websocket");
-  EXPECT_EQ(upgrade_of(*upgrade), "websocket");
+  set_framing(head, {true, 7});
+  EXPECT_NE(to_text(head).find("Transfer-Encoding: chunked"), std::string::npos);
+  EXPECT_EQ(to_text(head).find("Content-Length"), std::string::npos);
+  set_framing(head, {false, 7});
+  EXPECT_NE(to_text(head).find("Content-Length: 7"), std::string::npos);
+  EXPECT_EQ(to_text(head).find("Transfer-Encoding"), std::string::npos);
+}
+
+TEST(HttpMessageTest, Upgrades) {
+  auto parsed = parse_request(
+      "GET /x HTTP/1.1\r\nConnection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: "
+      "websocket\r\n\r\n");
+  RequestHead& head = parsed->head;
+  EXPECT_EQ(upgrade_of(head), "websocket");
+  drop_hop_fields(head);
+  EXPECT_EQ(upgrade_of(head), "");
+  set_upgrade(head, "websocket");
+  EXPECT_EQ(upgrade_of(head), "websocket");
+  EXPECT_EQ(
+      upgrade_of(
+          parse_request("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: H2C\r\n\r\n")->head),
+      "");
+  EXPECT_EQ(upgrade_of(parse_request("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n")->head), "");
+}
+
+// How long a body is, is what the parser found, whatever the fields could also mean.
+TEST(HttpMessageTest, FramingIsOne) {
+  const auto twice = parse_request(
+      "POST / HTTP/1.1\r\nContent-Length: 5, 5\r\nConnection: content-length\r\n\r\n");
+  if (twice) {
+    EXPECT_EQ(twice->framing.length, 5u);
+    RequestHead head = twice->head;
+    drop_hop_fields(head);
+    set_framing(head, twice->framing);
+    EXPECT_EQ(to_text(head), "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n");
+  }
+  for (const char* odd :
+       {"POST / HTTP/1.1\r\nTransfer-Encoding: chunked, x\r\nContent-Length: 5\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n",
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"}) {
+    EXPECT_FALSE(parse_request(odd)) << odd;
+  }
+}
+
+TEST(HttpMessageTest, SegmentsThatMeanAnotherPlace) {
+  for (const char* bad : {"/..", "/../x", "/x/../y", "/./x", "/x/.", "/%2e%2e/x", "/.%2E/x",
+                          "/x/%2e", "/x%2f..%2fy", "/x\\..\\y", "/x%5c..%5Cy", "/..?q"}) {
+    EXPECT_TRUE(has_dot_segments(bad)) << bad;
+  }
+  for (const char* good : {"/", "/x", "/...", "/x..", "/..x/y", "/.well-known/x", "/x?../y",
+                           "/%2e%2e%2e", "/x%20y", "/%2"}) {
+    EXPECT_FALSE(has_dot_segments(good)) << good;
+  }
 }
 
 TEST(HttpMessageTest, WhatIsNoHead) {
@@ -112,9 +171,9 @@ TEST(HttpMessageTest, WhatIsNoHead) {
   EXPECT_FALSE(parse_response("GET / HTTP/1.1\r\n\r\n"));
   const auto good = parse_response("HTTP/1.1 299 Odd Word\r\nContent-Length: 7\r\n\r\n");
   ASSERT_TRUE(good);
-  EXPECT_EQ(good->result_int(), 299u);
-  EXPECT_EQ(content_length(*good), 7u);
-  EXPECT_EQ(to_text(*good), "HTTP/1.1 299 Odd Word\r\nContent-Length: 7\r\n\r\n");
+  EXPECT_EQ(good->head.result_int(), 299u);
+  EXPECT_EQ(good->framing.length, 7u);
+  EXPECT_EQ(to_text(good->head), "HTTP/1.1 299 Odd Word\r\nContent-Length: 7\r\n\r\n");
   EXPECT_EQ(head_size(as_bytes("a\r\n\r\nb")), 5u);
   EXPECT_FALSE(head_size(as_bytes("a\r\n\r")));
 }

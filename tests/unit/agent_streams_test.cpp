@@ -240,6 +240,42 @@ TEST_F(CallStreamsTest, BytesThatOvertakeTheEnvelopeAreKept) {
   EXPECT_EQ(served[other].got.size(), 2'500u);
 }
 
+// Slow is not gone: what was acknowledged once may be followed after any pause.
+TEST_F(CallStreamsTest, AWriterThatPausesGoesOn) {
+  Stream user;
+  b.user = [&](Call& call) { return &served[call.id()]; };
+  CallRequest r;
+  r.timeout_ms = kNever;
+  r.data = random_bytes_of(100);
+  struct Quiet final : CallUser {
+    void on_bytes(Call&) override {}
+    void on_room(Call&) override {}
+    void on_end(Call&) override {}
+  } quiet;
+  r.user = &quiet;
+  const auto id = a.calls->open(a.edge, std::move(r), now);
+  ASSERT_TRUE(id);
+  run(500);
+  for (int i = 0; i < 3; ++i) {
+    run(7'000);
+    ASSERT_EQ(a.calls->mine(*id)->write(random_bytes_of(10)), 10u);
+  }
+  run(2'000);
+  EXPECT_EQ(served[*id].got.size(), 130u);
+  a.calls->mine(*id)->leave();
+}
+
+// The last acknowledgement has a call to travel in, so that the peer need not say all again.
+TEST_F(CallPair, NothingIsRepeatedOnAPathThatLosesNothing) {
+  for (int i = 0; i < 12; ++i) {
+    const uint64_t before = now.mono_ms;
+    const uint64_t id = open(a, random_bytes_of(2'500));
+    ASSERT_TRUE(run_until(10'000, [&] { return ended(a, id); }));
+    EXPECT_LE(now.mono_ms - before, 60u) << i;
+    run(i % 3 == 0 ? 2'000 : 100);
+  }
+}
+
 TEST_F(CallStreamsTest, APeerThatBeginsAnewResetsWhatHadBegun) {
   for (Party* who : {&a, &b}) {
     Party* other = who == &a ? &b : &a;

@@ -126,8 +126,9 @@ class Session : public std::enable_shared_from_this<Session> {
     error_code ignored;
     socket_.shutdown(tcp::socket::shutdown_send, ignored);
     limit(kLinger);
+    const auto until = std::chrono::steady_clock::now() + kLinger;
     std::vector<uint8_t> piece(kPiece);
-    for (;;) {
+    while (std::chrono::steady_clock::now() < until) {
       const auto [ec, n] = co_await socket_.async_read_some(asio::buffer(piece), kToken);
       if (ec) break;
     }
@@ -139,18 +140,23 @@ class Session : public std::enable_shared_from_this<Session> {
   // One that has gone on for too long without a byte is cut off.
   void limit(std::chrono::steady_clock::duration time) {
     timer_.expires_after(time);
-    timer_.async_wait([self = shared_from_this()](error_code ec) {
+    timer_.async_wait([self = shared_from_this(), mine = ++limits_](error_code ec) {
       error_code ignored;
-      if (!ec) self->socket_.cancel(ignored);
+      if (!ec && mine == self->limits_) self->socket_.cancel(ignored);
     });
   }
-  void no_limit() { timer_.cancel(); }
+  // One that has fired already does nothing any more.
+  void no_limit() {
+    ++limits_;
+    timer_.cancel();
+  }
 
   awaitable<bool> refuse(const Problem& problem, bool keep_alive) {
     ++shared_.counters.refused;
     const ProblemText text = to_text(problem, keep_alive);
     const std::array<asio::const_buffer, 2> parts{asio::buffer(text.head), asio::buffer(text.body)};
     const auto [ec, n] = co_await asio::async_write(socket_, parts, kToken);
+    answered_ = !ec;
     linger_ = !keep_alive && !ec;
     co_return keep_alive && !ec;
   }
@@ -163,11 +169,18 @@ class Session : public std::enable_shared_from_this<Session> {
           fmt::format("this front answers to names of this host alone, not to \"{}\"", host),
           "use http://127.0.0.1:PORT/PEER/… or http://PEER.sluice.localhost:PORT/…"};
     }
+    // What a browser sends for a page: none but another program's of this host may ask. A peer's
+    // own page, which came through this front, may not ask other peers.
     const auto origin = view(head[http::field::origin]);
-    if (!origin.empty() && !is_own_origin(origin)) {
-      return Problem{403, "foreign_origin",
-                     fmt::format("pages of {} may not call peers of this host's agent", origin),
-                     ""};
+    const auto site = view(head["Sec-Fetch-Site"]);
+    const bool foreign = !origin.empty() && !may_ask(origin, host);
+    const bool unasked = origin.empty() && !site.empty() && site != "none";
+    if (foreign || unasked) {
+      return Problem{
+          403, "foreign_origin",
+          foreign ? fmt::format("pages of {} may not call peers of this host's agent", origin)
+                  : "a page may not make a browser call peers of this host's agent",
+          ""};
     }
     if (head.method() == http::verb::connect) {
       return Problem{405, "not_allowed", "CONNECT has no meaning here", ""};
@@ -192,16 +205,23 @@ class Session : public std::enable_shared_from_this<Session> {
       const Problem problem = problem_of(peer.error());
       co_return co_await refuse(problem, keep_alive && done);
     }
-    // The request as the peer gets it.
-    const std::string upgrade = upgrade_of(head);
-    const bool chunked = is_chunked(head);
-    const bool expects = view(head[http::field::expect]) == "100-continue";
+    if (has_odd_coding(head)) {
+      const Problem problem{501, "bad_request", "no transfer coding but chunked is understood", ""};
+      co_return co_await refuse(problem, false);
+    }
+    // The request as the peer gets it. One with a body is answered before anything is upgraded.
+    Framing framing{parser.chunked(), std::nullopt};
+    if (const auto length = parser.content_length()) framing.length = *length;
+    const std::string upgrade = framing.has_body() ? "" : upgrade_of(head);
+    const bool http11 = parser.get().version() >= 11;
+    const bool expects = http11 && boost::beast::iequals(head[http::field::expect], "100-continue");
+    sandbox_ = !view(head["Sec-Fetch-Dest"]).empty() && view(head["Sec-Fetch-Dest"]) != "empty";
     const bool is_head = head.method() == http::verb::head;
     CallRequest call;
     call.trace = trace_of(head);
     drop_hop_fields(head);
     if (!upgrade.empty()) set_upgrade(head, upgrade);
-    if (chunked) head.set(http::field::transfer_encoding, "chunked");
+    set_framing(head, framing);
     head.target(route->target);
     const std::string text = to_text(head);
     call.data.assign(text.begin(), text.end());
@@ -234,11 +254,12 @@ class Session : public std::enable_shared_from_this<Session> {
       uplink_ = Side::kRuns;
       asio::co_spawn(socket_.get_executor(), send_body(shared_from_this(), waiter, parser, expects),
                      asio::detached);
-    } else if (upgrade.empty()) {
+    } else {
       watch(waiter);
     }
-    const bool whole = co_await answer(*waiter, parser.get().version() >= 11, is_head, keep_alive,
-                                       !upgrade.empty());
+    answered_ = false;
+    waiter->over = [this] { side_.set(); };
+    const bool whole = co_await answer(*waiter, http11, is_head, keep_alive, !upgrade.empty());
     waiter->leave();
     const bool in_time = uplink_ == Side::kDone;
     // The parser must outlive who reads with it.
@@ -248,8 +269,10 @@ class Session : public std::enable_shared_from_this<Session> {
       co_await side_.wait();
     }
     waiter_.reset();
-    linger_ = whole && !parser.is_done() && socket_.is_open();
-    co_return whole&& keep_alive&& in_time&& parser.is_done() && !gone_;
+    waiter->over = nullptr;
+    const bool reusable = whole && keep_alive && in_time && parser.is_done() && !gone_;
+    linger_ = answered_ && !reusable && !parser.is_done() && socket_.is_open();
+    co_return reusable;
   }
 
   // A body that fits goes with its head. False: there is more of it.
@@ -280,7 +303,7 @@ class Session : public std::enable_shared_from_this<Session> {
   static awaitable<void> send_body(std::shared_ptr<Session> self,
                                    std::shared_ptr<CallWaiter> waiter, Parser& parser,
                                    bool expects) {
-    bool good = true;
+    bool good = true;  // the client's side
     if (expects) {
       while (waiter->call() != nullptr && !waiter->accepted()) co_await waiter->writable.wait();
       static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -298,14 +321,13 @@ class Session : public std::enable_shared_from_this<Session> {
       if (ec == http::error::need_buffer) ec = {};
       good = !ec;
       const size_t got = piece.size() - parser.get().body().size;
-      if (good && got > 0) good = co_await waiter->write(Bytes(piece).first(got));
+      if (good && got > 0 && !co_await waiter->write(Bytes(piece).first(got))) break;
     }
     self->gone_ |= !good;
-    if (good && parser.is_done()) {
-      waiter->end_writing();
-    } else {
+    if (!good) {
       waiter->leave();
-      waiter->readable.set();
+    } else if (parser.is_done()) {
+      waiter->end_writing();
     }
     self->uplink_ = Side::kDone;
     if (good && waiter->call() != nullptr) self->watch(waiter);
@@ -319,8 +341,9 @@ class Session : public std::enable_shared_from_this<Session> {
     socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this(), waiter](error_code ec) {
       self->watching_ = false;
       char byte;
-      const bool closed =
-          !ec && recv(self->socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+      const ssize_t n =
+          ec ? 1 : recv(self->socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+      const bool closed = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
       if (closed) {
         self->gone_ = true;
         waiter->leave();
@@ -357,8 +380,11 @@ class Session : public std::enable_shared_from_this<Session> {
   awaitable<bool> answer(CallWaiter& waiter, bool http11, bool is_head, bool keep_alive,
                          bool may_upgrade) {
     const Buffer text = co_await read_head_of(waiter, [] { return false; });
-    auto head = parse_response(as_text(text));
-    if (!head) {
+    auto parsed = parse_response(as_text(text));
+    // Between neighbours alone, or nothing that was asked for.
+    const bool interim = parsed && parsed->head.result_int() < 200 &&
+                         (parsed->head.result_int() != 101 || !may_upgrade);
+    if (!parsed || interim) {
       if (gone_) co_return false;
       if (waiter.call() != nullptr && !waiter.call()->read_all())
         waiter.end(CallEnd::kBadStream, uint16_t(CallStatus::kBadStream));
@@ -366,12 +392,22 @@ class Session : public std::enable_shared_from_this<Session> {
       const Problem problem = problem_of(waiter);
       co_return co_await refuse(problem, keep_alive && uplink_ == Side::kDone);
     }
+    ResponseHead* head = &parsed->head;
     const unsigned status = head->result_int();
     const std::string upgrade = upgrade_of(*head);
-    const auto length = content_length(*head);
+    const auto length = parsed->framing.length;
     drop_hop_fields(*head);
     head->set("Sluice-Trace", trace_);
+    // A peer's page is nobody's here.
+    if (sandbox_) head->set("Content-Security-Policy", "sandbox allow-scripts allow-forms");
     if (status == 101 && may_upgrade) {
+      while (watching_) {
+        error_code ignored;
+        socket_.cancel(ignored);
+        co_await side_.wait();
+      }
+      if (gone_) co_return false;
+      set_framing(*head, {});
       set_upgrade(*head, upgrade);
       const std::string out = to_text(*head);
       const auto [ec, n] = co_await asio::async_write(socket_, asio::buffer(out), kToken);
@@ -381,14 +417,15 @@ class Session : public std::enable_shared_from_this<Session> {
     if (may_upgrade) waiter.end_writing();
     const bool no_body = is_head || status == 204 || status == 304 || status < 200;
     const bool chunked = !no_body && !length && http11;
-    if (chunked) head->set(http::field::transfer_encoding, "chunked");
+    set_framing(*head, chunked               ? Framing{true, std::nullopt}
+                       : !no_body || is_head ? Framing{false, length}
+                                             : Framing{});
     const bool closes = !keep_alive || (!no_body && !length && !http11);
     if (closes) {
       head->set(http::field::connection, "close");
     } else if (!http11) {
       head->set(http::field::connection, "keep-alive");
     }
-    if (no_body && !is_head) head->erase(http::field::content_length);
     std::string out = to_text(*head);
     co_return co_await copy_body(waiter, out, no_body, chunked, length) && !closes;
   }
@@ -441,7 +478,10 @@ class Session : public std::enable_shared_from_this<Session> {
         gone_ = true;
         co_return false;
       }
-      if (ends) co_return true;
+      if (ends) {
+        answered_ = true;
+        co_return true;
+      }
     }
   }
 
@@ -449,7 +489,6 @@ class Session : public std::enable_shared_from_this<Session> {
   awaitable<void> tunnel(CallWaiter& waiter) {
     uplink_ = Side::kRuns;
     asio::co_spawn(socket_.get_executor(), tunnel_up(shared_from_this(), waiter_), asio::detached);
-    std::string nothing;
     for (;;) {
       Call* call = waiter.call();
       if (call == nullptr) break;
@@ -466,6 +505,7 @@ class Session : public std::enable_shared_from_this<Session> {
     }
     error_code ignored;
     socket_.shutdown(tcp::socket::shutdown_send, ignored);
+    while (uplink_ == Side::kRuns && waiter.call() != nullptr) co_await side_.wait();
   }
 
   static awaitable<void> tunnel_up(std::shared_ptr<Session> self,
@@ -479,6 +519,7 @@ class Session : public std::enable_shared_from_this<Session> {
     std::vector<uint8_t> piece(kPiece);
     while (good && waiter->call() != nullptr) {
       const auto [ec, n] = co_await self->socket_.async_read_some(asio::buffer(piece), kToken);
+      if (ec && ec != asio::error::eof) waiter->leave();
       if (ec) break;
       good = co_await waiter->write(Bytes(piece).first(n));
     }
@@ -506,7 +547,10 @@ class Session : public std::enable_shared_from_this<Session> {
   Side uplink_ = Side::kDone;
   bool watching_ = false;
   bool gone_ = false;  // the client
+  bool answered_ = false;
   bool linger_ = false;
+  bool sandbox_ = false;
+  unsigned limits_ = 0;
   std::string trace_;
   Buffer held_;
 };

@@ -1,7 +1,8 @@
 // The daemon's local API of its HTTP side:
-//   POST   /v1/upstreams  {"server","protocol","upstream"[,"path","timeout_s"]} → {}; again within
-//   15 s DELETE /v1/upstreams?server=HEX  → {} GET    /v1/upstreams  →
-//   {"front":ADDRESS|null,"upstreams":[{"protocol","upstream","path","kept","calls","failed","open"}]}
+//   POST   /v1/upstreams             {"server","protocol","upstream"[,"path","timeout_s"]} → {}
+//   DELETE /v1/upstreams?server=HEX  → {}
+//   GET    /v1/upstreams             → {"front","upstreams":[…]}
+// docs/http.md has their fields.
 // One thread, that of the event loop.
 #pragma once
 

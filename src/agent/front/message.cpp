@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <vector>
 
 #include <fmt/format.h>
+#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/rfc7230.hpp>
@@ -22,11 +22,15 @@ constexpr std::array kHopFields = {http::field::connection,       http::field::k
                                    http::field::upgrade,          http::field::proxy_authenticate,
                                    http::field::expect,           http::field::proxy_authorization};
 
-bool begins_with(std::string_view text, std::string_view start) {
-  return text.size() >= start.size() &&
-         std::equal(start.begin(), start.end(), text.begin(), [](char a, char b) {
-           return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b - 'A' + 'a') : b);
-         });
+char plain(char c) {
+  if (c == '_') return '-';
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+bool is_ours(std::string_view name) {
+  constexpr std::string_view kStart = "sluice-";
+  return name.size() >= kStart.size() && std::equal(kStart.begin(), kStart.end(), name.begin(),
+                                                    [](char a, char b) { return a == plain(b); });
 }
 
 std::string_view view(boost::beast::string_view s) {
@@ -43,8 +47,8 @@ void append_fields(std::string& out, const HttpFields& fields) {
   out += "\r\n";
 }
 
-template <bool kIsRequest>
-Result<http::header<kIsRequest>> parse_head(std::string_view text) {
+template <bool kIsRequest, typename Parsed>
+Result<Parsed> parse_head(std::string_view text) {
   http::parser<kIsRequest, http::empty_body> parser;
   parser.header_limit(kMostHead);
   parser.body_limit(boost::none);
@@ -55,26 +59,83 @@ Result<http::header<kIsRequest>> parse_head(std::string_view text) {
     return fail(ErrorCode::kUsage,
                 fmt::format("it is no HTTP head: {}", ec ? ec.message() : "it is not whole"));
   }
-  return std::move(parser.get().base());
+  Parsed out{std::move(parser.get().base()), {parser.chunked(), std::nullopt}};
+  if (const auto length = parser.content_length()) out.framing.length = *length;
+  if (has_odd_coding(out.head)) {
+    return fail(ErrorCode::kUsage, "it has a transfer coding other than chunked");
+  }
+  return out;
+}
+
+template <typename Take>
+void for_each_token(const HttpFields& fields, http::field name, const Take& take) {
+  const auto range = fields.equal_range(name);
+  for (auto it = range.first; it != range.second; ++it) {
+    for (const auto& token : http::token_list(it->value())) take(token);
+  }
 }
 
 }  // namespace
 
+bool has_odd_coding(const HttpFields& fields) {
+  size_t codings = 0;
+  bool odd = false;
+  const auto range = fields.equal_range(http::field::transfer_encoding);
+  for (auto it = range.first; it != range.second; ++it) {
+    odd |= !boost::beast::iequals(it->value(), "chunked");
+    ++codings;
+  }
+  return odd || codings > 1;
+}
+
+bool has_dot_segments(std::string_view target) {
+  std::string path(target.substr(0, target.find('?')));
+  std::string decoded;
+  for (size_t i = 0; i < path.size(); ++i) {
+    const bool dot = i + 2 < path.size() && path[i] == '%' && path[i + 1] == '2' &&
+                     (path[i + 2] == 'e' || path[i + 2] == 'E');
+    const bool slash = i + 2 < path.size() && path[i] == '%' &&
+                       ((path[i + 1] == '2' && (path[i + 2] | 0x20) == 'f') ||
+                        (path[i + 1] == '5' && (path[i + 2] | 0x20) == 'c'));
+    decoded += dot ? '.' : slash || path[i] == '\\' ? '/' : path[i];
+    if (dot || slash) i += 2;
+  }
+  decoded += '/';
+  return decoded.find("/./") != std::string::npos || decoded.find("/../") != std::string::npos;
+}
+
 void drop_hop_fields(HttpFields& fields) {
   std::vector<std::string> named;
-  for (const auto& token : http::token_list(fields[http::field::connection])) {
-    named.emplace_back(token.data(), token.size());
-  }
+  for_each_token(fields, http::field::connection, [&](boost::beast::string_view token) {
+    // Nobody's to name: without it the message is another one.
+    if (!boost::beast::iequals(token, "host")) named.emplace_back(token.data(), token.size());
+  });
   for (const auto& f : fields) {
-    if (begins_with(view(f.name_string()), "sluice-")) named.emplace_back(view(f.name_string()));
+    if (is_ours(view(f.name_string()))) named.emplace_back(view(f.name_string()));
   }
   for (const http::field f : kHopFields) fields.erase(f);
+  fields.erase("HTTP2-Settings");
   for (const std::string& name : named) fields.erase(name);
 }
 
+void set_framing(HttpFields& fields, const Framing& framing) {
+  fields.erase(http::field::content_length);
+  fields.erase(http::field::transfer_encoding);
+  if (framing.chunked) {
+    fields.set(http::field::transfer_encoding, "chunked");
+  } else if (framing.length) {
+    fields.set(http::field::content_length, std::to_string(*framing.length));
+  }
+}
+
 std::string upgrade_of(const HttpFields& fields) {
-  if (!http::token_list(fields[http::field::connection]).exists("upgrade")) return "";
-  return std::string(view(fields[http::field::upgrade]));
+  bool asked = false;
+  for_each_token(fields, http::field::connection, [&](boost::beast::string_view token) {
+    asked |= boost::beast::iequals(token, "upgrade");
+  });
+  const auto protocol = fields[http::field::upgrade];
+  if (!asked || boost::beast::iequals(protocol, "h2c")) return "";
+  return std::string(view(protocol));
 }
 
 void set_upgrade(HttpFields& fields, const std::string& protocol) {
@@ -103,24 +164,12 @@ std::optional<size_t> head_size(Bytes bytes) {
   return at + kEnd.size();
 }
 
-Result<RequestHead> parse_request(std::string_view text) {
-  return parse_head<true>(text);
+Result<ParsedRequest> parse_request(std::string_view text) {
+  return parse_head<true, ParsedRequest>(text);
 }
 
-Result<ResponseHead> parse_response(std::string_view text) {
-  return parse_head<false>(text);
-}
-
-std::optional<uint64_t> content_length(const HttpFields& fields) {
-  const auto text = view(fields[http::field::content_length]);
-  uint64_t out = 0;
-  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (text.empty() || ec != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return out;
-}
-
-bool is_chunked(const HttpFields& fields) {
-  return http::token_list(fields[http::field::transfer_encoding]).exists("chunked");
+Result<ParsedResponse> parse_response(std::string_view text) {
+  return parse_head<false, ParsedResponse>(text);
 }
 
 ProblemText to_text(const Problem& p, bool keep_alive) {

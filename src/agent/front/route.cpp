@@ -30,6 +30,11 @@ std::string name_of_host(std::string_view host) {
   return lower(host.substr(0, colon));
 }
 
+std::string_view port_of(std::string_view host) {
+  const size_t colon = host.rfind(':');
+  return colon == std::string_view::npos || host.back() == ']' ? "80" : host.substr(colon + 1);
+}
+
 bool ends_with(std::string_view text, std::string_view end) {
   return text.size() > end.size() && text.substr(text.size() - end.size()) == end;
 }
@@ -60,9 +65,12 @@ bool is_own_host(std::string_view host) {
   return name == "localhost" || name == "127.0.0.1" || name == "[::1]" || ends_with(name, kSuffix);
 }
 
-bool is_own_origin(std::string_view origin) {
+bool may_ask(std::string_view origin, std::string_view host) {
   const size_t scheme = origin.find("://");
-  return scheme != std::string_view::npos && is_own_host(origin.substr(scheme + 3));
+  if (scheme == std::string_view::npos) return false;
+  const std::string_view from = origin.substr(scheme + 3);
+  return is_own_host(from) && !ends_with(name_of_host(from), kSuffix) &&
+         port_of(from) != port_of(host);
 }
 
 Result<Route> find_route(std::string_view target, std::string_view host) {

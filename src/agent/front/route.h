@@ -30,8 +30,9 @@ Result<Route> find_route(std::string_view target, std::string_view host);
 // Whether a request with this Host is meant for the front: names of this host alone, so that no
 // web page elsewhere can be made to call peers by a name of its own (DNS rebinding).
 bool is_own_host(std::string_view host);
-// Whether a page with this Origin may call: pages of this host alone.
-bool is_own_origin(std::string_view origin);
+// Whether a page with this Origin may ask a front that goes by `host`: another program's of this
+// host, not one that came through the front itself.
+bool may_ask(std::string_view origin, std::string_view host);
 
 // "mcp", and "openai-responses" or "openai" for the same; none for anything else.
 std::optional<wire::CallProtocol> protocol_of(std::string_view name);

@@ -39,7 +39,6 @@ constexpr seconds kHeadWithin{30};  // the request's, from the peer
 constexpr seconds kIdleFor{4};      // below Node's five seconds
 constexpr size_t kUpstreamPiece = 32u << 10;
 constexpr size_t kUpstreamBuffer = 32u << 10;
-constexpr seconds kFresh{1};  // of a connection that is not looked at first
 constexpr size_t kReplayable = 64u << 10;
 constexpr uint64_t kLookUs = 1'000'000;
 
@@ -153,14 +152,18 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 
   void limit(steady_clock::duration time) {
     timer_.expires_after(time);
-    timer_.async_wait([self = shared_from_this()](error_code ec) {
-      if (ec) return;
+    timer_.async_wait([self = shared_from_this(), mine = ++limits_](error_code ec) {
+      if (ec || mine != self->limits_) return;
       self->late_ = true;
       self->close();
       self->waiter_.readable.set();
     });
   }
-  void no_limit() { timer_.cancel(); }
+  // One that has fired already does nothing any more.
+  void no_limit() {
+    ++limits_;
+    timer_.cancel();
+  }
   void close() {
     if (!connection_) return;
     error_code ignored;
@@ -177,7 +180,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     return {status, reason, std::move(detail), "", 0, crypto::to_hex(bytes_of(envelope_.trace))};
   }
 
-  awaitable<std::optional<RequestHead>> read_head() {
+  awaitable<std::optional<ParsedRequest>> read_head() {
     limit(kHeadWithin);
     const Buffer text = co_await read_head_of(waiter_, [this] { return late_; });
     no_limit();
@@ -204,8 +207,16 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 
   // Nothing: it was answered, or there is nobody to answer.
   awaitable<std::optional<Problem>> exchange() {
-    auto head = co_await read_head();
-    if (!head) co_return upstream_problem(400, "bad_request", "the call carries no HTTP request");
+    auto parsed = co_await read_head();
+    const bool sound = parsed && parsed->head.method() != http::verb::connect &&
+                       parsed->head.target().starts_with('/') &&
+                       !has_dot_segments(text_of(parsed->head.target()));
+    if (!sound) {
+      co_return upstream_problem(400, "bad_request",
+                                 "the call carries no HTTP request for a path of its own");
+    }
+    RequestHead* head = &parsed->head;
+    framing_ = parsed->framing;
     const auto protocol = static_cast<wire::CallProtocol>(envelope_.protocol);
     const std::string target(text_of(head->target()));
     upstream_ = owner_.find(protocol, target);
@@ -216,9 +227,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     ++upstream_->row.open;
     const UpstreamConfig config = upstream_->row.config;
 
-    const std::string upgrade = upgrade_of(*head);
-    const auto length = content_length(*head);
-    const bool chunked = is_chunked(*head);
+    has_body_ = framing_.has_body();
+    const std::string upgrade = has_body_ ? "" : upgrade_of(*head);
     const bool is_head = head->method() == http::verb::head;
     drop_hop_fields(*head);
     std::string path = target.substr(config.prefix.size());
@@ -232,18 +242,16 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     } else {
       head->set(http::field::connection, "keep-alive");
     }
-    if (chunked) head->set(http::field::transfer_encoding, "chunked");
+    set_framing(*head, framing_);
     describe(*head);
     request_ = to_text(*head);
-    has_body_ = chunked || length.value_or(0) > 0;
     const http::verb method = head->method();
     may_repeat_ = method == http::verb::get || method == http::verb::head ||
                   method == http::verb::put || method == http::verb::delete_ ||
                   method == http::verb::options;
-    chunked_ = chunked;
 
-    Parser parser;
-    for (;;) {
+    std::optional<Parser> parser;
+    for (bool again = false;; again = true) {
       const bool reused = co_await connect(config.url);
       if (waiter_.call() == nullptr) co_return std::nullopt;
       if (!connection_) {
@@ -252,21 +260,21 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
                                    fmt::format("the peer's server at {} does not answer: {}",
                                                config.url.authority(), why_));
       }
-      parser.header_limit(kMostHead);
-      parser.body_limit(boost::none);
-      if (is_head) parser.skip(true);
       limit(seconds(config.timeout_s));
-      const error_code ec = co_await ask(parser, upgrade);
+      const error_code ec = co_await ask(parser, upgrade, is_head);
       no_limit();
       if (waiter_.call() == nullptr) co_return std::nullopt;
       if (!ec) break;
       // A connection that was kept may have ended at the other side meanwhile. What must not be
       // done twice is not asked twice (RFC 9110, 9.2.2).
-      if (reused && may_repeat_ && !late_ && taken_ <= kReplayable && !uplink_runs_) {
+      if (reused && may_repeat_ && !again && !late_ && !body_streamed_ && !bad_body_) {
         connection_.reset();
-        std::destroy_at(&parser);
-        std::construct_at(&parser);
+        upstream_->idle.clear();
         continue;
+      }
+      if (bad_body_) {
+        co_return upstream_problem(400, "bad_request",
+                                   "the request's body is longer or shorter than it says");
       }
       if (late_) {
         co_return upstream_problem(
@@ -278,7 +286,14 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
                                  fmt::format("the peer's server at {} broke off: {}",
                                              config.url.authority(), ec.message()));
     }
-    co_return co_await respond(parser, upgrade);
+    co_return co_await respond(*parser, upgrade);
+  }
+
+  static void begin(std::optional<Parser>& parser, bool is_head) {
+    parser.emplace();
+    parser->header_limit(kMostHead);
+    parser->body_limit(boost::none);
+    if (is_head) parser->skip(true);
   }
 
   // True: a connection that was kept. connection_ is null where there is none.
@@ -289,10 +304,10 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       idle.pop_back();
       const auto idle_for = steady_clock::now() - connection_->idle_since;
       char byte;
+      // Whatever it says unasked is nobody's answer.
       const bool quiet =
-          (idle_for < kFresh && may_repeat_) ||
-          (recv(connection_->socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-           errno == EAGAIN);
+          recv(connection_->socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+          errno == EAGAIN;
       if (quiet && idle_for < kIdleFor) co_return true;
       connection_.reset();
     }
@@ -322,49 +337,52 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   }
 
   // Sends the request and reads the head of its answer.
-  awaitable<error_code> ask(Parser& parser, const std::string& upgrade) {
+  awaitable<error_code> ask(std::optional<Parser>& parser, const std::string& upgrade,
+                            bool is_head) {
     // What is here already goes along, and can be said again.
     if (replay_.empty()) replay_ = request_;
-    if (has_body_ || !upgrade.empty()) {
-      while (waiter_.call() != nullptr && !has_all() && upgrade.empty()) {
+    if (has_body_ && upgrade.empty()) {
+      while (waiter_.call() != nullptr && !body_ended_ && !bad_body_) {
         const Bytes part = waiter_.call()->readable();
         if (part.empty() || taken_ + part.size() > kReplayable) break;
         append_body(replay_, part);
-        taken_ += part.size();
         waiter_.consume(part.size());
       }
-      if (waiter_.call() != nullptr && has_body_ && waiter_.call()->read_all() && !body_ended_)
+      if (waiter_.call() != nullptr && waiter_.call()->read_all() && !body_ended_)
         end_body(replay_);
     }
+    if (bad_body_) co_return asio::error::make_error_code(asio::error::invalid_argument);
     const auto [ec, n] =
         co_await asio::async_write(connection_->socket, asio::buffer(replay_), kUpstreamToken);
     if (ec) co_return ec;
     if (has_body_ && !body_ended_) {
-      uplink_runs_ = true;
+      uplink_runs_ = body_streamed_ = true;
       asio::co_spawn(owner_.io_, send_body(shared_from_this()), asio::detached);
     }
     for (;;) {
+      begin(parser, is_head);
       const auto [failed, m] = co_await http::async_read_header(
-          connection_->socket, connection_->buffer, parser, kUpstreamToken);
+          connection_->socket, connection_->buffer, *parser, kUpstreamToken);
       if (failed) co_return failed;
-      const unsigned status = parser.get().result_int();
-      if (status >= 200 || status == 101) co_return error_code{};
+      const unsigned status = parser->get().result_int();
       // 100 and 103 are between neighbours.
-      std::destroy_at(&parser);
-      std::construct_at(&parser);
-      parser.header_limit(kMostHead);
-      parser.body_limit(boost::none);
+      if (status >= 200 || status == 101) co_return error_code{};
     }
   }
 
-  bool has_all() const { return body_ended_; }
+  // What is longer or shorter than its head says would be taken for another request.
   void append_body(std::string& out, Bytes part) {
-    if (chunked_) out += fmt::format("{:x}\r\n", part.size());
+    taken_ += part.size();
+    bad_body_ |= framing_.length && taken_ > *framing_.length;
+    if (bad_body_) return;
+    if (framing_.chunked) out += fmt::format("{:x}\r\n", part.size());
     out.append(as_text(part));
-    if (chunked_) out += "\r\n";
+    if (framing_.chunked) out += "\r\n";
   }
   void end_body(std::string& out) {
-    if (chunked_) out += "0\r\n\r\n";
+    bad_body_ |= framing_.length && taken_ != *framing_.length;
+    if (bad_body_) return;
+    if (framing_.chunked) out += "0\r\n\r\n";
     body_ended_ = true;
   }
 
@@ -380,18 +398,18 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       }
       piece.clear();
       if (!part.empty()) {
-        self->taken_ += part.size();
         self->append_body(piece, part);
         waiter.consume(part.size());
       } else {
         self->end_body(piece);
       }
+      if (self->bad_body_) break;
       const auto [ec, n] = co_await asio::async_write(self->connection_->socket,
                                                       asio::buffer(piece), kUpstreamToken);
       if (ec) break;  // whether it answered all the same, its answer says
     }
     // The caller is gone: the upstream must not take what it has for the whole.
-    if (waiter.call() == nullptr) self->close();
+    if (waiter.call() == nullptr || self->bad_body_) self->close();
     self->uplink_runs_ = false;
     self->side_.set();
     waiter.readable.set();
@@ -402,21 +420,27 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     const unsigned status = head.result_int();
     const std::string accepted = upgrade_of(head);
     const bool keep_alive = parser.get().keep_alive();
+    Framing framing;
+    if (const auto length = parser.content_length()) framing.length = *length;
     drop_hop_fields(head);
     if (status == 101) {
       if (upgrade.empty())
         co_return upstream_problem(502, "upstream_broken",
                                    "the peer's server changed the protocol unasked");
+      set_framing(head, {});
       set_upgrade(head, accepted);
       const std::string text = to_text(head);
       if (co_await waiter_.write(as_bytes(text))) co_await tunnel();
       co_return std::nullopt;
     }
-    // With as much of the body as has come along, and its end: a small answer is one message.
+    // The stream's end ends a body without a length. With as much of it as has come along, and its
+    // end: a small answer is one message.
+    set_framing(head, framing);
     std::string text = to_text(head);
     const std::unique_ptr<uint8_t[]> piece(new uint8_t[kUpstreamPiece]);
     for (bool first = true; first || !parser.is_done(); first = false) {
-      if (!parser.is_done() && (!first || connection_->buffer.size() > 0)) {
+      const bool along = connection_->buffer.size() > 0 && !parser.chunked();
+      if (!parser.is_done() && (!first || along)) {
         parser.get().body().data = piece.get();
         parser.get().body().size = kUpstreamPiece;
         auto [ec, n] = co_await http::async_read_some(connection_->socket, connection_->buffer,
@@ -438,7 +462,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     }
     waiter_.end_writing();
     const bool reusable = keep_alive && !uplink_runs_ && (!has_body_ || body_ended_) &&
-                          connection_->buffer.size() == 0;
+                          !bad_body_ && connection_->buffer.size() == 0;
     if (reusable && upstream_->idle.size() < Upstreams::kMostIdle) {
       connection_->idle_since = steady_clock::now();
       upstream_->idle.push_back(std::move(connection_));
@@ -458,6 +482,9 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     while (waiter_.call() != nullptr) {
       const auto [ec, n] =
           co_await connection_->socket.async_read_some(asio::buffer(piece), kUpstreamToken);
+      if (ec && ec != asio::error::eof) {
+        waiter_.end(CallEnd::kFailed, uint16_t(CallStatus::kUpstreamReset));
+      }
       if (ec || !co_await waiter_.write(Bytes(piece).first(n))) break;
     }
     waiter_.end_writing();
@@ -501,7 +528,9 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   std::string request_, replay_, why_;
   size_t taken_ = 0;  // of the request's body
   bool may_repeat_ = false;
-  bool has_body_ = false, chunked_ = false, body_ended_ = false;
+  Framing framing_;  // of the request
+  bool has_body_ = false, body_ended_ = false, body_streamed_ = false, bad_body_ = false;
+  unsigned limits_ = 0;
   bool uplink_runs_ = false, late_ = false, ended_ = false;
 };
 
@@ -557,6 +586,7 @@ Result<void> Upstreams::set(const std::string& server, pid_t pid, const Upstream
     }
     u->pid = pid;
     u->seen_us = now_us;
+    if (u->row.config.url.authority() != config.url.authority()) u->idle.clear();
     u->row.config = config;
     return {};
   }

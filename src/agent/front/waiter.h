@@ -50,6 +50,7 @@ class CallWaiter final : public CallUser {
   // How it ended, once call() is null again.
   const CallRow& row() const { return row_; }
   uint32_t retry_after_ms() const { return retry_after_ms_; }
+  // With an end that is no orderly one, for the peer.
   void leave() {
     if (call_ == nullptr) return;
     row_ = row_of(*call_);
@@ -75,7 +76,7 @@ class CallWaiter final : public CallUser {
   }
   // All of it, as there is room. False: the call is over.
   boost::asio::awaitable<bool> write(Bytes bytes) {
-    while (call_ != nullptr) {
+    while (call_ != nullptr && call_->may_write()) {
       bytes = bytes.subspan(call_->write(bytes));
       kick_();
       if (bytes.empty()) co_return true;

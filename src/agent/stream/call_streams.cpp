@@ -42,6 +42,7 @@ void CallStreams::carries(const CallName& name) {
 void CallStreams::carries_no_more(const CallName& name) {
   const auto it = open_at_.find(name);
   if (it == open_at_.end()) return;
+  if (open_.size() == 1) say_sack();  // nothing else will carry it
   const size_t at = it->second;
   open_at_.erase(it);
   if (at + 1 != open_.size()) {
@@ -212,7 +213,10 @@ std::optional<uint16_t> CallStreams::take_stream() {
 CallStreams::Turn CallStreams::say(Call& call) {
   PipeOut& out = call.out();
   if (!call.has_to_say()) return Turn::kDone;
-  if (out.begun && call.is_caller() && !call.in().begun && !fresh()) return Turn::kNotYet;
+  const bool answered = heard_ms_ && *heard_ms_ >= out.begun_ms;
+  if (out.begun && call.is_caller() && !call.in().begun && !answered && !fresh()) {
+    return Turn::kNotYet;
+  }
   if (!out.stream) {
     out.stream = take_stream();
     if (!out.stream) return Turn::kNotYet;
@@ -253,6 +257,7 @@ CallStreams::Turn CallStreams::say(Call& call) {
   if (!association_->send(*out.stream, scratch_, at_once)) return Turn::kNoRoom;
   if (out.begun || !call.is_caller()) out.bytes.pop(taken);
   if (credit != 0) call.in().grant(credit, now_.mono_ms);
+  if (!out.begun) out.begun_ms = now_.mono_ms;
   out.begun = true;
   out.sent += taken;
   out.ended |= ends;
@@ -338,6 +343,7 @@ void CallStreams::take_orphans(Call& call, Now now) {
   const auto [stream, orphan] = std::pair(it->first, std::move(it->second));
   orphaned_ -= orphan.bytes;
   orphans_.erase(it);
+  if (now.mono_ms >= orphan.since_ms + kOrphanMs) return;
   in_[stream] = call.name();
   for (const Buffer& message : orphan.messages) {
     if (const auto m = wire::read_stream(message)) call.on_stream(*m, message, now_);

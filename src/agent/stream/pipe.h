@@ -72,8 +72,9 @@ struct PipeOut {
   std::optional<uint16_t> end;     // the status that it ends with behind them
   std::optional<uint16_t> stream;  // while it has one
   Buffer first;  // the caller's first message, as the envelope commits to it; until it was heard
-  bool begun = false;  // the peer was told which call the stream is
-  bool ended = false;  // the end was handed over
+  bool begun = false;     // the peer was told which call the stream is
+  bool ended = false;     // the end was handed over
+  uint64_t begun_ms = 0;  // mono_ms
   uint64_t sent = 0;
   uint64_t allowed = kFirstCredit;
 };
