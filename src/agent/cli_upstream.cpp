@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <cstdio>
 #include <ctime>
 
 #include <fmt/format.h>
@@ -43,6 +44,13 @@ Result<int> run_serve_upstream(const std::string& state, const ServeCommand& com
   DaemonClient client(state);
   auto answer = client.post("/v1/upstreams", body, kAnswer);
   if (!answer) return tl::unexpected(answer.error());
+  if (command.json) {
+    fmt::print("{}\n", json{{"serving", command.protocol},
+                            {"upstream", command.upstream},
+                            {"path", command.path.empty() ? "/" : command.path}}
+                           .dump(-1, ' ', false, json::error_handler_t::replace));
+    std::fflush(stdout);
+  }
   fmt::print(stderr, "serving {} calls under {} from {}; ends with Ctrl-C\n", command.protocol,
              command.path.empty() ? "/" : printable(command.path), printable(command.upstream));
   bool away = false;

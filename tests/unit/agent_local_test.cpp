@@ -8,6 +8,7 @@
 
 #include "agent/identity_file.h"
 #include "agent/inbox.h"
+#include "agent/offload_probe.h"
 #include "agent/ping_run.h"
 #include "base/file.h"
 #include "control.pb.h"
@@ -267,6 +268,37 @@ TEST(PingRunTest, IntervalWindowLossAndSummary) {
   EXPECT_EQ(s.p50_us, 200);
   EXPECT_EQ(s.p999_us, 300);
   EXPECT_EQ(s.max_us, 300);
+}
+
+TEST(OffloadProbeTest, OnlyAnAnswerTurnsItOn) {
+  std::vector<uint64_t> asked;
+  bool can = false;
+  const auto ask = [&](Now) -> std::optional<uint64_t> {
+    if (!can) return std::nullopt;
+    asked.push_back(asked.size() + 100);
+    return asked.back();
+  };
+  OffloadProbe probe(ask);
+  Now now{1'000, 0};
+  for (int i = 0; i < 100; ++i, now.mono_ms += 100) probe.tick(now);
+  EXPECT_EQ(probe.verdict(), OffloadProbe::Verdict::kAsking) << "nobody to ask is no answer";
+  can = true;
+  for (int i = 0; i < 10; ++i, now.mono_ms += 10) probe.tick(now);
+  EXPECT_EQ(asked.size(), 1u) << "a relay answers once a second";
+  probe.on_answer(99);
+  probe.on_answer(0);
+  EXPECT_EQ(probe.verdict(), OffloadProbe::Verdict::kAsking);
+  probe.on_answer(asked.back());
+  EXPECT_EQ(probe.verdict(), OffloadProbe::Verdict::kYes);
+  EXPECT_EQ(probe.deadline(), kNever);
+  probe.restart();
+  EXPECT_EQ(probe.verdict(), OffloadProbe::Verdict::kAsking);
+  probe.on_answer(asked.back());
+  EXPECT_EQ(probe.verdict(), OffloadProbe::Verdict::kAsking) << "of the path before";
+  asked.clear();
+  for (int i = 0; i < 200; ++i, now.mono_ms += 100) probe.tick(now);
+  EXPECT_EQ(asked.size(), OffloadProbe::kTries);
+  EXPECT_EQ(probe.verdict(), OffloadProbe::Verdict::kNo);
 }
 
 }  // namespace
