@@ -283,6 +283,7 @@ TEST(OffloadProbeTest, OnlyAnAnswerTurnsItOn) {
   for (int i = 0; i < 100; ++i, now.mono_ms += 100) probe.tick(now);
   EXPECT_EQ(probe.verdict(), OffloadProbe::Verdict::kAsking) << "nobody to ask is no answer";
   can = true;
+  now.mono_ms += OffloadProbe::kEveryMs;
   for (int i = 0; i < 10; ++i, now.mono_ms += 10) probe.tick(now);
   EXPECT_EQ(asked.size(), 1u) << "a relay answers once a second";
   probe.on_answer(99);
