@@ -280,6 +280,11 @@ Result<void> Daemon::open_front() {
         return now;
       },
       [this] { kick(); });
+  // Another agent of this host has the usual address: this one goes on without.
+  if (!front && front.error().code == ErrorCode::kConflict && !settings_.front.given) {
+    report(Level::kWarn, front.error().message);
+    return {};
+  }
   if (!front) return tl::unexpected(front.error());
   front_ = std::move(*front);
   spdlog::info("HTTP front on http://{}/PEER/…", front_->address());

@@ -118,6 +118,7 @@ Result<Settings> load_settings(const std::string& path) {
     const YAML::Node front = root["front"];
     if (front && r.is_map(front, "front", {"listen"}) && front["listen"]) {
       out.front.listen = r.text(front["listen"], "front.listen");
+      out.front.given = true;
     }
     const YAML::Node serve = root["serve"];
     if (serve && !serve.IsSequence()) r.wrong(serve, "serve is not a list");

@@ -399,7 +399,19 @@ def commands(lab, port):
     status = json.loads(lab.agent("alpha", "status", "--json").stdout)
     check((status["front"], status["upstreams"][0]["protocol"], status["upstreams"][0]["kept"]) ==
           ("127.0.0.1:7490", "anp", "configuration"), "settings are followed")
+    lab.agent("alpha", "down")
+    with inside(lab.ns("alpha")):
+        taken = socket.create_server(("127.0.0.1", 7490))
+    lab.start_agent("alpha")
+    check(lab.daemons["alpha"].wait(5) == 8, "an address that was asked for and is taken is an error")
+    taken.close()
     (lab.dir / "alpha" / "state" / "agent.yaml").unlink()
+    with inside(lab.ns("alpha")):
+        taken = socket.create_server(("127.0.0.1", PORT))
+    lab.start_agent("alpha")
+    lab.wait_connected()
+    check(json.loads(lab.agent("alpha", "status", "--json").stdout)["front"] is None, "the usual one that is taken is not")
+    taken.close()
     # UDP is blocked: what the relay sends no longer comes in.
     run("ip", "-n", lab.ns("relay"), "link", "set", "r0", "down")
     lab.agent("alpha", "down")

@@ -19,6 +19,7 @@ namespace sluice::agent {
 
 struct FrontConfig {
   std::string listen = "127.0.0.1:7480";  // ADDRESS:PORT of this host; empty: no front
+  bool given = false;                     // by the operator, who wants that one or none
 };
 
 struct FrontCounters {
