@@ -18,28 +18,28 @@ Agent::Agent(AgentConfig config, AgentHooks hooks)
     : config_(std::move(config)),
       hooks_(std::move(hooks)),
       tunnel_key_(crypto::X25519KeyPair::generate()),
-      tunnel_(
-          TunnelConfig{{config_.identity, &tunnel_key_, config_.relay_key, config_.token},
-                       config_.relay_name,
-                       config_.random},
-          TunnelHooks{
-              hooks_.send,
-              [this](const auto& frame, MutBytes payload, Now now) {
-                on_frame(frame, payload, now);
-              },
-              [this](const SessionStart& start, Now now) {
-                if (start.new_epoch) forget_labels();
-                note_relay_key();
-                calls_.connected(start.welcome.relay_epoch,
-                                 VirtualAddress::from_u64(start.welcome.address), peer_time(now));
-                if (start.rekey) return;
-                trust_.connected(VirtualAddress::from_u64(start.welcome.address), peer_time(now));
-                hooks_.report(
-                    Level::kInfo,
-                    fmt::format("connected to {} as {}", config_.relay_name,
-                                to_string(VirtualAddress::from_u64(start.welcome.address))));
-              },
-              hooks_.report}),
+      tunnel_(TunnelConfig{{config_.identity, &tunnel_key_, config_.relay_key, config_.token},
+                           config_.relay_name,
+                           config_.random},
+              TunnelHooks{hooks_.send,
+                          [this](const auto& frame, MutBytes payload, Now now) {
+                            on_frame(frame, payload, now);
+                          },
+                          [this](const SessionStart& start, Now now) {
+                            if (start.new_epoch) forget_labels();
+                            note_relay_key();
+                            calls_.connected(start.welcome.relay_epoch,
+                                             VirtualAddress::from_u64(start.welcome.address));
+                            if (start.rekey) return;
+                            trust_.connected(VirtualAddress::from_u64(start.welcome.address),
+                                             peer_time(now));
+                            hooks_.report(
+                                Level::kInfo,
+                                fmt::format(
+                                    "connected to {} as {}", config_.relay_name,
+                                    to_string(VirtualAddress::from_u64(start.welcome.address))));
+                          },
+                          hooks_.report}),
       control_(config_.relay_id, *config_.pins,
                ControlHooks{[this](uint64_t request, Bytes message) {
                               tunnel_.send_frame(
@@ -119,7 +119,7 @@ void Agent::note_relay_key() {
 void Agent::identity_changed(Bytes token, Now now) {
   now_ = now;
   // Every session end to end, and every call, was that of the other identity.
-  for (const auto& [identity, peer] : peers_) calls_.edge_ended(identity, peer_time(now));
+  for (const auto& [identity, peer] : peers_) calls_.edge_ended(identity);
   peers_.clear();
   forget_labels();
   trust_.identity_changed(peer_time(now));
@@ -167,7 +167,7 @@ void Agent::on_edges(std::vector<PeerEdge> edges) {
       Peer& was = old.mapped();
       if (!edge.usable() || was.edge.e2e_key != edge.e2e_key || was.edge.request != edge.request ||
           was.edge.grant != edge.grant) {
-        calls_.edge_ended(edge.identity, peer_time(now_));
+        calls_.edge_ended(edge.identity);
         was.session.reset();
       }
       peers_.insert(std::move(old));
@@ -185,7 +185,7 @@ void Agent::on_edges(std::vector<PeerEdge> edges) {
                                 crypto::to_did(peer.edge.identity), peer.edge.refused));
     }
   }
-  for (const auto& [identity, peer] : before) calls_.edge_ended(identity, peer_time(now_));
+  for (const auto& [identity, peer] : before) calls_.edge_ended(identity);
   std::vector<PeerEdge> list;
   for (const auto& [identity, peer] : peers_) list.push_back(peer.edge);
   trust_.check(list, peer_time(now_));

@@ -113,7 +113,7 @@ Call& Calls::add(const crypto::PublicKey& peer, std::unique_ptr<Call> call) {
   return out;
 }
 
-void Calls::connected(uint64_t epoch, VirtualAddress own, Now now) {
+void Calls::connected(uint64_t epoch, VirtualAddress own) {
   address_ = own;
   if (epoch_ != epoch) {
     unverified_.clear();
@@ -127,10 +127,9 @@ void Calls::connected(uint64_t epoch, VirtualAddress own, Now now) {
     }
   }
   epoch_ = epoch;
-  (void)now;
 }
 
-void Calls::edge_ended(const crypto::PublicKey& key, Now now) {
+void Calls::edge_ended(const crypto::PublicKey& key) {
   std::erase_if(unverified_, [&](const Unverified& u) { return u.peer.identity == key; });
   const auto it = peers_.find(key);
   if (it == peers_.end()) return;
@@ -138,7 +137,6 @@ void Calls::edge_ended(const crypto::PublicKey& key, Now now) {
     call->end(CallEnd::kEdgeEnded, uint16_t(CallStatus::kSilent));
   }
   it->second.streams.reset();
-  (void)now;
 }
 
 // --- What calls ask of it ----------------------------------------------------------------------

@@ -72,9 +72,9 @@ class Calls final : public CallOwner {
   ~Calls() override;
 
   // A session with the relay began. Calls do not outlive the relay that knows them.
-  void connected(uint64_t epoch, VirtualAddress own, Now now);
+  void connected(uint64_t epoch, VirtualAddress own);
   // The edge to the peer, or its keys, are others now.
-  void edge_ended(const crypto::PublicKey& peer, Now now);
+  void edge_ended(const crypto::PublicKey& peer);
 
   // kRefused (the edge allows none), kTooLarge, kUsage (scopes), kResource (too many).
   Result<uint64_t> open(const PeerEdge& peer, CallRequest request, Now now);

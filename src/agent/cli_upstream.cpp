@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "agent/daemon_client.h"
+#include "agent/front/upstream_config.h"
 #include "base/duration.h"
 #include "crypto/secret.h"
 #include "crypto/text.h"
@@ -25,7 +26,7 @@ constexpr time_t kAgainS = 5;
 
 Result<int> run_serve_upstream(const std::string& state, const ServeCommand& command) {
   const auto timeout = parse_duration_s(command.upstream_timeout);
-  if (!timeout || *timeout == 0 || *timeout > 86'400) {
+  if (!timeout || *timeout == 0 || *timeout > kLongestUpstreamS) {
     return fail(ErrorCode::kUsage, fmt::format("--timeout {} is not a time from 1s to 1d",
                                                printable(command.upstream_timeout)));
   }

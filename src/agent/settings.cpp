@@ -7,14 +7,12 @@
 #include <fmt/ranges.h>
 #include <yaml-cpp/yaml.h>
 
-#include "agent/front/route.h"
 #include "base/duration.h"
 
 namespace sluice::agent {
 namespace {
 
 constexpr size_t kMostBytes = 1u << 20;
-constexpr uint64_t kLongestS = 86'400;
 
 class Reader {
  public:
@@ -58,14 +56,9 @@ void read_upstream(Reader& r, const YAML::Node& node, size_t index, Settings& ou
   if (!r.is_map(node, where, {"protocol", "upstream", "path", "timeout"})) return;
   UpstreamConfig c;
   if (const auto n = node["protocol"]) {
-    const std::string name = r.text(n, where + ".protocol");
-    const auto protocol = protocol_of(name);
-    if (!protocol && name != "raw") {
-      r.wrong(n, fmt::format("{}.protocol \"{}\" is none of a2a, mcp, openai-responses, anp, acp; "
-                             "leave it out for plain HTTP",
-                             where, name));
-    }
-    c.protocol = protocol.value_or(wire::CallProtocol::kRaw);
+    const auto protocol = parse_upstream_protocol(r.text(n, where + ".protocol"));
+    if (!protocol) r.wrong(n, where + "." + protocol.error().message);
+    c.protocol = protocol.value_or(c.protocol);
   }
   if (const auto n = node["upstream"]) {
     auto url = parse_upstream(r.text(n, where + ".upstream"));
@@ -75,14 +68,14 @@ void read_upstream(Reader& r, const YAML::Node& node, size_t index, Settings& ou
     r.wrong(node, where + " names no upstream");
   }
   if (const auto n = node["path"]) {
-    c.prefix = r.text(n, where + ".path");
-    while (!c.prefix.empty() && c.prefix.back() == '/') c.prefix.pop_back();
-    if (!c.prefix.empty() && c.prefix[0] != '/')
-      r.wrong(n, where + ".path does not begin with a slash");
+    auto prefix = parse_prefix(r.text(n, where + ".path"));
+    if (!prefix) r.wrong(n, where + "." + prefix.error().message);
+    if (prefix) c.prefix = std::move(*prefix);
   }
   if (const auto n = node["timeout"]) {
     const auto s = parse_duration_s(r.text(n, where + ".timeout"));
-    if (!s || *s == 0 || *s > kLongestS) r.wrong(n, where + ".timeout is not a time from 1s to 1d");
+    if (!s || *s == 0 || *s > kLongestUpstreamS)
+      r.wrong(n, where + ".timeout is not a time from 1s to 1d");
     c.timeout_s = s.value_or(c.timeout_s);
   }
   for (const UpstreamConfig& other : out.serve) {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "agent/front/front.h"
-#include "agent/front/upstreams.h"
+#include "agent/front/upstream_config.h"
 
 namespace sluice::agent {
 

@@ -129,7 +129,6 @@ void UdpSocket::flush() {
         parts[part++] = {queue_[at].data(), queue_[at].size()};
       }
     }
-    ++counters_.calls_out;
     const int sent = sendmmsg(fd_.get(), messages, static_cast<unsigned>(n), 0);
     if (sent > 0) {
       for (int i = 0; i < sent; ++i) {
@@ -186,7 +185,6 @@ bool UdpSocket::receive(size_t most, const std::function<void(MutBytes)>& take) 
       m.msg_control = control[i];
       m.msg_controllen = sizeof control[i];
     }
-    ++counters_.calls_in;
     const int n = recvmmsg(fd_.get(), messages, kBatch, 0, nullptr);
     if (n <= 0) return false;
     seen += size_t(n);

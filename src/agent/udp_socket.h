@@ -32,7 +32,6 @@ struct UdpCounters {
   uint64_t dropped_full = 0;      // the queue before the kernel was full
   uint64_t dropped_stranger = 0;  // not from the relay
   uint64_t send_errors = 0;
-  uint64_t calls_out = 0, calls_in = 0;  // system calls
 };
 
 class UdpSocket {

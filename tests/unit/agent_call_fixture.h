@@ -103,7 +103,7 @@ class CallPair : public testing::Test {
                   },
                   [&own](const Call& call) { own.cancelled.push_back(call.id()); }},
         crypto::random_u64);
-    own.calls->connected(epoch, own.address, now);
+    own.calls->connected(epoch, own.address);
   }
 
   void give(Party& to, const CarriedFrame& f) {

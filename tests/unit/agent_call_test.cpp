@@ -334,10 +334,10 @@ TEST_F(CallPair, ARelayThatRestartsEndsThem) {
   b.echo = false;
   const uint64_t id = open(a, {1});
   settle();
-  a.calls->connected(epoch, a.address, now);  // a renewal
+  a.calls->connected(epoch, a.address);  // a renewal
   EXPECT_FALSE(ended(a, id));
-  a.calls->connected(epoch + 1, a.address, now);
-  b.calls->connected(epoch + 1, b.address, now);
+  a.calls->connected(epoch + 1, a.address);
+  b.calls->connected(epoch + 1, b.address);
   EXPECT_EQ(end_of(a, id), CallEnd::kRelayRestarted);
   EXPECT_EQ(b.cancelled, std::vector<uint64_t>{id});
   a.outbox.clear();
@@ -411,7 +411,7 @@ TEST_F(CallPair, EitherSideCanBreakItOff) {
   EXPECT_EQ(a.calls->mine(two)->status(), uint16_t(CallStatus::kServerGone));
   const uint64_t three = open(a, {1});
   settle();
-  a.calls->edge_ended(a.edge.identity, now);
+  a.calls->edge_ended(a.edge.identity);
   EXPECT_EQ(end_of(a, three), CallEnd::kEdgeEnded);
 }
 

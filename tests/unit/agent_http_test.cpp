@@ -253,7 +253,7 @@ TEST_F(SettingsTest, AllThatIsWrongAtOnce) {
   const std::string& m = s.error().message;
   for (const char* part :
        {":1: the file has no key \"fronts\"", ":3: ", "smtp", "ftp://x", "colour",
-        "names no upstream", "path does not begin", "timeout is not", ":5: serve[2]"}) {
+        "names no upstream", "path \"x\" does not begin", "timeout is not", ":5: serve[2]"}) {
     EXPECT_NE(m.find(part), std::string::npos) << part << "\n" << m;
   }
   const auto broken = load("serve: [\n");

@@ -22,10 +22,6 @@ struct FrontConfig {
   bool given = false;                     // by the operator, who wants that one or none
 };
 
-struct FrontCounters {
-  uint64_t connections = 0, requests = 0, refused = 0;
-};
-
 class Front {
  public:
   static constexpr size_t kMostConnections = 8'192;
@@ -37,7 +33,6 @@ class Front {
                                                std::function<Now()> now,
                                                std::function<void()> kick);
   virtual ~Front() = default;
-  virtual const FrontCounters& counters() const = 0;
   virtual std::string address() const = 0;  // ADDRESS:PORT that it listens on
 };
 

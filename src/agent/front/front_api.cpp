@@ -3,15 +3,12 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "agent/front/route.h"
 #include "agent/request.h"
 
 namespace sluice::agent {
 namespace {
 
 using nlohmann::json;
-
-constexpr uint64_t kLongestUpstreamS = 86'400;
 
 bool is_server(const std::string& text) {
   return text.size() == 16 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -30,22 +27,18 @@ Result<void> FrontApi::set(const http::Request& request, Instant at) {
   const auto url = string_field(*body, "upstream");
   if (!url) return tl::unexpected(url.error());
   UpstreamConfig c;
-  const auto known = protocol_of(*protocol);
-  if (!known && *protocol != "raw") {
-    return fail(ErrorCode::kUsage,
-                "\"protocol\" is one of raw, a2a, mcp, openai-responses, anp, acp");
-  }
-  c.protocol = known.value_or(wire::CallProtocol::kRaw);
+  const auto known = parse_upstream_protocol(*protocol);
+  if (!known) return tl::unexpected(known.error());
+  c.protocol = *known;
   auto parsed = parse_upstream(*url);
   if (!parsed) return tl::unexpected(parsed.error());
   c.url = std::move(*parsed);
   if (body->contains("path")) {
     const auto path = string_field(*body, "path");
     if (!path) return tl::unexpected(path.error());
-    c.prefix = *path;
-    while (!c.prefix.empty() && c.prefix.back() == '/') c.prefix.pop_back();
-    if (!c.prefix.empty() && c.prefix[0] != '/')
-      return fail(ErrorCode::kUsage, "\"path\" does not begin with a slash");
+    auto prefix = parse_prefix(*path);
+    if (!prefix) return tl::unexpected(prefix.error());
+    c.prefix = std::move(*prefix);
   }
   const auto timeout = number_field(*body, "timeout_s", 1, kLongestUpstreamS, c.timeout_s);
   if (!timeout) return tl::unexpected(timeout.error());

@@ -33,10 +33,6 @@ bool is_ours(std::string_view name) {
                                                     [](char a, char b) { return a == plain(b); });
 }
 
-std::string_view view(boost::beast::string_view s) {
-  return {s.data(), s.size()};
-}
-
 void append_fields(std::string& out, const HttpFields& fields) {
   for (const auto& f : fields) {
     out.append(f.name_string().data(), f.name_string().size());

@@ -14,6 +14,10 @@
 
 namespace sluice::agent {
 
+inline std::string_view view(boost::beast::string_view s) {
+  return {s.data(), s.size()};
+}
+
 using HttpFields = boost::beast::http::fields;
 using RequestHead = boost::beast::http::header<true>;
 using ResponseHead = boost::beast::http::header<false>;

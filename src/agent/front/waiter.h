@@ -2,16 +2,9 @@
 // to wait for. One thread, that of the event loop.
 #pragma once
 
-#include <chrono>
-
-#include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
-
 #include "agent/calls.h"
 #include "agent/front/message.h"
+#include "agent/front/net.h"
 
 namespace sluice::agent {
 

@@ -208,7 +208,6 @@ void Association::set_packet_size(size_t bytes) {
 
 void Association::receive(Bytes packet) {
   if (failed_) return;
-  ++heard_;
   SctpStack::get().note_activity();
   usrsctp_conninput(reinterpret_cast<void*>(id_), packet.data(), packet.size(), 0);
   if (listener_ != nullptr) adopt();

@@ -58,8 +58,6 @@ class Association {
   // False: there is no room, or it is not up. `at_once`: it is to be acknowledged without delay.
   bool send(uint16_t stream, Bytes message, bool at_once);
 
-  uint64_t last_heard_packets() const { return heard_; }
-
   // The timers of all of them. Due every kTick while any has sent or heard something lately.
   static constexpr uint64_t kTickMs = 10;
   static void tick(uint64_t mono_ms);
@@ -85,7 +83,6 @@ class Association {
   bool asked_ = false;  // for streams; not answered
   unsigned restarts_ = 0;
   unsigned streams_ = 0;
-  uint64_t heard_ = 0;
 };
 
 }  // namespace sluice::agent
