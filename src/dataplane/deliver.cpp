@@ -74,12 +74,16 @@ bool hand_over(Context& c, Burst& b, unsigned owner) noexcept {
 struct Departing {
   rte_mbuf* mbufs[fabric::kMaxBurst];
   Slot* slots[fabric::kMaxBurst];
+  // Of packets that waited: read while they are ours, for the NIC's driver may let go of a packet
+  // before it is counted, and the next owner writes there.
+  uint64_t received[fabric::kMaxBurst];
   uint16_t count = 0;
   uint64_t bytes = 0;
   uint64_t forwarded = 0;
 
-  void add(Slot& s) noexcept {
+  void add(const Burst& b, Slot& s) noexcept {
     mbufs[count] = s.mbuf;
+    if (b.received == 0) received[count] = fabric::meta_of(s.mbuf).received;
     slots[count++] = &s;
     bytes += s.mbuf->data_len;
     forwarded += s.edge != 0 ? 1 : 0;
@@ -102,7 +106,7 @@ bool transmit(Context& c, const Burst& b, Departing& d, uint8_t port) noexcept {
   c.counters.tx_bytes.add(d.bytes);
   c.counters.forwarded.add(d.forwarded);
   if (c.options.latency && d.forwarded != 0) {
-    count_latency(c, b, {d.slots, sent}, d.forwarded);
+    count_latency(c, b, {d.slots, sent}, d.received, d.forwarded);
   }
   return sent != d.count;
 }
@@ -120,7 +124,7 @@ void deliver(Context& c, Burst& b) noexcept {
     if (s.at(Next::kTransmit)) {
       if (first_port == 0xff) first_port = s.port;
       if (s.port == first_port) {
-        departing.add(s);
+        departing.add(b, s);
       } else {
         more_ports |= 1u << s.port;
       }
@@ -146,7 +150,7 @@ void deliver(Context& c, Burst& b) noexcept {
     const auto port = static_cast<uint8_t>(__builtin_ctz(more_ports));
     Departing other;
     for (Slot& s : b) {
-      if (s.at(Next::kTransmit) && s.port == port) other.add(s);
+      if (s.at(Next::kTransmit) && s.port == port) other.add(b, s);
     }
     deaths = transmit(c, b, other, port) || deaths;
   }

@@ -22,7 +22,7 @@ struct Run {
 }  // namespace
 
 void count_latency(const Context& c, const Burst& b, std::span<Slot* const> sent,
-                   uint64_t forwarded) noexcept {
+                   const uint64_t* received, uint64_t forwarded) noexcept {
   const Tables& t = c.tables;
   const uint64_t now = c.clock.ticks();
   // Cores' counters may differ by some ticks.
@@ -33,13 +33,14 @@ void count_latency(const Context& c, const Burst& b, std::span<Slot* const> sent
     run.bucket = LatencyHistogram::bucket_of(run.ns);
     t.latencies[0].add(run.ns, run.bucket, forwarded);
   }
-  for (const Slot* s : sent) {
+  for (size_t i = 0; i < sent.size(); ++i) {
+    const Slot* s = sent[i];
     if (s->edge == 0) continue;
     const uint32_t place =
         t.agents[s->session->agent].latency_place.load(std::memory_order_relaxed);
     if (b.received == 0) {
       run.end();
-      run.ns = ns_since(fabric::meta_of(s->mbuf).received);
+      run.ns = ns_since(received[i]);
       run.bucket = LatencyHistogram::bucket_of(run.ns);
       t.latencies[0].add(run.ns, run.bucket, 1);
     }

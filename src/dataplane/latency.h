@@ -17,8 +17,9 @@ inline void keep_stamp(const Burst& b, const Slot& s) noexcept {
 }
 
 // Those of `sent` that went over an edge, `forwarded` of them, to the worker's own histogram and to
-// their senders' tenants'.
+// their senders' tenants'. `received` has the stamps of packets that waited, place for place with
+// `sent`; it is read if the burst has none of its own.
 void count_latency(const Context& c, const Burst& b, std::span<Slot* const> sent,
-                   uint64_t forwarded) noexcept;
+                   const uint64_t* received, uint64_t forwarded) noexcept;
 
 }  // namespace sluice::dataplane
