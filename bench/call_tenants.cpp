@@ -19,13 +19,13 @@ constexpr double kOffered = 0.9;
 // What the source, on the same core, takes for a frame.
 constexpr double kSourceNs = 250;
 constexpr uint8_t kFlooder = kTenants;  // tag of tenant t is t, from 1 on
-constexpr double kAcceptAfter = 0.01;
-constexpr double kCloseAfter = 0.02;
+constexpr double kAnswerAfter = 0.01;
+constexpr double kEndAfter = 0.02;
 
-enum class What : uint8_t { kOpen, kAccept, kCloseBack, kClose };
-struct Due {
+enum class Step : uint8_t { kOpen, kAccept, kCloseBack, kClose };
+struct DueStep {
   double at;
-  What what;
+  Step what;
   uint32_t call;
 };
 
@@ -41,7 +41,7 @@ Offer make_offer(InMemoryRelay& relay, Callers& callers, const TenantOptions& o,
   std::mt19937 random(turn);
   const uint32_t each = relay.house().sessions / kTenants;
   std::vector<SignedCall> calls;
-  std::vector<Due> due;
+  std::vector<DueStep> due;
   for (unsigned tenant = 1; tenant <= kTenants; ++tenant) {
     const bool floods = tenant == kFlooder && times > 1;
     const double rate = limit * (floods ? times : kOffered);
@@ -51,30 +51,31 @@ Offer make_offer(InMemoryRelay& relay, Callers& callers, const TenantOptions& o,
       const uint32_t caller = (tenant - 1) * each + (n * 17) % each;
       const auto i = static_cast<uint32_t>(calls.size());
       calls.push_back(callers.sign(caller, !floods));
-      due.push_back({at, What::kOpen, i});
+      due.push_back({at, Step::kOpen, i});
       ++out.calls[tenant];
       // Of a flood nobody knows which of its calls will stand.
       if (floods) continue;
-      due.push_back({at + kAcceptAfter, What::kAccept, i});
-      due.push_back({at + kCloseAfter, What::kCloseBack, i});
-      due.push_back({at + kCloseAfter, What::kClose, i});
+      due.push_back({at + kAnswerAfter, Step::kAccept, i});
+      due.push_back({at + kEndAfter, Step::kCloseBack, i});
+      due.push_back({at + kEndAfter, Step::kClose, i});
     }
   }
-  std::stable_sort(due.begin(), due.end(), [](const Due& a, const Due& b) { return a.at < b.at; });
-  for (const Due& d : due) {
+  std::stable_sort(due.begin(), due.end(),
+                   [](const DueStep& a, const DueStep& b) { return a.at < b.at; });
+  for (const DueStep& d : due) {
     const SignedCall& call = calls[d.call];
     const auto tenant = static_cast<uint8_t>(relay.tenant_of(call.caller));
-    SealedFrame& f = out.schedule.add(d.at, d.what == What::kOpen ? tenant : 0);
+    SealedFrame& f = out.schedule.add(d.at, d.what == Step::kOpen ? tenant : 0);
     switch (d.what) {
-      case What::kOpen:
+      case Step::kOpen:
         callers.open(call, f);
         break;
-      case What::kAccept:
+      case Step::kAccept:
         callers.accept(call, f);
         break;
-      case What::kCloseBack:
-      case What::kClose:
-        callers.close(call, d.what == What::kCloseBack, f);
+      case Step::kCloseBack:
+      case Step::kClose:
+        callers.close(call, d.what == Step::kCloseBack, f);
         break;
     }
   }

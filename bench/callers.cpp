@@ -9,7 +9,6 @@
 namespace sluice::bench {
 namespace {
 
-constexpr size_t kHeaders = 42;
 // Signed well ahead of its use: the relay allows thirty seconds to either side.
 constexpr uint64_t kAheadMs = 25'000;
 constexpr uint64_t kLifeMs = 60'000;
@@ -85,9 +84,9 @@ void Callers::seal(uint32_t from, const wire::FrameHeader& frame, Bytes extensio
                    SealedFrame& out) {
   AgentSide& a = relay_.agent(from);
   const size_t udp = wire::kDataMin + extension.size() + payload;
-  out.size = static_cast<uint16_t>(kHeaders + udp);
+  out.size = static_cast<uint16_t>(kOuterHeaders + udp);
   relay_.write_headers(from, out.bytes, udp);
-  uint8_t* outer = out.bytes + kHeaders;
+  uint8_t* outer = out.bytes + kOuterHeaders;
   wire::write_outer(outer, {uint8_t(wire::Type::kData), wire::kProtocolVersion,
                             static_cast<uint16_t>(udp - wire::kDataRegion), a.session,
                             a.next.fetch_add(1, std::memory_order_relaxed)});

@@ -12,7 +12,6 @@
 namespace sluice::bench {
 namespace {
 
-constexpr size_t kHeaders = 42;
 constexpr unsigned kAtOnce = 256;
 
 }  // namespace
@@ -65,14 +64,14 @@ void Departures::judge(unsigned queue, rte_mbuf* m) {
     q.reported_at = marker->ticks;
     return;
   }
-  uint8_t* outer = rte_pktmbuf_mtod_offset(m, uint8_t*, kHeaders);
+  uint8_t* outer = rte_pktmbuf_mtod_offset(m, uint8_t*, kOuterHeaders);
   const uint32_t to = wire::read_outer(outer).receiver - 1;  // see InMemoryRelay::make_sessions
   if (to >= targets_) return;
   const bool current = (to | 1) == (agent_ | 1);
   if (current && !q.marked && position < q.cut_at) {
     ++passed_;
   } else {
-    open(to, outer, rte_pktmbuf_data_len(m) - kHeaders);
+    open(to, outer, rte_pktmbuf_data_len(m) - kOuterHeaders);
   }
 }
 

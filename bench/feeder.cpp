@@ -9,11 +9,7 @@
 #include "wire/frame.h"
 
 namespace sluice::bench {
-namespace {
-
-constexpr size_t kHeaders = 42;
-
-}  // namespace
+namespace {}  // namespace
 
 void shape(wire::Seal seal, const crypto::GcmKey& key, const uint8_t* salt, uint8_t* outer,
            size_t size, SealShape& s) {
@@ -51,9 +47,9 @@ void Feeder::set(const Traffic& traffic) {
   std::shuffle(strays_.begin(), strays_.end(), random);
   own_at_ = stray_at_ = stray_debt_ = 0;
   const size_t udp = wire::kDataMin + traffic.payload;
-  headers_.resize(size_t{traffic.sessions} * kHeaders);
+  headers_.resize(size_t{traffic.sessions} * kOuterHeaders);
   for (uint32_t i = 0; i < traffic.sessions; ++i) {
-    relay_.write_headers(i, headers_.data() + i * kHeaders, udp);
+    relay_.write_headers(i, headers_.data() + i * kOuterHeaders, udp);
   }
 }
 
@@ -86,12 +82,12 @@ void Feeder::fill(rte_mbuf* m, uint32_t agent) {
   AgentSide& a = relay_.agent(agent);
   const size_t udp = wire::kDataMin + traffic_.payload;
   m->data_off = RTE_PKTMBUF_HEADROOM;
-  m->data_len = static_cast<uint16_t>(kHeaders + udp);
+  m->data_len = static_cast<uint16_t>(kOuterHeaders + udp);
   m->pkt_len = m->data_len;
   m->ol_flags = 0;
   uint8_t* eth = rte_pktmbuf_mtod(m, uint8_t*);
-  std::memcpy(eth, headers_.data() + agent * kHeaders, kHeaders);
-  uint8_t* outer = eth + kHeaders;
+  std::memcpy(eth, headers_.data() + agent * kOuterHeaders, kOuterHeaders);
+  uint8_t* outer = eth + kOuterHeaders;
   const bool header = traffic_.seal == wire::Seal::kHeader;
   const size_t sealed = header ? sizeof(wire::FrameHeader) : udp - wire::kDataRegion;
   wire::write_outer(

@@ -13,6 +13,8 @@ struct rte_mbuf;
 namespace sluice::bench {
 
 inline constexpr unsigned kBatch = 256;
+// Ethernet, IPv4 and UDP.
+inline constexpr size_t kOuterHeaders = 42;
 
 struct Traffic {
   size_t payload = 64;  // end-to-end bytes after the frame header

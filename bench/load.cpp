@@ -9,11 +9,7 @@
 #include "bench/feeder.h"
 
 namespace sluice::bench {
-namespace {
-
-constexpr size_t kHeaders = 42;
-
-}  // namespace
+namespace {}  // namespace
 
 Load::Load(InMemoryRelay& relay, size_t payload, uint32_t first_other, Callers* callers,
            unsigned calls)
@@ -23,9 +19,9 @@ Load::Load(InMemoryRelay& relay, size_t payload, uint32_t first_other, Callers* 
       payload_(payload),
       stock_(relay.house().workers) {
   const uint32_t n = relay.house().sessions;
-  headers_.resize(n * kHeaders);
+  headers_.resize(n * kOuterHeaders);
   for (uint32_t i = 0; i < n; ++i) {
-    relay.write_headers(i, headers_.data() + i * kHeaders, wire::kDataMin + payload);
+    relay.write_headers(i, headers_.data() + i * kOuterHeaders, wire::kDataMin + payload);
   }
   for (uint32_t i = first_other; i < n; ++i) others_.push_back(i);
   std::shuffle(others_.begin(), others_.end(), std::mt19937(12345));
@@ -59,13 +55,13 @@ rte_mbuf* Load::seal(uint32_t agent, const wire::FrameHeader& frame, Bytes body,
   AgentSide& a = relay_.agent(agent);
   const size_t udp = wire::kDataMin + size;
   auto* eth =
-      reinterpret_cast<uint8_t*>(rte_pktmbuf_append(m, static_cast<uint16_t>(kHeaders + udp)));
+      reinterpret_cast<uint8_t*>(rte_pktmbuf_append(m, static_cast<uint16_t>(kOuterHeaders + udp)));
   if (size == payload_) {
-    std::memcpy(eth, headers_.data() + agent * kHeaders, kHeaders);
+    std::memcpy(eth, headers_.data() + agent * kOuterHeaders, kOuterHeaders);
   } else {
     relay_.write_headers(agent, eth, udp);
   }
-  uint8_t* outer = eth + kHeaders;
+  uint8_t* outer = eth + kOuterHeaders;
   wire::write_outer(
       outer, {uint8_t(wire::Type::kData), wire::kProtocolVersion,
               static_cast<uint16_t>(udp - wire::kDataRegion), a.session, a.next.fetch_add(1)});

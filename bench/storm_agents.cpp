@@ -13,7 +13,6 @@
 namespace sluice::bench {
 namespace {
 
-constexpr size_t kHeaders = 42;
 constexpr unsigned kAtOnce = 64;  // packets a round
 constexpr unsigned kHellosAtOnce = 32;
 constexpr size_t kPortion = 8;
@@ -72,9 +71,9 @@ void StormAgents::put(uint32_t source, Bytes payload) {
     return;
   }
   auto* eth = reinterpret_cast<uint8_t*>(
-      rte_pktmbuf_append(m, static_cast<uint16_t>(kHeaders + payload.size())));
+      rte_pktmbuf_append(m, static_cast<uint16_t>(kOuterHeaders + payload.size())));
   relay_.write_headers(source, eth, payload.size());
-  std::memcpy(eth + kHeaders, payload.data(), payload.size());
+  std::memcpy(eth + kOuterHeaders, payload.data(), payload.size());
   ready_.push_back(m);
 }
 
@@ -168,12 +167,13 @@ void StormAgents::collect() {
   while (const unsigned n = rte_ring_sc_dequeue_burst(relay_.tx(0), items, kAtOnce, nullptr)) {
     for (unsigned i = 0; i < n; ++i) {
       auto* m = static_cast<rte_mbuf*>(items[i]);
-      uint8_t* udp = rte_pktmbuf_mtod_offset(m, uint8_t*, kHeaders);
+      uint8_t* udp = rte_pktmbuf_mtod_offset(m, uint8_t*, kOuterHeaders);
       if (wire::read_outer(udp).receiver - 1 >= talkers_) {
         collected_.push_back(m);
         continue;
       }
-      on_data(wire::read_outer(udp).receiver - 1, udp, rte_pktmbuf_data_len(m) - kHeaders, now);
+      on_data(wire::read_outer(udp).receiver - 1, udp, rte_pktmbuf_data_len(m) - kOuterHeaders,
+              now);
       rte_pktmbuf_free(m);
     }
   }
@@ -181,7 +181,8 @@ void StormAgents::collect() {
 
 void StormAgents::judge_collected(uint64_t now) {
   for (rte_mbuf* m : collected_) {
-    judge(rte_pktmbuf_mtod_offset(m, uint8_t*, kHeaders), rte_pktmbuf_data_len(m) - kHeaders, now);
+    judge(rte_pktmbuf_mtod_offset(m, uint8_t*, kOuterHeaders),
+          rte_pktmbuf_data_len(m) - kOuterHeaders, now);
     rte_pktmbuf_free(m);
   }
   collected_.clear();

@@ -1,0 +1,86 @@
+// A credential as the relay gives it to the agent that a call is for (docs/protocol.md §7), and as
+// the vault keeps it: fields of type (1), zero (1), length (2) and bytes, in any order, at most
+// kCredentialMax bytes in all. Views over bytes that somebody else owns and wipes; nothing here
+// copies a secret. No state, any thread.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/bytes.h"
+
+namespace sluice::wire {
+
+inline constexpr size_t kCredentialMax = 8'192;
+inline constexpr size_t kCredentialFieldHead = 4;
+
+// Numbers are never reused.
+enum class CredentialField : uint8_t {
+  kHeaderName = 1,  // and the value that belongs to it follows: set on the request
+  kHeaderValue = 2,
+  kQueryName = 3,  // likewise, in the query of the request's target
+  kQueryValue = 4,
+  kEndpoint = 5,     // URL that requests go to; their path is appended
+  kWebhook = 6,      // URL that requests go to, as it is
+  kClientChain = 7,  // PEM: the client's certificate and what it was issued by
+  kClientKey = 8,    // PEM
+  kAuthority = 9,    // PEM: whom the endpoint's certificate is issued by, in place of the system's
+
+  // OAuth2 client credentials (RFC 6749, 4.4). They never leave the relay: what does is a
+  // kHeaderName and kHeaderValue with the access token.
+  kTokenUrl = 32,
+  kClientId = 33,
+  kClientSecret = 34,
+  kTokenScope = 35,      // as one text
+  kTokenAudience = 36,   // RFC 8707's `resource` or the `audience` that some servers want
+  kTokenAuth = 37,       // "basic" or "post": how the client shows who it is
+  kTokenAuthority = 38,  // PEM, as kAuthority, of the token endpoint
+};
+
+// True for what the target never sees.
+constexpr bool stays_at_relay(CredentialField type) {
+  return static_cast<uint8_t>(type) >= 32;
+}
+
+struct CredentialPart {
+  CredentialField type;
+  Bytes bytes;
+};
+
+// Walks the fields of `text`. False: it is not of this form, or ended.
+class CredentialReader {
+ public:
+  explicit CredentialReader(Bytes text) noexcept : rest_(text) {}
+  // After the last field `next` is false and `sound` true.
+  bool next(CredentialPart& out) noexcept {
+    if (rest_.empty()) return false;
+    if (rest_.size() < kCredentialFieldHead || rest_[1] != 0) return fail();
+    const size_t size = load_le<uint16_t>(rest_.data() + 2);
+    if (size > rest_.size() - kCredentialFieldHead) return fail();
+    out = {static_cast<CredentialField>(rest_[0]), rest_.subspan(kCredentialFieldHead, size)};
+    rest_ = rest_.subspan(kCredentialFieldHead + size);
+    return true;
+  }
+  bool sound() const noexcept { return sound_; }
+
+ private:
+  bool fail() noexcept {
+    sound_ = false;
+    rest_ = {};
+    return false;
+  }
+  Bytes rest_;
+  bool sound_ = true;
+};
+
+// Writes a field to `out`; the bytes behind it, or empty if it does not fit.
+inline MutBytes write_credential_field(MutBytes out, CredentialField type, Bytes bytes) noexcept {
+  if (bytes.size() > 0xffff || out.size() < kCredentialFieldHead + bytes.size()) return {};
+  out[0] = static_cast<uint8_t>(type);
+  out[1] = 0;
+  store_le(out.data() + 2, static_cast<uint16_t>(bytes.size()));
+  std::memcpy(out.data() + kCredentialFieldHead, bytes.data(), bytes.size());
+  return out.subspan(kCredentialFieldHead + bytes.size());
+}
+
+}  // namespace sluice::wire
