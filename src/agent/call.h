@@ -18,6 +18,7 @@
 #include "agent/stream/call_streams.h"
 #include "agent/stream/pipe.h"
 #include "agent/whole_message.h"
+#include "crypto/secret_buffer.h"
 #include "wire/call.h"
 
 namespace sluice::agent {
@@ -141,6 +142,12 @@ class Call {
   bool answer(uint16_t status, Buffer response);
 
   void set_user(CallUser* user) { user_ = user; }
+  // Of the callee: what the relay gave it for this call alone, as wire/credential.h has it; null:
+  // the relay gave none. Set before the user hears of the call.
+  std::shared_ptr<const crypto::SecretBuffer> credential() const { return credential_; }
+  void set_credential(std::shared_ptr<const crypto::SecretBuffer> credential) {
+    credential_ = std::move(credential);
+  }
   bool forgettable(Now now) const {
     return phase_ == CallPhase::kEnded && now.mono_ms >= forget_ms_;
   }
@@ -198,6 +205,7 @@ class Call {
   PipeOut out_;
   PipeIn in_;
   CallUser* user_ = nullptr;
+  std::shared_ptr<const crypto::SecretBuffer> credential_;
   std::unique_ptr<WholeMessage> whole_;
   size_t held_ = 0;  // as the owner knows it
   bool queued_ = false;
