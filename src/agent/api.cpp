@@ -235,6 +235,7 @@ http::Response Api::info(Instant at) const {
                   {"served", k.served},
                   {"denied", k.denied},
                   {"dropped_open", k.dropped_open},
+                  {"without_credential", k.without_credential},
                   {"dropped_accept", k.dropped_accept},
                   {"dropped_frame", k.dropped_frame}};
   out["counters"] = {{"messages_sent", a.messages_sent},

@@ -117,6 +117,7 @@ void Calls::connected(uint64_t epoch, VirtualAddress own) {
   address_ = own;
   if (epoch_ != epoch) {
     unverified_.clear();
+    credentials_.clear();
     for (auto& [key, peer] : peers_) {
       for (auto& [name, call] : peer.calls) {
         call->end(CallEnd::kRelayRestarted, uint16_t(CallStatus::kSilent));
@@ -254,6 +255,7 @@ void Calls::receive(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes 
   const bool reply = (frame.flags & wire::kFlagReply) != 0;
   const auto type = static_cast<FrameType>(frame.type);
   if (type == FrameType::kCallOpen) return on_open(peer, frame, extension, now);
+  if (type == FrameType::kCredential) return on_credential(peer, frame, extension, now);
   // A denial is the relay's word about this agent's own call.
   const bool own = reply || type == FrameType::kCallDeny;
   Call* call = find(peer.identity, {frame.call_id, own});
@@ -283,9 +285,18 @@ AcceptStatus Calls::judge(const PeerEdge& peer, const Envelope& e, Now now) cons
   return hooks_.admit(peer.identity, e);
 }
 
+// With a call that was taken up it comes again for nothing.
+void Calls::on_credential(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes extension,
+                          Now now) {
+  if (find(peer.identity, {frame.call_id, false}) != nullptr) return;
+  if (!credentials_.add(peer.identity, frame.call_id, extension, now.mono_ms)) {
+    ++counters_.dropped_frame;
+  }
+}
+
 void Calls::on_open(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes extension,
                     Now now) {
-  if (frame.flags != 0 || extension.size() != wire::kEnvelopeSize) {
+  if ((frame.flags & ~wire::kFlagCredentialed) != 0 || extension.size() != wire::kEnvelopeSize) {
     ++counters_.dropped_frame;
     return;
   }
@@ -304,7 +315,13 @@ void Calls::on_open(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes 
     return;
   }
   wait_for_verdict(peer, crypto::kLabelCall, signed_part(e, wire::kEnvelopeSigned),
-                   {peer, e, std::nullopt, {}, take<64>(e.signature)}, now);
+                   {peer,
+                    e,
+                    std::nullopt,
+                    {},
+                    take<64>(e.signature),
+                    (frame.flags & wire::kFlagCredentialed) != 0},
+                   now);
 }
 
 void Calls::on_accept(const PeerEdge& peer, Call& call, const wire::CallAccept& accept, Now now) {
@@ -315,7 +332,7 @@ void Calls::on_accept(const PeerEdge& peer, Call& call, const wire::CallAccept& 
   ByteArray<wire::kAcceptSigned> text;
   wire::write_accept_signed(call.envelope(), accept, text);
   wait_for_verdict(peer, crypto::kLabelAccept, text,
-                   {peer, call.envelope(), accept, {}, take<64>(accept.signature)}, now);
+                   {peer, call.envelope(), accept, {}, take<64>(accept.signature), false}, now);
 }
 
 // --- Signatures: one to eight cost the same
@@ -349,20 +366,29 @@ void Calls::verify(Now now) {
     if ((good >> i & 1) == 0) {
       ++(u.accept ? counters_.dropped_accept : counters_.dropped_open);
     } else if (!u.accept) {
-      take_open(u.peer, u.envelope, now);
+      take_open(u.peer, u.envelope, u.credentialed, now);
     } else if (Call* call = find(u.peer.identity, {u.envelope.counter, true})) {
       call->on_accept(*u.accept, now);
     }
   }
 }
 
-void Calls::take_open(const PeerEdge& peer, const wire::Envelope& e, Now now) {
+void Calls::take_open(const PeerEdge& peer, const wire::Envelope& e, bool credentialed, Now now) {
   // Its twin may have come in the same batch.
   if (Call* call = find(peer.identity, {e.counter, false})) return call->on_open_again(now);
   SeenCalls& seen = peer_of(peer.identity).seen;
   if (seen.seen(e.counter)) {
     ++counters_.dropped_open;
     return;
+  }
+  // Silence: its caller says it again, and the relay what belongs to it.
+  CredentialInbox::Content credential;
+  if (credentialed) {
+    credential = credentials_.take(peer.identity, e.counter, now.mono_ms);
+    if (!credential) {
+      ++counters_.without_credential;
+      return;
+    }
   }
   seen.note(e.counter);
   wire::CallAccept accept{e.epoch, e.counter, uint16_t(judge(peer, e, now)), {}, now.unix_ms, {}};
@@ -371,6 +397,7 @@ void Calls::take_open(const PeerEdge& peer, const wire::Envelope& e, Now now) {
   const auto signature = identity_->sign(crypto::kLabelAccept, {text});
   std::memcpy(accept.signature, signature.data(), sizeof accept.signature);
   Call& call = add(peer.identity, std::make_unique<Call>(*this, peer.identity, e, accept, now));
+  call.set_credential(std::move(credential));
   call.start(now);
   if (accept.status != 0) return;
   ++counters_.served;
@@ -445,6 +472,7 @@ std::optional<Carrier> Calls::carrier_to(const crypto::PublicKey& peer,
 
 void Calls::tick(Now now) {
   Association::tick(now.mono_ms);
+  credentials_.tick(now.mono_ms);
   while (!timers_.empty() && timers_.begin()->first <= now.mono_ms) {
     Call& call = *timers_.begin()->second;
     if (call.forgettable(now)) {
@@ -497,7 +525,8 @@ void Calls::pump(Now now) {
 }
 
 uint64_t Calls::deadline() const {
-  const uint64_t at = timers_.empty() ? kNever : timers_.begin()->first;
+  const uint64_t at =
+      std::min(timers_.empty() ? kNever : timers_.begin()->first, credentials_.deadline());
   return live() == 0 ? at : std::min(at, Association::deadline());
 }
 

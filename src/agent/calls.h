@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/call.h"
+#include "agent/credential_inbox.h"
 #include "agent/edges.h"
 #include "agent/seen_calls.h"
 #include "crypto/ed25519_batch.h"
@@ -46,9 +47,10 @@ CallRow row_of(const Call& call);
 
 struct CallCounters {
   uint64_t opened = 0, served = 0, denied = 0;
-  uint64_t dropped_open = 0;    // an envelope that does not hold
-  uint64_t dropped_accept = 0;  // an acceptance that does not hold
-  uint64_t dropped_frame = 0;   // of no call, or not of its form
+  uint64_t dropped_open = 0;        // an envelope that does not hold
+  uint64_t without_credential = 0;  // one that came before the credential it needs
+  uint64_t dropped_accept = 0;      // an acceptance that does not hold
+  uint64_t dropped_frame = 0;       // of no call, or not of its form
 };
 
 class Calls final : public CallOwner {
@@ -135,10 +137,13 @@ class Calls final : public CallOwner {
     std::optional<wire::CallAccept> accept;
     Buffer text;
     crypto::Signature signature;
+    bool credentialed = false;
   };
   void on_open(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes extension, Now now);
   void on_accept(const PeerEdge& peer, Call& call, const wire::CallAccept& accept, Now now);
-  void take_open(const PeerEdge& peer, const wire::Envelope& e, Now now);
+  void take_open(const PeerEdge& peer, const wire::Envelope& e, bool credentialed, Now now);
+  void on_credential(const PeerEdge& peer, const wire::FrameHeader& frame, Bytes extension,
+                     Now now);
   void wait_for_verdict(const PeerEdge& peer, const crypto::Label& label, Bytes text,
                         Unverified what, Now now);
   AcceptStatus judge(const PeerEdge& peer, const wire::Envelope& e, Now now) const;
@@ -170,6 +175,7 @@ class Calls final : public CallOwner {
   };
   crypto::Ed25519BatchVerifier verifier_;
   std::vector<Unverified> unverified_;
+  CredentialInbox credentials_;
   std::deque<Unknown> unknown_;  // calls that data came of
 };
 

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "crypto/secret.h"
+
 namespace sluice::agent {
 namespace {
 
@@ -160,6 +162,11 @@ void Tunnel::on_data(MutBytes packet, Now now) {
       }
       break;
     case wire::FrameType::kCallOpen:
+      if ((frame.flags == 0 || frame.flags == wire::kFlagCredentialed) &&
+          frame.extension_length == payload.size()) {
+        return hooks_.frame(frame, payload, now);
+      }
+      break;
     case wire::FrameType::kCallAccept:
     case wire::FrameType::kCallClose:
     case wire::FrameType::kCallDeny:
@@ -168,7 +175,10 @@ void Tunnel::on_data(MutBytes packet, Now now) {
       }
       break;
     case wire::FrameType::kCredential:
-      break;  // no part of this agent yet
+      if (no_call && frame.extension_length == payload.size()) hooks_.frame(frame, payload, now);
+      // Whoever keeps it has it in guarded memory; this buffer is everybody's.
+      crypto::wipe(payload.data(), payload.size());
+      return;
   }
   ++counters_.dropped_frame;
 }

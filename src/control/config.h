@@ -54,6 +54,7 @@ struct LimitsConfig {
   uint32_t idempotency_keys_per_agent = 64;
   uint32_t scope_sets = 1024;     // different sets of scopes that agreements may name
   uint32_t limited_edges = 8192;  // edges whose calls have limits of their own
+  uint32_t credentials = 256;     // that are ready for calls at a time; 8 KiB of locked memory each
 };
 
 // Calls, docs/protocol.md, section 7.

@@ -279,11 +279,11 @@ std::string print_config(const Config& c) {
       "limits:\n  agents: {}\n  edges: {}\n  sessions: {}\n  tenants: {}\n"
       "  prepared_keys_mb: {}\n  packet_buffers: {}\n  calling_agents: {}\n"
       "  calls_per_agent: {}\n  idempotency_keys_per_agent: {}\n  scope_sets: {}\n"
-      "  limited_edges: {}\n",
+      "  limited_edges: {}\n  credentials: {}\n",
       c.limits.agents, c.limits.edges, c.limits.sessions, c.limits.tenants,
       c.limits.prepared_keys_mb, c.limits.packet_buffers, c.limits.calling_agents,
       c.limits.calls_per_agent, c.limits.idempotency_keys_per_agent, c.limits.scope_sets,
-      c.limits.limited_edges);
+      c.limits.limited_edges, c.limits.credentials);
   out += fmt::format(
       "calls:\n  skew_s: {}\n  longest_life_s: {}\n  idle_s: {}\n  approval_s: {}\n"
       "  parked: {}\n  circuit: {{ failed_percent: {}, of_calls: {}, within_s: {}, open_s: {} }}\n",

@@ -109,6 +109,7 @@ void read_limits(const Section& s, LimitsConfig& out) {
   power_of_two("idempotency_keys_per_agent", out.idempotency_keys_per_agent, 1u << 20);
   s.number("scope_sets", out.scope_sets, 0, 1'000'000);
   s.number("limited_edges", out.limited_edges, 0, 16'000'000);
+  s.number("credentials", out.credentials, 0, 65'536);
   constexpr uint32_t kFewestBuffers = 1024;
   uint32_t buffers = 0;
   if (!s.number("packet_buffers", buffers, 0, 16'000'000)) return;
@@ -166,7 +167,8 @@ void read_services(const Section& root, Config& out) {
 
   read_limits(root.section("limits", {"agents", "edges", "sessions", "tenants", "prepared_keys_mb",
                                       "packet_buffers", "calling_agents", "calls_per_agent",
-                                      "idempotency_keys_per_agent", "scope_sets", "limited_edges"}),
+                                      "idempotency_keys_per_agent", "scope_sets", "limited_edges",
+                                      "credentials"}),
               out.limits);
   read_calls(root, out.calls);
 }

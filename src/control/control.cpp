@@ -19,6 +19,7 @@ constexpr uint64_t kPublishMs = 100;
 constexpr int64_t kClockStepMs = 50;
 constexpr uint64_t kQuotaMs = 1000;
 constexpr size_t kEndsPerPoll = 64;  // agents whose admission is over
+constexpr uint32_t kSpareCredentials = 16;
 
 std::vector<uint16_t> port_mtus(const Config& config) {
   std::vector<uint16_t> out;
@@ -96,7 +97,10 @@ fabric::ArenaSizes arena_sizes(const Config& config) {
           .keys_each = config.limits.idempotency_keys_per_agent,
           .scope_sets = config.limits.scope_sets,
           .edge_calls = config.limits.limited_edges,
-          .latencies = config.observability.latency ? 1 + config.observability.latency_tenants : 0};
+          .latencies = config.observability.latency ? 1 + config.observability.latency_tenants : 0,
+          // One of each is on its way out while another takes its place.
+          .credentials =
+              config.limits.credentials == 0 ? 0 : config.limits.credentials + kSpareCredentials};
 }
 
 Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> store,
@@ -130,7 +134,8 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
       directory_(around_.clock, trust_, *store_, pace_),
       ceremony_(keys_, around_.clock, trust_, channel_, *store_, enrolment_, revocations_, pace_),
       policies_(around_.clock, around_.qsbr, trust_, channel_, ceremony_, enrolment_, *store_),
-      approvals_(config_.calls, around_.clock, around_.arena, trust_, around_.mailboxes) {
+      approvals_(config_.calls, around_.clock, around_.arena, trust_, around_.mailboxes),
+      credentials_(around_.clock, around_.arena, around_.qsbr, trust_) {
   keyring_.on_change([this] {
     to_tell_.clear();
     for (const auto& [slot, session] : sessions_.entries()) {
@@ -302,7 +307,10 @@ void Control::publish(uint64_t now) {
   // It was set, or the two clocks have drifted apart.
   if (std::abs(tick0 - clock_known_) > kClockStepMs) {
     // At the start ends were computed a moment ago.
-    if (clock_known_ != 0) trust_.clock_was_set();
+    if (clock_known_ != 0) {
+      trust_.clock_was_set();
+      credentials_.clock_was_set();
+    }
     clock_known_ = tick0;
   }
   relay.audited.store(audit_ ? audit_->calls() : fabric::kCallsDenied, std::memory_order_relaxed);
@@ -346,6 +354,7 @@ unsigned Control::poll() {
   }
   busy = policies_.poll() || busy;
   busy = approvals_.poll() || busy;
+  busy = credentials_.poll() || busy;
   keep_quotas(around_.clock.ticks());
   busy = audit_->poll() || busy;
   busy = events_.poll() || busy;

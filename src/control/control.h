@@ -10,6 +10,7 @@
 #include "control/ceremony.h"
 #include "control/channel.h"
 #include "control/config.h"
+#include "control/credential_publisher.h"
 #include "control/directory.h"
 #include "control/enrolment.h"
 #include "control/events.h"
@@ -76,6 +77,7 @@ class Control {
   RelayKeyring& keyring() { return keyring_; }
   AuditTrail& audit() { return *audit_; }
   Approvals& approvals() { return approvals_; }
+  CredentialPublisher& credentials() { return credentials_; }
   Events& events() { return events_; }
   const Watch& watch() const { return watch_; }
   uint64_t epoch() const { return around_.arena.relay().epoch; }
@@ -119,6 +121,7 @@ class Control {
   Ceremony ceremony_;
   Policies policies_;
   Approvals approvals_;
+  CredentialPublisher credentials_;
   std::unique_ptr<AuditTrail> audit_;  // from create() on
 };
 

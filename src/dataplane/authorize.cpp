@@ -241,9 +241,9 @@ void authorize(Context& c, Burst& b) noexcept {
   }
 }
 
-DropReason charge_call(Context& c, Slot& s) noexcept {
+DropReason charge_call(Context& c, Slot& s, uint32_t before_it) noexcept {
   const Tables& t = c.tables;
-  return charge(t, c.now, t.edges[s.edge], t.agents[s.session->agent], s.size);
+  return charge(t, c.now, t.edges[s.edge], t.agents[s.session->agent], s.size + before_it);
 }
 
 void forward_call_frame(Context& c, Slot& s, bool charged) noexcept {

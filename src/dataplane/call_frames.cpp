@@ -4,6 +4,7 @@
 
 #include "base/prefetch.h"
 #include "dataplane/call_steps.h"
+#include "dataplane/credentials.h"
 
 namespace sluice::dataplane {
 namespace {
@@ -220,12 +221,20 @@ bool fill_request(Context& c, const Slot& s, VerifyRequest& request) noexcept {
   return true;
 }
 
+// Whether a waiting frame fits into the burst, with what goes before it. An empty burst takes all.
+bool fits_in(const Context& c, const Burst& b, Slot::Credential credential) noexcept {
+  static_assert(wire::kCredentialParts < fabric::kMaxBurst);
+  return b.count == 0 || b.count + credential.frames < c.options.burst;
+}
+
 // A waiting frame is taken up again, as if it had just been committed.
-Slot& resume(Context& c, Burst& b, const WaitingFrame& w) noexcept {
+Slot& resume(Context& c, Burst& b, const WaitingFrame& w, Slot::Credential credential) noexcept {
   fabric::Agent& agent = c.tables.agents[w.agent];
   --(w.signed_frame ? agent.waiting_opens : agent.waiting_data);
+  if (!keep_room(c, b, credential.frames)) credential = {fabric::kNoCredential, 0};
   Slot& s = b.add(w.slot.mbuf);
   s = w.slot;
+  s.credential = credential;
   s.next = Next::kFrame;
   s.verdict = Verdict::kGood;  // it has waited
   c.counters.resumed.add(1);
@@ -242,6 +251,8 @@ unsigned take_answered(Context& c, Burst& b) noexcept {
   WaitingFrames& waiting = c.calls->waiting;
   while (waiting.size() != 0 && b.count < c.options.burst) {
     const WaitingFrame& w = waiting.front();
+    const Slot::Credential credential = room_needed(c, w);
+    if (!fits_in(c, b, credential)) break;
     Verdict verdict = Verdict::kGood;
     if (w.signed_frame) {
       VerifyRequest& r = c.calls->verifier_core->at(w.request);
@@ -251,7 +262,7 @@ unsigned take_answered(Context& c, Burst& b) noexcept {
       r.state.store(uint32_t(AskState::kNone), std::memory_order_relaxed);
       c.counters.verified.add(1);
     }
-    resume(c, b, w).verdict = verdict;
+    resume(c, b, w, credential).verdict = verdict;
     waiting.pop();
   }
   return b.count;
@@ -285,6 +296,9 @@ void prefetch_call(const Context& c, const Slot& s) noexcept {
   prefetch(&first);
   prefetch(&first.accepted);
   if (f.type != uint8_t(FrameType::kCallOpen)) return;
+  if (c.tables.credentials != nullptr) {
+    prefetch(&c.tables.credentials[c.tables.edges[s.edge].target]);
+  }
   // A new one is compared with all that stand where it may.
   for (uint32_t i = 1; i < fabric::CallTable::kProbes; ++i) {
     prefetch(&calls.at(static_cast<uint32_t>(f.call_id + i) & (calls.slots() - 1)));
@@ -300,6 +314,10 @@ void wait_for_signature(Context& c, Slot& s, const FrameHeader& f) noexcept {
   if (core != nullptr && !fill_request(c, s, core->next())) return s.die(DropReason::kNoCall);
   WaitingFrame& w = push(c, s, f, true);
   if (core != nullptr) w.request = core->ask();
+}
+
+void wait_for_room(Context& c, Slot& s, const FrameHeader& f) noexcept {
+  wait_in_line(c, s, f, c.calls->waiting.look_for(s.session->agent, f).data);
 }
 
 void pass_call_frame(Context& c, Slot& s) noexcept {
@@ -330,7 +348,9 @@ unsigned take_verified(Context& c, Burst& b, bool idle) noexcept {
   while (waiting.size() != 0 && b.count < c.options.burst) {
     const WaitingFrame& w = waiting.front();
     if (w.signed_frame && count == CallDesk::kSlice) break;
-    Slot& s = resume(c, b, w);
+    const Slot::Credential credential = room_needed(c, w);
+    if (!fits_in(c, b, credential)) break;
+    Slot& s = resume(c, b, w, credential);
     if (w.signed_frame && s.alive()) {
       s.verdict = Verdict::kBad;
       VerifyRequest& r = desk.slice[count];

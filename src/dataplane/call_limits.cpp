@@ -82,11 +82,14 @@ bool crowded(const Context& c, const fabric::Edge& edge, const fabric::Agent& ca
 uint32_t opens_in_ms(const Context& c, const fabric::Edge& edge) noexcept {
   const fabric::EdgeCalls* limits = limits_of(c, edge);
   if (limits == nullptr) return 0;
-  const uint64_t at = limits->opens_at.load(std::memory_order_relaxed);
+  return ms_until(c, limits->opens_at.load(std::memory_order_relaxed));
+}
+
+uint32_t ms_until(const Context& c, uint64_t at) noexcept {
   return at > c.now ? ms_of(c, at - c.now) : 0;
 }
 
-bool charge_open(Context& c, Slot& s, uint32_t& retry_ms) noexcept {
+bool charge_open(Context& c, Slot& s, uint32_t before_it, uint32_t& retry_ms) noexcept {
   const Tables& t = c.tables;
   fabric::Edge& edge = t.edges[s.edge];
   fabric::Agent& agent = t.agents[s.session->agent];
@@ -103,7 +106,7 @@ bool charge_open(Context& c, Slot& s, uint32_t& retry_ms) noexcept {
   uint64_t wait = 0;
   unsigned taken = 0;
   while (taken < count && buckets[taken]->take(c.now, c.clock.hz(), before[taken], wait)) ++taken;
-  if (taken == count && charge_call(c, s) == fabric::DropReason::kNone) return true;
+  if (taken == count && charge_call(c, s, before_it) == fabric::DropReason::kNone) return true;
   retry_ms = wait == 0 ? 0 : ms_of(c, wait);
   while (taken != 0) {
     --taken;

@@ -22,9 +22,12 @@ bool within_quota(const Context& c, const fabric::Edge& edge, uint32_t& retry_ms
 bool crowded(const Context& c, const fabric::Edge& edge, const fabric::Agent& caller,
              uint32_t label) noexcept;
 uint32_t opens_in_ms(const Context& c, const fabric::Edge& edge) noexcept;
+// Of an instant in ticks; 0: it has passed.
+uint32_t ms_until(const Context& c, uint64_t at) noexcept;
 
-// Spends a call of edge, agent and tenant, and the packet of the frame; all of them or none.
-bool charge_open(Context& c, Slot& s, uint32_t& retry_ms) noexcept;
+// Spends a call of edge, agent and tenant, and the packet of the frame with `before_it` bytes that
+// go before it; all of them or none.
+bool charge_open(Context& c, Slot& s, uint32_t before_it, uint32_t& retry_ms) noexcept;
 
 // Somebody has to approve it first.
 bool needs_approval(const Context& c, const fabric::Edge& edge, const wire::Envelope& e) noexcept;

@@ -6,6 +6,7 @@
 #include "crypto/hash.h"
 #include "dataplane/call_limits.h"
 #include "dataplane/call_steps.h"
+#include "dataplane/credentials.h"
 
 namespace sluice::dataplane {
 namespace {
@@ -134,6 +135,13 @@ CallReason judge_rights(const Context& c, const fabric::Edge& edge, const Envelo
     retry_ms = opens_in_ms(c, edge);
     return CallReason::kOutsideWindow;
   }
+  const uint32_t credential = credential_of(c.tables, edge, e.protocol);
+  if (is_slot(credential) && !within_window(c.tables.credential_slots[credential], c.now)) {
+    const uint64_t opens =
+        c.tables.credential_slots[credential].opens_at.load(std::memory_order_relaxed);
+    retry_ms = ms_until(c, opens);
+    return CallReason::kOutsideWindow;
+  }
   return CallReason::kAuthorized;
 }
 
@@ -145,7 +153,9 @@ CallReason judge_limits(Context& c, Slot& s, const Envelope& e, uint64_t tag,
   if (!circuit_closed(c, edge, retry_ms)) return CallReason::kCircuitOpen;
   const uint32_t label = load_le<uint32_t>(s.outer + wire::kDataRegion + 4);
   if (crowded(c, edge, agent, label)) return CallReason::kRateLimited;
-  if (s.verdict == Verdict::kNone && !charge_open(c, s, retry_ms)) return CallReason::kRateLimited;
+  if (s.verdict == Verdict::kNone &&
+      !charge_open(c, s, bytes_before(c, edge, e.protocol), retry_ms))
+    return CallReason::kRateLimited;
   if (!within_quota(c, edge, retry_ms)) return CallReason::kQuotaExhausted;
   if (!has_room(c, agent, e, tag)) return CallReason::kIdempotencyTableFull;
   return CallReason::kAuthorized;
@@ -190,6 +200,9 @@ Judged judge(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e,
   }
   if (!parked) out.reason = judge_limits(c, s, e, tag, out.retry_ms);
   if (out.reason != CallReason::kAuthorized) return out;
+  if (credential_of(c.tables, edge, e.protocol) == fabric::kCredentialUnavailable) {
+    return is(CallReason::kCredentialUnavailable);
+  }
   const uint32_t audited = relay.audited.load(std::memory_order_relaxed);
   if (audited == fabric::kCallsDenied ||
       (audited != fabric::kCallsCounted && !c.mailboxes.of(c.worker).audit->has_room(1))) {
@@ -244,7 +257,8 @@ void deny(Context& c, Slot& s, const Envelope& e, CallReason reason,
   answer(c, s, e, reason, retry_after_ms);
 }
 
-void repeat(Context& c, Slot& s, const Envelope& e, CallRecord& r) noexcept {
+void repeat(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e,
+            CallRecord& r) noexcept {
   if (c.now >= c.arena.relay().stale_at.load(std::memory_order_relaxed)) {
     return s.die(DropReason::kControlStale);
   }
@@ -253,9 +267,27 @@ void repeat(Context& c, Slot& s, const Envelope& e, CallRecord& r) noexcept {
     return deny(c, s, e, CallReason::kOutsideWindow, opens_in_ms(c, edge));
   }
   if (r.repeats >= kMostRepeats) return s.die(DropReason::kCallRepeated);
+  // Its target has what it needs once it has answered.
+  const uint32_t credential = r.accepted.load(std::memory_order_relaxed) != 0
+                                  ? fabric::kNoCredential
+                                  : credential_of(c.tables, edge, e.protocol);
+  if (credential == fabric::kCredentialUnavailable) {
+    return deny(c, s, e, CallReason::kCredentialUnavailable);
+  }
+  if (is_slot(credential)) {
+    if (!within_window(c.tables.credential_slots[credential], c.now)) {
+      return deny(c, s, e, CallReason::kOutsideWindow);
+    }
+    if (s.verdict == Verdict::kNone) return wait_for_room(c, s, f);
+    if (const DropReason why = charge_call(c, s, bytes_before(c, edge, e.protocol));
+        why != DropReason::kNone) {
+      return s.die(why);
+    }
+  }
   ++r.repeats;
   r.last = c.now;
-  forward_call_frame(c, s, false);
+  forward_call_frame(c, s, is_slot(credential));
+  if (s.at(Next::kForward) && is_slot(credential)) (void)add_credential(c, s, f, e.protocol);
 }
 
 // Window, key, quota and record: from here on the call is open, or waits for an approval.
@@ -331,9 +363,13 @@ void conclude(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e
     end_call(c, agent, *r, CallOutcome::kNone);
     return deny(c, s, e, judged.reason, judged.retry_ms);
   }
+  if (s.verdict == Verdict::kNone &&
+      is_slot(credential_of(c.tables, c.tables.edges[s.edge], e.protocol))) {
+    return wait_for_room(c, s, f);
+  }
   // A callee that is away may come back while the approval lasts; control asks again.
   forward_call_frame(c, s, true);
-  if (!s.at(Next::kForward)) return;
+  if (!s.at(Next::kForward) || !add_credential(c, s, f, e.protocol)) return;
   r->opened = r->last = agent.last_call = c.now;
   r->repeats = 0;  // those while it waited are not those of an open call
   r->last_back.store(c.now, std::memory_order_relaxed);
@@ -343,9 +379,10 @@ void conclude(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e
 }
 
 // The envelope of a call that the relay has, once more.
-void again(Context& c, Slot& s, const Envelope& e, CallRecord& r) noexcept {
+void again(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e,
+           CallRecord& r) noexcept {
   if (r.state.load(std::memory_order_relaxed) == uint32_t(fabric::CallState::kOpen)) {
-    return repeat(c, s, e, r);
+    return repeat(c, s, f, e, r);
   }
   // The caller may have missed that it waits. No decision, and so no record.
   fabric::Agent& agent = c.tables.agents[s.session->agent];
@@ -396,7 +433,7 @@ void pass_open(Context& c, Slot& s) noexcept {
     }
   }
   const Judged judged = judge(c, s, f, e, tag);
-  if (judged.record != nullptr) return again(c, s, e, *judged.record);
+  if (judged.record != nullptr) return again(c, s, f, e, *judged.record);
   CallReason reason = judged.reason;
   if (reason == CallReason::kAuthorized && s.verdict == Verdict::kNone) {
     // No signature is verified for what would not be forwarded, or for who fails all the time.
@@ -411,7 +448,7 @@ void pass_open(Context& c, Slot& s) noexcept {
   if (needs_approval(c, c.tables.edges[s.edge], e)) return park(c, s, f, e, tag);
   // A peer that is away costs the caller nothing: the same envelope may be sent again.
   forward_call_frame(c, s, true);
-  if (!s.at(Next::kForward)) return;
+  if (!s.at(Next::kForward) || !add_credential(c, s, f, e.protocol)) return;
   (void)open_call(c, s, f, e, tag, fabric::CallState::kOpen);
   c.counters.calls[static_cast<size_t>(CallReason::kAuthorized)].add(1);
   (void)c.mailboxes.of(c.worker).audit->put(decision_record(c, s, e, CallReason::kAuthorized));

@@ -20,5 +20,7 @@ void end_call(Context& c, fabric::Agent& caller, fabric::CallRecord& r,
 
 // CALL_OPEN and CALL_ACCEPT; those that do not fit die.
 void wait_for_signature(Context& c, Slot& s, const wire::FrameHeader& f) noexcept;
+// CALL_OPEN of a call that has been decided: for room for its credential (credentials.h).
+void wait_for_room(Context& c, Slot& s, const wire::FrameHeader& f) noexcept;
 
 }  // namespace sluice::dataplane

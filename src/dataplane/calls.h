@@ -114,7 +114,7 @@ inline bool can_send(const fabric::Session& out, uint64_t now) noexcept {
   return out.state.load(std::memory_order_acquire) == uint32_t(fabric::SessionState::kConfirmed) &&
          now < out.expires;
 }
-// Edge, agent and tenant; kNone: it conforms.
-fabric::DropReason charge_call(Context& c, Slot& s) noexcept;
+// Edge, agent and tenant, for the frame and bytes that go before it; kNone: it conforms.
+fabric::DropReason charge_call(Context& c, Slot& s, uint32_t before_it = 0) noexcept;
 
 }  // namespace sluice::dataplane

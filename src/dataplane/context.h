@@ -62,9 +62,11 @@ struct Tables {
   fabric::Agent* agents = nullptr;
   fabric::Edge* edges = nullptr;
   fabric::ReplayWindow* windows = nullptr;
-  uint64_t* lanes = nullptr;                      // this worker's
-  fabric::TenantShare* shares = nullptr;          // this worker's
-  fabric::LatencyHistogram* latencies = nullptr;  // this worker's, where there are any
+  uint64_t* lanes = nullptr;                        // this worker's
+  fabric::TenantShare* shares = nullptr;            // this worker's
+  fabric::LatencyHistogram* latencies = nullptr;    // this worker's, where there are any
+  fabric::AgentCredentials* credentials = nullptr;  // where there are any
+  const fabric::CredentialSlot* credential_slots = nullptr;
   uint16_t mtus[fabric::kMaxPorts] = {};
   uint32_t session_count = 0;
   uint32_t edge_count = 0;
@@ -82,6 +84,8 @@ struct Tables {
         lanes(&a.lane_counter(worker, 0)),
         shares(&a.tenant_share(worker, 0)),
         latencies(a.latencies(worker).data()),
+        credentials(a.agent_credentials().data()),
+        credential_slots(a.credentials().data()),
         session_count(a.sizes().sessions),
         edge_count(a.sizes().edges),
         lanes_in(a.sizes().lanes_in),

@@ -1,6 +1,7 @@
 #include <rte_ethdev.h>
 #include <rte_ring.h>
 
+#include "dataplane/credentials.h"
 #include "dataplane/latency.h"
 #include "dataplane/stages.h"
 
@@ -134,6 +135,8 @@ void deliver(Context& c, Burst& b) noexcept {
       keep_stamp(b, s);
       given_away(s.mbuf);
       c.counters.parked.add(1);
+    } else if (s.next == Next::kCredential) {
+      fabric::drop_buffer(s.mbuf);  // its call was not let through
     } else if (s.next == Next::kHandover) {
       s.out_index = c.tables.agents[s.session->agent].owner.load(std::memory_order_acquire);
       owners |= uint64_t{1} << s.out_index;
@@ -158,6 +161,7 @@ void deliver(Context& c, Burst& b) noexcept {
     Slot& s = b.slots[i];
     if (s.alive()) continue;
     c.counters.drops[static_cast<size_t>(s.dead)].add(1);
+    wipe_unsealed(s);
     fabric::drop_buffer(s.mbuf);
   }
   b.count = 0;

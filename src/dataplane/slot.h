@@ -25,8 +25,9 @@ enum class Next : uint8_t {
   kPuntHello,  // to control, in one of three rings
   kPuntRekey,
   kPuntFrame,
-  kHandover,  // to the agent's owner
-  kWait,      // set aside: for the signature that it depends on (calls.h), or its tenant's turn
+  kHandover,    // to the agent's owner
+  kCredential,  // room kept for a part of the credential of the CALL_OPEN behind it
+  kWait,        // set aside: for the signature that it depends on (calls.h), or its tenant's turn
 };
 
 // Of the signature of a call frame.
@@ -44,7 +45,14 @@ struct alignas(64) Slot {
     fabric::ReplayWindow* window = nullptr;  // of its lane, from `parse` to `commit`
     fabric::Session* out;                    // to be sealed for, from `authorize` on
   };
-  uint64_t sequence = 0;
+  struct Credential {
+    uint32_t slot;    // whose parts there is room for
+    uint32_t frames;  // just before this one in the burst
+  };
+  union {
+    uint64_t sequence = 0;  // until `commit`
+    Credential credential;  // of a CALL_OPEN that has waited, from then on (credentials.h)
+  };
   uint32_t session_index = 0;
   uint32_t out_index = 0;  // of `out`; before that, the receiving agent
   uint32_t edge = 0;       // 0: over none (slot 0 is never given out); else it counts as forwarded

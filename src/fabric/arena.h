@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "crypto/prepared_key.h"
 #include "fabric/call.h"
+#include "fabric/credential.h"
 #include "fabric/edge_calls.h"
 #include "fabric/latency.h"
 #include "fabric/records.h"
@@ -31,6 +32,7 @@ struct ArenaSizes {
   uint32_t scope_sets = 0;     // different sets of scopes that edges may have
   uint32_t edge_calls = 0;     // edges whose calls have limits
   uint32_t latencies = 0;      // histograms of each worker: its own, then tenants'; 0: none
+  uint32_t credentials = 0;    // that calls may need at a time (CredentialTable)
 };
 
 // What calls over an edge may name, as the envelope has it: ascending, then zeros.
@@ -54,17 +56,19 @@ struct ArenaHeader {
   ArenaSizes sizes;
   uint32_t session_size, agent_size, edge_size, window_size, counters_size, share_size;
   uint32_t prepared_size, call_size, edge_calls_size, latency_size;
+  uint32_t credential_size, agent_credentials_size;
   uint64_t total;
   uint64_t relay_at, agents_at, edges_at, sessions_at, windows_at, lanes_at, counters_at;
   uint64_t shares_at, prepared_at;
   uint64_t calls_at, keys_at, page_owners_at, scopes_at, edge_calls_at, latencies_at;
+  uint64_t agent_credentials_at;
   char ipsec_mb_version[32];
   char ipsec_mb_path[16];  // key schedules differ between the library's paths
 };
 static_assert(sizeof(ArenaHeader) <= 512);
 
 inline constexpr uint64_t kArenaMagic = 0x314e4552'43554c53;  // "SLUCREN1"
-inline constexpr uint32_t kArenaLayout = 8;
+inline constexpr uint32_t kArenaLayout = 9;
 
 enum class PageKind : uint8_t { kHuge, kSmall };
 
@@ -120,6 +124,11 @@ class Arena {
   // Filled by control while no edge names it.
   std::span<ScopeSet> scopes() const { return {scopes_, sizes().scope_sets}; }
   std::span<EdgeCalls> edge_calls() const { return {edge_calls_, sizes().edge_calls}; }
+  // Of an agent; empty where there are no credentials.
+  std::span<AgentCredentials> agent_credentials() const {
+    return {agent_credentials_, sizes().credentials == 0 ? 0 : sizes().agents};
+  }
+  std::span<CredentialSlot> credentials() const { return credentials_->slots(); }
 
  private:
   Arena() = default;
@@ -144,6 +153,8 @@ class Arena {
   ScopeSet* scopes_ = nullptr;
   EdgeCalls* edge_calls_ = nullptr;
   LatencyHistogram* latencies_ = nullptr;
+  AgentCredentials* agent_credentials_ = nullptr;
+  std::unique_ptr<CredentialTable> credentials_;  // a segment of its own
 };
 
 }  // namespace sluice::fabric

@@ -26,7 +26,7 @@ class Counter {
 };
 
 // X(member, name, sentence). The balance of every worker, at rest:
-//   rx + handed_in + injected + challenges + resumed
+//   rx + handed_in + injected + challenges + credentials + resumed
 //     = tx + punted + handed_out + parked + sum of drops
 #define SLUICE_WORKER_COUNTERS(X)                                                                  \
   X(rx_packets, "rx_packets", "frames received from the worker's queues")                          \
@@ -50,6 +50,7 @@ class Counter {
   X(calls_parked, "calls_parked", "calls that were set aside until somebody approves them")        \
   X(circuits_opened, "circuits_opened", "edges whose calls are refused since too many failed")     \
   X(denials, "denials", "CALL_DENY sent")                                                          \
+  X(credentials, "credentials", "CREDENTIAL frames made, before calls that need one")              \
   X(roamed, "roamed", "endpoints moved after an answered challenge")                               \
   X(moved, "moved", "agents given to another worker")                                              \
   X(checksum_touched, "checksum_touched",                                                          \

@@ -241,7 +241,7 @@ struct alignas(64) Edge {
   uint8_t capabilities = 0;     // that calls may use: bits of wire/call.h
   uint8_t protocols = 0;
   uint32_t tenant = 0;
-  uint32_t credential = kNone;
+  uint32_t reserved1 = 0;
   uint32_t scopes = kNoScope;  // a set of Arena::scopes(), kNoScope or kAnyScope
   // Ticks: the edge is closed from then on, since its time is over or its window closes; control
   // moves it on while it runs, at each opening and when the clock was set.

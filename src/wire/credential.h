@@ -12,6 +12,28 @@
 namespace sluice::wire {
 
 inline constexpr size_t kCredentialMax = 8'192;
+
+// A CREDENTIAL frame's extension: this, and a part of the credential.
+#pragma pack(push, 1)
+struct CredentialHead {
+  uint32_t version;  // of the whole; no two have the same within a relay epoch
+  uint8_t index;     // of this part
+  uint8_t count;     // of parts
+  uint8_t kind;      // CredentialKind
+  uint8_t zero;
+};
+#pragma pack(pop)
+static_assert(sizeof(CredentialHead) == 8);
+
+enum class CredentialKind : uint8_t { kFields = 1 };
+
+// In each part but the last: with it a packet over IPv6 fits the least MTU of a link, 1,280.
+inline constexpr size_t kCredentialPart = 1'176;
+inline constexpr size_t kCredentialParts = (kCredentialMax + kCredentialPart - 1) / kCredentialPart;
+constexpr unsigned credential_parts(size_t size) {
+  return static_cast<unsigned>((size + kCredentialPart - 1) / kCredentialPart);
+}
+
 inline constexpr size_t kCredentialFieldHead = 4;
 
 // Numbers are never reused.

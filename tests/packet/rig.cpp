@@ -461,7 +461,7 @@ void Rig::check_balance() {
     if (name.starts_with("drop.")) drops += value;
   }
   EXPECT_EQ(c.at("rx_packets") + c.at("handed_in") + c.at("injected") + c.at("challenges") +
-                c.at("resumed"),
+                c.at("credentials") + c.at("resumed"),
             c.at("parked") + c.at("tx_packets") + c.at("punted") + c.at("handed_out") + drops);
 }
 

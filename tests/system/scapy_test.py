@@ -32,7 +32,7 @@ def test(lab):
     check(totals["rx_packets"] - before > COUNT * 0.83, f"{totals['rx_packets'] - before} packets received meanwhile")
     drops = lab.drops()
     check(sum(drops.values()) > COUNT // 2 and len(drops) >= 10, f"dropped for {len(drops)} different reasons: {drops}")
-    balance = totals["rx_packets"] + totals["injected"] + totals["handed_in"] + totals["challenges"] + totals["resumed"]
+    balance = totals["rx_packets"] + totals["injected"] + totals["handed_in"] + totals["challenges"] + totals["credentials"] + totals["resumed"]
     spent = totals["tx_packets"] + totals["punted"] + totals["handed_out"] + totals["parked"] + totals["drops"]
     check(abs(balance - spent) <= 64, f"the books balance: {balance} in, {spent} out")
     check(lab.end(lab.relay) == 0, "the relay still ends in order")
