@@ -18,7 +18,7 @@ Buffer credential_part(uint32_t version, const Buffer& content, unsigned index) 
   return out;
 }
 
-struct Inbox : testing::Test {
+struct CredentialParts : testing::Test {
   CredentialInbox inbox;
   crypto::PublicKey peer{1}, other{2};
   Buffer content = random_bytes_of(3'000);
@@ -32,7 +32,7 @@ struct Inbox : testing::Test {
   }
 };
 
-TEST_F(Inbox, PartsInAnyOrderAndTwice) {
+TEST_F(CredentialParts, PartsInAnyOrderAndTwice) {
   EXPECT_TRUE(add(5, 2));
   EXPECT_TRUE(add(5, 0));
   EXPECT_TRUE(add(5, 2));
@@ -44,7 +44,7 @@ TEST_F(Inbox, PartsInAnyOrderAndTwice) {
   EXPECT_EQ(inbox.take(peer, 5, 0), nullptr) << "for one call, once";
 }
 
-TEST_F(Inbox, CallsShareWhatIsTheSame) {
+TEST_F(CredentialParts, CallsShareWhatIsTheSame) {
   for (unsigned i = 0; i < 3; ++i) add(5, i);
   const auto first = inbox.take(peer, 5, 0);
   for (unsigned i = 0; i < 3; ++i) EXPECT_TRUE(add(6, i));
@@ -57,7 +57,7 @@ TEST_F(Inbox, CallsShareWhatIsTheSame) {
   EXPECT_EQ(inbox.take(peer, 7, 0), nullptr);
 }
 
-TEST_F(Inbox, ANewVersionTakesThePlaceOfHalfAnOldOne) {
+TEST_F(CredentialParts, ANewVersionTakesThePlaceOfHalfAnOldOne) {
   add(5, 0);
   add(5, 1);
   const Buffer old = content;
@@ -68,7 +68,7 @@ TEST_F(Inbox, ANewVersionTakesThePlaceOfHalfAnOldOne) {
   EXPECT_EQ(taken(5), content);
 }
 
-TEST_F(Inbox, RefusesWhatIsNotOfTheForm) {
+TEST_F(CredentialParts, RefusesWhatIsNotOfTheForm) {
   const Buffer good = credential_part(1, content, 0);
   const auto refused = [&](size_t at, uint8_t value) {
     Buffer bad = good;
@@ -92,7 +92,7 @@ TEST_F(Inbox, RefusesWhatIsNotOfTheForm) {
   EXPECT_FALSE(inbox.add(peer, 5, last, 0));
 }
 
-TEST_F(Inbox, IsBoundedAndForgets) {
+TEST_F(CredentialParts, IsBoundedAndForgets) {
   EXPECT_EQ(inbox.deadline(), kNever);
   size_t held = 0;
   for (uint64_t call = 1; call <= CredentialInbox::kMostUnknown + 10; ++call) {
