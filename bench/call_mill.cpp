@@ -94,10 +94,11 @@ unsigned CallMill::collect() {
 
 std::string CallMill::problem() const {
   std::string out;
+  // What is left of a call that was denied dies: the denial is the reason.
+  const std::string denied = relay_.denials();
+  if (!denied.empty()) return "calls were denied: " + denied;
   if (relay_.drops(&out) != 0) return "frames died: " + out;
   const fabric::WorkerCounters& c = relay_.arena().counters(0);
-  out = relay_.denials();
-  if (!out.empty()) return "calls were denied: " + out;
   if (c.calls[0].get() != opened_) {
     return fmt::format("{} of {} calls were let through", c.calls[0].get(), opened_);
   }

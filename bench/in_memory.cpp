@@ -51,7 +51,8 @@ fabric::ArenaSizes sizes_of(const House& house) {
           .keys_each = house.keys_each,
           .latencies = house.latency
                            ? 1 + std::max<uint32_t>(1, static_cast<uint32_t>(house.tenants.size()))
-                           : 0};
+                           : 0,
+          .credentials = house.credentials};
 }
 
 dataplane::MemoryNeed need_of(const House& house) {

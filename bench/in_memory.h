@@ -48,6 +48,7 @@ struct House {
   uint32_t call_pages = 0;
   uint32_t calls_each = 16;
   uint32_t keys_each = 64;
+  uint32_t credentials = 0;  // that may be in use at a time
   // Limits of as many tenants, with equal shares of the agents in their order; none: one tenant
   // whose limit is never reached.
   std::vector<control::RateConfig> tenants = {};

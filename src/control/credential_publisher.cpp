@@ -11,6 +11,8 @@ namespace sluice::control {
 namespace {
 
 constexpr int64_t kLookAgainMs = 1000;
+// In one round: each opens a record of the vault.
+constexpr unsigned kMostAtOnce = 64;
 
 }  // namespace
 
@@ -136,7 +138,8 @@ void CredentialPublisher::clock_was_set() {
 
 bool CredentialPublisher::poll() {
   bool busy = false;
-  while (!resting_.empty() && qsbr_.passed(resting_.front().token)) {
+  for (unsigned i = 0; i < kMostAtOnce; ++i) {
+    if (resting_.empty() || !qsbr_.passed(resting_.front().token)) break;
     Resting r = std::move(resting_.front());
     resting_.pop_front();
     busy = true;
@@ -149,7 +152,7 @@ bool CredentialPublisher::poll() {
     if (r.done) r.done();
   }
   const auto now = static_cast<int64_t>(clock_.unix_ms());
-  while (!due_.empty() && due_.begin()->first <= now) {
+  for (unsigned i = 0; i < kMostAtOnce && !due_.empty() && due_.begin()->first <= now; ++i) {
     const CredentialPlace at = due_.begin()->second;
     busy = true;
     changed(at, nullptr);
@@ -157,7 +160,7 @@ bool CredentialPublisher::poll() {
     Place& place = places_.at(at);
     if (place.look_again_ms <= now) look_again(at, place, now + kLookAgainMs);
   }
-  while (!crowded_out_.empty() && !free_.empty()) {
+  for (unsigned i = 0; i < kMostAtOnce && !crowded_out_.empty() && !free_.empty(); ++i) {
     const CredentialPlace at = *crowded_out_.begin();
     busy = true;
     changed(at, nullptr);

@@ -56,6 +56,7 @@ WaitingFrame& push(Context& c, Slot& s, const FrameHeader& f, bool signed_frame)
   w.signed_frame = signed_frame;
   fabric::Agent& agent = c.tables.agents[w.agent];
   ++(signed_frame ? agent.waiting_opens : agent.waiting_data);
+  if (f.type == uint8_t(FrameType::kCallOpen)) prefetch_credential(c, s);
   if (signed_frame) c.fair->charge(agent.tenant, FairShare::kSignature);
   s.next = Next::kWait;
   return w;

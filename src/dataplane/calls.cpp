@@ -10,7 +10,9 @@ using fabric::CallRecord;
 using fabric::CallState;
 using fabric::kNone;
 
-constexpr unsigned kSweptAtOnce = 4;  // records
+// Records: a saturated worker opens three or four calls a round, and has to find as many that are
+// over.
+constexpr unsigned kSweptAtOnce = 8;
 constexpr unsigned kPagesAtOnce = 8;  // looked at for that
 // Once the caller has closed it, however much the callee goes on.
 constexpr uint64_t kLingerMs = 10'000;

@@ -4,6 +4,7 @@
 
 #include <rte_mbuf.h>
 
+#include "base/prefetch.h"
 #include "crypto/secret.h"
 #include "dataplane/call_steps.h"
 #include "fabric/buffer.h"
@@ -15,7 +16,13 @@ using fabric::CredentialSlot;
 using fabric::DropReason;
 using wire::CredentialHead;
 
+constexpr size_t kFetchedAhead = 512;
 constexpr size_t kBeforePart = wire::kDataMin + sizeof(CredentialHead);
+
+uint8_t protocol_of(const Slot& s) noexcept {
+  return s
+      .outer[wire::kDataRegion + sizeof(wire::FrameHeader) + offsetof(wire::Envelope, protocol)];
+}
 
 void write_part(const Slot& open, const wire::FrameHeader& f, const fabric::Edge& edge,
                 const CredentialSlot& from, unsigned index, Slot& out) noexcept {
@@ -45,6 +52,11 @@ uint32_t bytes_before(const Context& c, const fabric::Edge& edge, uint8_t protoc
   return static_cast<uint32_t>(size + wire::credential_parts(size) * kBeforePart);
 }
 
+void prefetch_credential(const Context& c, const Slot& s) noexcept {
+  const uint32_t index = credential_of(c.tables, c.tables.edges[s.edge], protocol_of(s));
+  if (is_slot(index)) prefetch(&c.tables.credential_slots[index]);
+}
+
 Slot::Credential room_needed(const Context& c, const WaitingFrame& w) noexcept {
   const Tables& t = c.tables;
   constexpr Slot::Credential kNothing{fabric::kNoCredential, 0};
@@ -53,11 +65,12 @@ Slot::Credential room_needed(const Context& c, const WaitingFrame& w) noexcept {
     return kNothing;
   }
   // Whatever the edge's slot is by now, it is looked at again before anything is forwarded.
-  const uint8_t protocol = w.slot.outer[wire::kDataRegion + sizeof(wire::FrameHeader) +
-                                        offsetof(wire::Envelope, protocol)];
-  const uint32_t index = credential_of(t, t.edges[w.slot.edge], protocol);
+  const uint32_t index = credential_of(t, t.edges[w.slot.edge], protocol_of(w.slot));
   if (!is_slot(index)) return kNothing;
-  return {index, wire::credential_parts(t.credential_slots[index].size)};
+  // Copied when its call has been decided, which takes a signature.
+  const CredentialSlot& slot = t.credential_slots[index];
+  for (size_t at = 0; at < slot.size && at < kFetchedAhead; at += 64) prefetch(slot.bytes + at);
+  return {index, wire::credential_parts(slot.size)};
 }
 
 bool keep_room(Context& c, Burst& b, unsigned frames) noexcept {
@@ -80,13 +93,15 @@ bool add_credential(Context& c, Slot& s, const wire::FrameHeader& f, uint8_t pro
   const fabric::Edge& edge = t.edges[s.edge];
   const uint32_t index = credential_of(t, edge, protocol);
   if (index == fabric::kNoCredential) return true;
-  // Taken away, or set anew, since room was kept in this very round.
-  if (s.verdict != Verdict::kGood || index != s.credential.slot || s.credential.frames == 0) {
+  // What was set anew since room was kept, in this very round, has not been said to be gone:
+  // control waits for the round's end. What was taken away is gone.
+  if (!is_slot(index) || s.verdict != Verdict::kGood || s.credential.frames == 0) {
     s.die(DropReason::kCredentialRoom);
     return false;
   }
+  const CredentialSlot& from = t.credential_slots[s.credential.slot];
   for (unsigned i = 0; i < s.credential.frames; ++i) {
-    write_part(s, f, edge, t.credential_slots[index], i, *(&s - s.credential.frames + i));
+    write_part(s, f, edge, from, i, *(&s - s.credential.frames + i));
   }
   c.counters.credentials.add(s.credential.frames);
   s.outer[wire::kDataRegion + offsetof(wire::FrameHeader, flags)] |= wire::kFlagCredentialed;

@@ -30,6 +30,8 @@ inline bool within_window(const fabric::CredentialSlot& slot, uint64_t now) noex
 // Bytes that go before a call, beside its own; they count against its caller's rates.
 uint32_t bytes_before(const Context& c, const fabric::Edge& edge, uint8_t protocol) noexcept;
 
+// Of a CALL_OPEN that begins to wait: asks memory for what says how long its credential is.
+void prefetch_credential(const Context& c, const Slot& s) noexcept;
 // Of a frame in the line: how many slots of a burst its credential takes, and the room itself.
 Slot::Credential room_needed(const Context& c, const WaitingFrame& w) noexcept;
 // False: there are no buffers.

@@ -3,6 +3,7 @@
 // from and given back to a list of its owner worker's. Pages move with their agent.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 
@@ -77,31 +78,52 @@ struct IdempotencyKey {
 };
 static_assert(sizeof(IdempotencyKey) == 16);
 
-// A bounded table of keys, looked for within kProbes places. The agent's owner.
+// A bounded table of keys. A key stands in one of two lines, at first in the one that has more
+// room: a table which is half full then refuses one key in 150,000, where in one run of eight
+// places it would be one in 200. The agent's owner.
 class IdempotencyKeys {
  public:
-  static constexpr uint32_t kProbes = 8;
+  static constexpr uint32_t kInLine = 4;
+  static constexpr uint32_t kProbes = 2 * kInLine;
+  static_assert(sizeof(IdempotencyKey) * kInLine == 64);
 
-  // `slots`: a power of two, at least kProbes.
+  // `slots`: a power of two, at least kProbes; they begin with a cache line.
   IdempotencyKeys(IdempotencyKey* keys, uint32_t slots) noexcept : keys_(keys), mask_(slots - 1) {}
 
   bool contains(uint64_t tag, uint64_t now) const noexcept {
-    for (uint32_t i = 0; i < kProbes; ++i) {
-      const IdempotencyKey& k = keys_[(tag + i) & mask_];
-      if (k.tag == tag && k.until > now) return true;
+    for (const IdempotencyKey* line : lines(tag)) {
+      for (uint32_t i = 0; i < kInLine; ++i) {
+        if (line[i].tag == tag && line[i].until > now) return true;
+      }
     }
     return false;
   }
   // Null: every place that it could take is in use.
   IdempotencyKey* room(uint64_t tag, uint64_t now) const noexcept {
-    for (uint32_t i = 0; i < kProbes; ++i) {
-      IdempotencyKey& k = keys_[(tag + i) & mask_];
-      if (k.until <= now) return &k;
+    IdempotencyKey* out = nullptr;
+    uint32_t most = 0;
+    for (IdempotencyKey* line : lines(tag)) {
+      uint32_t free = 0, last = 0;
+      for (uint32_t i = 0; i < kInLine; ++i) {
+        if (line[i].until > now) continue;
+        ++free;
+        last = i;
+      }
+      if (free <= most) continue;
+      most = free;
+      out = &line[last];
     }
-    return nullptr;
+    return out;
   }
 
  private:
+  std::array<IdempotencyKey*, 2> lines(uint64_t tag) const noexcept {
+    const uint32_t begins = mask_ & ~(kInLine - 1);
+    const uint32_t first = static_cast<uint32_t>(tag >> 8) & begins;
+    const uint32_t other = static_cast<uint32_t>(tag >> 36) & begins;
+    return {keys_ + first, keys_ + (other == first ? first ^ kInLine : other)};
+  }
+
   IdempotencyKey* keys_;
   uint32_t mask_;
 };

@@ -86,8 +86,8 @@ enum class Severity : uint8_t {
     "more frames wait for signatures than the worker, their agent or their call may have wait")    \
   X(kCallWait, "call_wait", kState, "CALL_DATA that waited too long for its call's signature")     \
   X(kCredentialRoom, "credential_room", kState,                                                    \
-    "a CALL_OPEN without room for its target's credential, or one that changed meanwhile: its "    \
-    "caller says it again")                                                                        \
+    "a CALL_OPEN without room for its target's credential, or one that was taken away "            \
+    "meanwhile: its caller says it again")                                                         \
   X(kPeerOffline, "peer_offline", kState, "the peer has no session now")                           \
   X(kNonceExhausted, "nonce_exhausted", kState,                                                    \
     "2^34 packets sealed with this key: the peer must handshake")                                  \

@@ -1,7 +1,8 @@
 // The bytes of calls, and the table of what an agent may not use twice.
-#include <gtest/gtest.h>
-
+#include <random>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "fabric/call.h"
 #include "wire/call.h"
@@ -108,6 +109,23 @@ TEST(CallTables, KeysAreHeldUntilTheyExpire) {
   EXPECT_TRUE(use(16, 200, 100));
   EXPECT_TRUE(keys.contains(16, 150));
   EXPECT_TRUE(keys.contains(32 + 16 * 7, 106));
+}
+
+// As many keys as half of the places: with places in one run, a few of them found none.
+TEST(CallTables, ATableThatIsHalfFullHasRoomForAll) {
+  std::mt19937_64 random(7);
+  for (int run = 0; run < 20; ++run) {
+    std::vector<fabric::IdempotencyKey> slots(1024);
+    const fabric::IdempotencyKeys keys(slots.data(), 1024);
+    std::vector<uint64_t> tags;
+    for (int i = 0; i < 512; ++i) {
+      tags.push_back(random() | 1);
+      fabric::IdempotencyKey* k = keys.room(tags.back(), 0);
+      ASSERT_NE(k, nullptr);
+      *k = {tags.back(), 1};
+    }
+    for (const uint64_t tag : tags) EXPECT_TRUE(keys.contains(tag, 0));
+  }
 }
 
 TEST(CallTables, ARecordIsFoundByItsIdAndItsEdge) {
