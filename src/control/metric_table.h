@@ -66,6 +66,10 @@ enum class MetricKind : uint8_t { kCounter, kGauge, kHistogram };
   X(kAuditFree, "sluice_audit_free_bytes", kGauge, "", "free on the audit log's disk")            \
   X(kAuditDays, "sluice_audit_days_left", kGauge, "",                                             \
     "until that disk is full, at the rate since the start; absent where nothing was written")     \
+  X(kCredentials, "sluice_credentials", kGauge, "state",                                          \
+    "credentials that calls to some agent need: usable, outside_window, unavailable")             \
+  X(kCredentialRoom, "sluice_credential_slots", kGauge, "state",                                  \
+    "room for them (limits.credentials): total, and resting until no worker reads it")            \
   X(kPauses, "sluice_control_pauses_total", kCounter, "",                                         \
     "times the control thread did not run for 100 ms or more")                                    \
   X(kLongestPause, "sluice_control_longest_pause_seconds", kGauge, "",                            \

@@ -79,6 +79,19 @@ void add_store(MetricFamilies& out, Control& c) {
   if (const auto days = c.audit().forecast().days_left) one(out, Metric::kAuditDays, *days);
 }
 
+void add_credentials(MetricFamilies& out, Control& c) {
+  const CredentialPublisher::Counts n = c.credentials().counts();
+  {
+    Family f(out, Metric::kCredentials);
+    f.add(n.usable, {{"state", "usable"}});
+    f.add(n.outside_window, {{"state", "outside_window"}});
+    f.add(n.unavailable, {{"state", "unavailable"}});
+  }
+  Family f(out, Metric::kCredentialRoom);
+  f.add(n.room, {{"state", "total"}});
+  f.add(n.resting, {{"state", "resting"}});
+}
+
 void add_ports(MetricFamilies& out, const std::vector<fabric::PortStatus>& ports) {
   const auto each = [&](Metric metric, const auto& value) {
     Family f(out, metric);
@@ -99,6 +112,7 @@ MetricFamilies control_metrics(Control& control, double last_scrape_us) {
   add_trust(out, control);
   add_handshakes(out, control);
   add_store(out, control);
+  add_credentials(out, control);
   add_ports(out, control.around().ports());
   one(out, Metric::kScrape, last_scrape_us / 1e6);
   return out;

@@ -36,6 +36,7 @@ inline constexpr Decision kDecisions[] = {{0, "authorized"},
                                           {17, "rate_limited"},
                                           {18, "quota_exhausted"},
                                           {19, "idempotency_table_full"},
+                                          {20, "credential_unavailable"},
                                           {21, "audit_unavailable"},
                                           {22, "bad_signature"},
                                           {23, "approval_required"},
@@ -57,6 +58,7 @@ struct Moment {
   uint64_t epoch = 0;
   bool stale = false;
   bool audited = true;
+  bool credential = true;  // can be had, where one is needed
   bool rate_left = true;
   bool quota_left = true;
   bool in_window = true;
@@ -95,6 +97,7 @@ class CallOracle {
     if (!m.rate_left) return 17;
     if (!m.quota_left) return 18;
     if (open_ >= room_) return 19;
+    if (!m.credential) return 20;
     if (!m.audited) return 21;
     if (!signature_holds) return 22;
     ids_.insert(counter);

@@ -64,6 +64,7 @@ class Evaluation : public EvaluationKinds {
   void special();
   void stale();
   void unaudited();
+  void without_credentials();
   void full();
   void limited();
   void outside_window();
@@ -186,6 +187,7 @@ void Evaluation::round() {
 void Evaluation::special() {
   stale();
   unaudited();
+  without_credentials();
   full();
   limited();
   r.poll_control();
@@ -202,6 +204,20 @@ void Evaluation::stale() {
   for (Line* l : busy) sign(calls.emplace_back(good(*l)));
   finish(calls, {.stale = true});
   r.poll_control();
+}
+
+void Evaluation::without_credentials() {
+  r.poll_control();
+  std::vector<Attempt> calls;
+  for (Line* l : busy) sign(calls.emplace_back(good(*l)));
+  const auto set_all = [&](uint32_t to) {
+    for (auto& agent : r.arena->agent_credentials()) {
+      for (auto& protocol : agent.of) protocol.store(to);
+    }
+  };
+  set_all(sluice::fabric::kCredentialUnavailable);
+  finish(calls, {.credential = false});
+  set_all(sluice::fabric::kNoCredential);
 }
 
 void Evaluation::unaudited() {
