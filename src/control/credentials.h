@@ -34,6 +34,7 @@ struct CredentialStatus {
   int64_t opens_ms = 0;    // outside of its window: the next opening; 0: none
   std::string why;         // of kUnavailable, for operators; never a secret
   uint32_t version = 0;    // counts what was set under its name
+  uint64_t id = 0;         // of the credential that is bound there
   bool is_oauth2 = false;  // open() gives what a token is asked for with
 };
 
