@@ -130,7 +130,11 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
       directory_(around_.clock, trust_, *store_, pace_),
       ceremony_(keys_, around_.clock, trust_, channel_, *store_, enrolment_, revocations_, pace_),
       policies_(around_.clock, around_.qsbr, trust_, channel_, ceremony_, enrolment_, *store_),
-      approvals_(config_.calls, around_.clock, around_.arena, trust_, around_.mailboxes) {
+      approvals_(config_.calls, around_.clock, around_.arena, trust_, around_.mailboxes),
+      vault_(config_.vault, around_.clock, trust_, *store_, events_, around_.post) {
+  vault_.on_turn([this](bool unlocked, const std::string& actor) {
+    audit_->act(unlocked ? audit::Act::kVaultUnlock : audit::Act::kVaultLock, actor);
+  });
   keyring_.on_change([this] {
     to_tell_.clear();
     for (const auto& [slot, session] : sessions_.entries()) {
@@ -206,6 +210,7 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
   if (auto r = control->policies_.restore(*snapshot); !r) return tl::unexpected(r.error());
   control->trust_.restore(*snapshot);
   control->ceremony_.restore(*snapshot);
+  control->vault_.restore(*snapshot);
   auto change = control->trust_.apply(without_formers(config.trust, control->trust_));
   if (!change) return tl::unexpected(change.error());
   if (!change->new_agents.empty()) {
@@ -302,7 +307,10 @@ void Control::publish(uint64_t now) {
   // It was set, or the two clocks have drifted apart.
   if (std::abs(tick0 - clock_known_) > kClockStepMs) {
     // At the start ends were computed a moment ago.
-    if (clock_known_ != 0) trust_.clock_was_set();
+    if (clock_known_ != 0) {
+      trust_.clock_was_set();
+      vault_.clock_was_set();
+    }
     clock_known_ = tick0;
   }
   relay.audited.store(audit_ ? audit_->calls() : fabric::kCallsDenied, std::memory_order_relaxed);
@@ -346,6 +354,7 @@ unsigned Control::poll() {
   }
   busy = policies_.poll() || busy;
   busy = approvals_.poll() || busy;
+  busy = vault_.poll() || busy;
   keep_quotas(around_.clock.ticks());
   busy = audit_->poll() || busy;
   busy = events_.poll() || busy;
@@ -377,6 +386,7 @@ void Control::reconcile(const Snapshot& snapshot) {
   }
   policies_.reconcile(snapshot);
   keyring_.reconcile(snapshot);
+  vault_.reconcile(snapshot);
   // What the disk does not hold as standing does not stand.
   for (const PairKey& pair : trust_.end_agreements_but(snapshot)) {
     channel_.sync_edges(pair.first);

@@ -23,6 +23,7 @@
 #include "control/session_table.h"
 #include "control/store.h"
 #include "control/trust_table.h"
+#include "control/vault.h"
 #include "control/watch.h"
 
 namespace sluice::control {
@@ -77,6 +78,10 @@ class Control {
   AuditTrail& audit() { return *audit_; }
   Approvals& approvals() { return approvals_; }
   Events& events() { return events_; }
+  Vault& vault() { return vault_; }
+  // What whoever fills the workers' credential slots asks, and who that is (null: nobody).
+  Credentials& credentials() { return vault_; }
+  void serve_credentials(CredentialSlots* slots) { vault_.serve(slots); }
   const Watch& watch() const { return watch_; }
   uint64_t epoch() const { return around_.arena.relay().epoch; }
   uint64_t started() const { return started_; }
@@ -119,6 +124,7 @@ class Control {
   Ceremony ceremony_;
   Policies policies_;
   Approvals approvals_;
+  Vault vault_;
   std::unique_ptr<AuditTrail> audit_;  // from create() on
 };
 
