@@ -175,7 +175,7 @@ class Bench {
     Callers callers(**relay, identities);
     prepared_ = callers.prepare_keys();
     Table table(**relay, o_.bytes);
-    (*relay)->control().credentials().serve(table);
+    (*relay)->control().credential_slots().serve(table);
     CallMill mill(**relay, callers);
     measure(**relay, table, mill);
     return {};
@@ -259,7 +259,7 @@ class Bench {
       table.set(++number);
       left = relay.house().sessions;
       for (uint32_t i = 0; i < relay.house().sessions; ++i) {
-        relay.control().credentials().changed(table.place(i), one_done);
+        relay.control().credential_slots().changed(table.place(i), one_done);
       }
     };
     one_done = [&] {

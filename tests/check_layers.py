@@ -13,15 +13,17 @@ MAY_INCLUDE = {
     "crypto": {"crypto", "base"},
     "audit": {"audit", "base", "crypto", "wire/call.h"},
     "fabric": {"fabric", "base", "wire", "crypto"},
+    "vault": {"vault", "base", "crypto", "wire/credential.h"},
     "http": {"http", "base"},
     # Of the audit log, what its records look like.
     "dataplane": {"dataplane", "fabric", "base", "wire", "crypto", "audit/record.h"},
-    "control": {"control", "audit", "fabric", "http", "base", "wire", "crypto"},
-    "relayd": {"relayd", "dataplane", "control", "audit", "fabric", "http", "base", "wire", "crypto"},
+    "control": {"control", "audit", "vault", "fabric", "http", "base", "wire", "crypto"},
+    "relayd": {"relayd", "dataplane", "control", "audit", "vault", "fabric", "http", "base", "wire", "crypto"},
     # The replay window is a header of fabric without DPDK: the agent keeps the same one.
     "agent": {"agent", "http", "base", "wire", "crypto", "fabric/replay_window.h"},
     # Of control, what works on a store where no relay runs.
-    "cli": {"cli", "audit", "http", "base", "crypto/text.h", "control/store_restore.h"},
+    "cli": {"cli", "audit", "http", "base", "crypto/text.h", "crypto/secret.h", "crypto/secret_buffer.h", "crypto/secret_file.h", "wire/credential.h",
+            "control/store_restore.h"},
     # Of the agent, what makes a session; of fabric, headers of plain values.
     "pktgen": {"pktgen", "base", "wire", "crypto", "agent/handshake.h", "agent/session.h", "agent/edges.h",
                "fabric/replay_window.h", "fabric/topology.h"},
@@ -31,6 +33,7 @@ LIBRARIES = [
     (re.compile(r"^intel-ipsec-mb"), {"src/crypto"}, "IPsec-MB"),
     (re.compile(r"^sodium"), {"src/crypto", "tests/reference", "tests/unit"}, "libsodium"),
     (re.compile(r"^pcap"), {"src/pktgen"}, "libpcap"),
+    (re.compile(r"^tss2/"), {"src/vault"}, "tpm2-tss"),
     (re.compile(r"^sqlite3"), {"src/control", "tests/unit"}, "SQLite"),
     (re.compile(r"^prometheus/"), {"src/control"}, "prometheus-cpp"),
 ]

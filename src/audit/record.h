@@ -44,28 +44,36 @@ enum class Kind : uint8_t {
 };
 
 // The feed's kinds (control/store_feed.h), as the log numbers them. 0 is one that is newer.
-#define SLUICE_AUDIT_CHANGES(X) \
-  X(1, "agent_enrolled")        \
-  X(2, "agent_updated")         \
-  X(3, "agent_revoked")         \
-  X(4, "tenant_added")          \
-  X(5, "token_created")         \
-  X(6, "token_used")            \
-  X(7, "token_ended")           \
-  X(8, "trust_requested")       \
-  X(9, "request_granted")       \
-  X(10, "request_rejected")     \
-  X(11, "request_expired")      \
-  X(12, "request_consented")    \
-  X(13, "pair_made")            \
-  X(14, "pair_ended")           \
-  X(15, "pair_revoked")         \
-  X(16, "policy_applied")       \
-  X(17, "relay_key_replaced")   \
-  X(18, "relay_key_retired")    \
-  X(19, "identity_rotated")     \
-  X(20, "changes_forgotten")    \
-  X(21, "audit_log_forgotten")
+#define SLUICE_AUDIT_CHANGES(X)  \
+  X(1, "agent_enrolled")         \
+  X(2, "agent_updated")          \
+  X(3, "agent_revoked")          \
+  X(4, "tenant_added")           \
+  X(5, "token_created")          \
+  X(6, "token_used")             \
+  X(7, "token_ended")            \
+  X(8, "trust_requested")        \
+  X(9, "request_granted")        \
+  X(10, "request_rejected")      \
+  X(11, "request_expired")       \
+  X(12, "request_consented")     \
+  X(13, "pair_made")             \
+  X(14, "pair_ended")            \
+  X(15, "pair_revoked")          \
+  X(16, "policy_applied")        \
+  X(17, "relay_key_replaced")    \
+  X(18, "relay_key_retired")     \
+  X(19, "identity_rotated")      \
+  X(20, "changes_forgotten")     \
+  X(21, "audit_log_forgotten")   \
+  X(22, "vault_made")            \
+  X(23, "vault_master_replaced") \
+  X(24, "vault_key_added")       \
+  X(25, "vault_key_removed")     \
+  X(26, "credential_set")        \
+  X(27, "credential_deleted")    \
+  X(28, "credential_bound")      \
+  X(29, "credential_unbound")
 
 // Outcomes of HELLOs that let nobody in (control/handshake_outcome.h), as the log numbers them.
 #define SLUICE_AUDIT_HANDSHAKES(X) \
@@ -110,7 +118,14 @@ enum class Prune : uint8_t {
 enum class Actor : uint8_t { kRelay = 0, kConfig = 1, kUid = 2, kCertificate = 3, kAgent = 4 };
 
 // Acts of operators that change no table.
-enum class Act : uint8_t { kReload = 1, kBackup = 2, kApprove = 3, kDeny = 4 };
+enum class Act : uint8_t {
+  kReload = 1,
+  kBackup = 2,
+  kApprove = 3,
+  kDeny = 4,
+  kVaultUnlock = 5,
+  kVaultLock = 6
+};
 
 struct Header {
   Kind kind = Kind::kOpened;

@@ -110,10 +110,17 @@ json subject(uint8_t change, const uint8_t* at, bool object) {
   if (kind == "policy_applied" || kind == "changes_forgotten") return load_le<uint64_t>(at);
   if (kind == "audit_log_forgotten" && !object) return load_le<uint64_t>(at);
   if (kind == "request_consented" && object) return load_le<uint16_t>(at);
+  if (kind.starts_with("vault_")) return load_le<uint64_t>(at);
+  if (kind == "credential_set" || kind == "credential_deleted") {
+    // What stands there of a longer name.
+    if (object) return std::string(as_text(raw).substr(0, as_text(raw).find('\0')));
+    return load_le<uint64_t>(at);
+  }
+  if (kind.starts_with("credential_") && object) return load_le<uint64_t>(at);
   if (kind.starts_with("relay_key")) return crypto::to_base64url(raw);
   const bool identity = kind.starts_with("agent_") || kind == "trust_requested" ||
                         kind == "pair_made" || kind == "identity_rotated" ||
-                        (kind == "token_used" && object);
+                        kind.starts_with("credential_") || (kind == "token_used" && object);
   return identity ? json(crypto::to_did(raw)) : json(crypto::to_hex(raw));
 }
 
@@ -183,7 +190,8 @@ void add_body(const Header& h, const Record& r, json& out) {
       out["count"] = number(8);
       return;
     case Kind::kAct: {
-      constexpr const char* kActs[] = {"unknown", "reload", "backup", "approve", "deny"};
+      constexpr const char* kActs[] = {"unknown", "reload",       "backup",    "approve",
+                                       "deny",    "vault_unlock", "vault_lock"};
       out["act"] = kActs[h.detail < std::size(kActs) ? h.detail : 0];
       out["actor"] = actor(h.detail2, number(0));
       if (h.detail != uint8_t(Act::kApprove) && h.detail != uint8_t(Act::kDeny)) return;

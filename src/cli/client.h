@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "crypto/secret_buffer.h"
 #include "http/message.h"
 #include "http/tls_files.h"
 
@@ -39,9 +40,17 @@ struct Client {
   int change(const char* target, const nlohmann::json& request,
              const std::function<std::string(const nlohmann::json&)>& sentence) const;
 
+  // The same beside a secret, which is the body then; an empty one is none.
+  int change_with(const char* target, const nlohmann::json& request,
+                  const crypto::SecretBuffer& secret,
+                  const std::function<std::string(const nlohmann::json&)>& sentence,
+                  std::chrono::seconds timeout) const;
+
  private:
   Result<http::Response> request(const char* method, const std::string& target,
-                                 const std::string& body, std::chrono::seconds timeout) const;
+                                 std::string_view body, std::chrono::seconds timeout,
+                                 std::string_view content_type = "application/json") const;
+  Result<nlohmann::json> parsed(Result<http::Response> response) const;
 };
 
 }  // namespace sluice::cli

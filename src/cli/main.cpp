@@ -12,10 +12,13 @@
 #include "base/process.h"
 #include "cli/audit.h"
 #include "cli/client.h"
+#include "cli/credential.h"
 #include "cli/observe.h"
 #include "cli/store.h"
 #include "cli/top.h"
+#include "cli/vault.h"
 #include "cli/views.h"
+#include "crypto/secret.h"
 
 namespace sluice::cli {
 namespace {
@@ -259,7 +262,8 @@ int run(int argc, char** argv) {
       "  sluicectl trace ID                what became of a call\n"
       "  sluicectl token create …          a join string that lets agents enrol themselves\n"
       "  sluicectl agent add DID …         enrol one agent by its DID\n"
-      "  sluicectl revoke NAME --reason …  cut an agent off, with the proof and its times"};
+      "  sluicectl revoke NAME --reason …  cut an agent off, with the proof and its times\n"
+      "  sluicectl credential set NAME …   a secret that calls get and callers never see"};
   app.name("sluicectl");
   app.footer(exit_codes());
   auto* socket = app.add_option("--socket", o.client.socket, "The relay's admin socket");
@@ -375,6 +379,8 @@ int run(int argc, char** argv) {
       "state directory to\nwhere you keep relay.key_file.");
   auto* retire_key = relay->add_subcommand("retire-key", "Stop answering the old key now");
   const AuditCommands audit = add_audit(app, o.audit);
+  const VaultCommands vault(app);
+  const CredentialCommands credential(app);
   auto* backup = app.add_subcommand(
       "backup", "Copy what the relay must not forget into a new file; the relay goes on meanwhile");
   backup->add_option("FILE", o.file, "On the relay's host; must not exist yet")->required();
@@ -417,6 +423,8 @@ int run(int argc, char** argv) {
   if (requests->parsed()) return o.client.show("/v1/requests", print_requests);
   if (top->parsed()) return run_top(o.client, o.top);
   if (const auto code = observe.run(o.client)) return *code;
+  if (const auto code = vault.run(o.client)) return *code;
+  if (const auto code = credential.run(o.client)) return *code;
   if (consent_command->parsed()) return consent(o);
   if (approvals->parsed()) return o.client.show("/v1/approvals", print_approvals);
   if (approve->parsed() || deny->parsed()) {
@@ -456,5 +464,6 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   sluice::harden_process();  // it may hold an operator's key
+  if (!sluice::crypto::init()) return sluice::info(sluice::ErrorCode::kInternal).exit_code;
   return sluice::cli::run(argc, argv);
 }

@@ -268,7 +268,9 @@ AdminApi::AdminApi(Control& control)
       metrics_(control),
       latency_(control),
       trace_(control),
-      events_(control) {
+      events_(control),
+      vault_(control),
+      credentials_(control) {
   const auto read = [this](const char* path, auto&& answer) {
     routes_.push_back({"GET", path, Role::kAuditor, false,
                        [answer](const AdminCall& c, http::Respond r) { r(answer(c.caller)); }});
@@ -291,6 +293,8 @@ AdminApi::AdminApi(Control& control)
   latency_.add_routes(routes_);
   trace_.add_routes(routes_);
   events_.add_routes(routes_);
+  vault_.add_routes(routes_);
+  credentials_.add_routes(routes_);
 }
 
 void AdminApi::handle(http::Request request, http::Respond respond) {
@@ -313,18 +317,28 @@ void AdminApi::handle(http::Request request, http::Respond respond) {
                             caller->tenant ? fmt::format(" of tenant {}", *caller->tenant) : "")));
   }
   // A page in the browser of somebody with a certificate could send anything else unasked.
-  if (request.method == "POST" && !request.peer.certificate.empty() &&
+  const bool secret = request.content_type == http::kSecretType;
+  if (request.method == "POST" && !request.peer.certificate.empty() && !secret &&
       request.content_type != "application/json") {
     return respond(
         refused(ErrorCode::kUsage, "over TLS a POST needs Content-Type: application/json"));
   }
-  const json body =
-      request.method == "POST" ? json::parse(request.body, nullptr, false) : json::object();
+  std::shared_ptr<crypto::SecretBuffer> held;
+  if (secret && request.method == "POST") {
+    // From here on it is nowhere else.
+    held = std::make_shared<crypto::SecretBuffer>(Bytes(request.secret));
+    request.secret = {};
+  }
+  const json body = request.method != "POST" ? json::object()
+                    : !secret                ? json::parse(request.body, nullptr, false)
+                    : request.query.contains("about")
+                        ? json::parse(request.query.at("about"), nullptr, false)
+                        : json::object();
   if (!body.is_object()) {
     return respond(
         refused(ErrorCode::kUsage, "the body must be a JSON object: see docs/admin-api.md"));
   }
-  route->handle({request, body, *caller}, std::move(respond));
+  route->handle({request, body, *caller, std::move(held)}, std::move(respond));
 }
 
 }  // namespace sluice::control

@@ -7,6 +7,7 @@
 #include "control/admin_audit.h"
 #include "control/admin_callers.h"
 #include "control/admin_calls.h"
+#include "control/admin_credentials.h"
 #include "control/admin_enrolment.h"
 #include "control/admin_events.h"
 #include "control/admin_latency.h"
@@ -16,6 +17,7 @@
 #include "control/admin_store.h"
 #include "control/admin_trace.h"
 #include "control/admin_trust.h"
+#include "control/admin_vault.h"
 #include "http/message.h"
 
 namespace sluice::control {
@@ -53,6 +55,8 @@ class AdminApi {
   AdminLatency latency_;
   AdminTrace trace_;
   AdminEvents events_;
+  AdminVault vault_;
+  AdminCredentials credentials_;
   AdminRoutes routes_;
 };
 

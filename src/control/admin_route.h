@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "control/config.h"
+#include "crypto/secret_buffer.h"
 #include "http/message.h"
 
 namespace sluice::control {
@@ -25,8 +27,9 @@ struct Caller {
 
 struct AdminCall {
   const http::Request& request;
-  const nlohmann::json& body;  // an object, empty for a GET
+  const nlohmann::json& body;  // an object, empty for a GET; beside a secret, the query's `about`
   const Caller& caller;
+  std::shared_ptr<crypto::SecretBuffer> secret = {};  // null: the body is none
 };
 
 struct AdminRoute {

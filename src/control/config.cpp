@@ -38,7 +38,7 @@ LoadedConfig read_config(std::string_view yaml,
   } else if (const auto tree = read_yaml(yaml, problems)) {
     const Section root(problems, &*tree, "",
                        {"log", "eal", "ports", "cores", "worker", "control", "relay", "handshake",
-                        "limits", "calls", "admin", "audit", "observability", "metrics", "trust"});
+                        "limits", "calls", "admin", "audit", "observability", "metrics", "vault", "trust"});
     Config& c = out.config;
     read_eal(root, c.topology);
     read_ports(root, c.topology);
@@ -46,10 +46,17 @@ LoadedConfig read_config(std::string_view yaml,
     read_services(root, c);
     read_admin(root, c.admin);
     read_observability(root, c.observability);
+    read_vault(root, c.vault);
     read_trust(root, relay_key(c.relay.key_file), c.limits, c.trust);
   }
   if (out.config.relay.key_file.empty()) {
     out.config.relay.key_file = out.config.relay.state_dir + "/relay.key";
+  }
+  if (out.config.vault.key_file.empty()) {
+    out.config.vault.key_file = out.config.relay.state_dir + "/vault.key";
+  }
+  if (out.config.vault.tpm.auth_file.empty()) {
+    out.config.vault.tpm.auth_file = out.config.relay.state_dir + "/vault.auth";
   }
   out.problems = problems.take_sorted();
   return out;

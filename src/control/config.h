@@ -16,6 +16,7 @@
 #include "crypto/identity.h"
 #include "fabric/records.h"
 #include "fabric/topology.h"
+#include "vault/master_key.h"
 #include "wire/ip.h"
 
 namespace sluice::control {
@@ -187,6 +188,7 @@ struct Config {
   AdminConfig admin;
   AuditConfig audit;
   ObservabilityConfig observability;
+  vault::KeySourceOptions vault;
   TrustConfig trust;
 };
 

@@ -19,6 +19,8 @@ void read_services(const Section& root, Config& out);
 void read_admin(const Section& root, AdminConfig& out);
 // Sections observability and metrics.
 void read_observability(const Section& root, ObservabilityConfig& out);
+// The section vault.
+void read_vault(const Section& root, vault::KeySourceOptions& out);
 // ADDRESS:PORT, an IPv6 address in brackets.
 bool split_listen(std::string_view text, std::string& address, uint16_t& port);
 std::string join_listen(std::string_view address, uint16_t port);

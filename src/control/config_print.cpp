@@ -256,6 +256,14 @@ std::string print_audit(const AuditConfig& a) {
       a.when_unavailable == WhenUnavailable::kDeny ? "deny" : "count");
 }
 
+std::string print_vault(const vault::KeySourceOptions& v) {
+  return fmt::format(
+      "vault:\n  source: {}\n  key_file: {}\n  passphrase: {{ memory_mb: {}, passes: {} }}\n"
+      "  tpm:\n    tcti: {}\n    pcrs: [{}]\n    auth_file: {}\n",
+      name_of(v.source), quoted(v.key_file), v.argon2.memory_mb, v.argon2.passes,
+      quoted(v.tpm.tcti), fmt::join(v.tpm.pcrs, ", "), quoted(v.tpm.auth_file));
+}
+
 }  // namespace
 
 std::string print_config(const Config& c) {
@@ -299,6 +307,7 @@ std::string print_config(const Config& c) {
     out += fmt::format("metrics:\n  listen: {}\n",
                        quoted(join_listen(o.metrics_address, o.metrics_port)));
   }
+  out += print_vault(c.vault);
   return out + print_trust(c.trust);
 }
 

@@ -135,7 +135,12 @@ Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> st
       ceremony_(keys_, around_.clock, trust_, channel_, *store_, enrolment_, revocations_, pace_),
       policies_(around_.clock, around_.qsbr, trust_, channel_, ceremony_, enrolment_, *store_),
       approvals_(config_.calls, around_.clock, around_.arena, trust_, around_.mailboxes),
-      credentials_(around_.clock, around_.arena, around_.qsbr, trust_) {
+      vault_(config_.vault, around_.clock, trust_, *store_, events_, around_.post),
+      slots_(around_.clock, around_.arena, around_.qsbr, trust_),
+      credentials_(around_.clock, vault_, slots_, around_.post) {
+  vault_.on_turn([this](bool unlocked, const std::string& actor) {
+    audit_->act(unlocked ? audit::Act::kVaultUnlock : audit::Act::kVaultLock, actor);
+  });
   keyring_.on_change([this] {
     to_tell_.clear();
     for (const auto& [slot, session] : sessions_.entries()) {
@@ -211,6 +216,7 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
   if (auto r = control->policies_.restore(*snapshot); !r) return tl::unexpected(r.error());
   control->trust_.restore(*snapshot);
   control->ceremony_.restore(*snapshot);
+  control->vault_.restore(*snapshot);
   auto change = control->trust_.apply(without_formers(config.trust, control->trust_));
   if (!change) return tl::unexpected(change.error());
   if (!change->new_agents.empty()) {
@@ -219,6 +225,9 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
     control->trust_.mark_durable(change->new_agents);
   }
   control->trust_.activate();
+  // Calls that need a credential get it, or are denied, from the first on.
+  control->vault_.serve(&control->credentials_);
+  control->slots_.serve(control->credentials_);
   if (auto r = sound.get(); !r) return tl::unexpected(r.error());
   control->publish(clock.ticks());
   spdlog::info(
@@ -309,7 +318,8 @@ void Control::publish(uint64_t now) {
     // At the start ends were computed a moment ago.
     if (clock_known_ != 0) {
       trust_.clock_was_set();
-      credentials_.clock_was_set();
+      vault_.clock_was_set();
+      slots_.clock_was_set();
     }
     clock_known_ = tick0;
   }
@@ -354,7 +364,9 @@ unsigned Control::poll() {
   }
   busy = policies_.poll() || busy;
   busy = approvals_.poll() || busy;
-  busy = credentials_.poll() || busy;
+  busy = vault_.poll() || busy;
+  credentials_.poll();
+  busy = slots_.poll() || busy;
   keep_quotas(around_.clock.ticks());
   busy = audit_->poll() || busy;
   busy = events_.poll() || busy;
@@ -386,6 +398,7 @@ void Control::reconcile(const Snapshot& snapshot) {
   }
   policies_.reconcile(snapshot);
   keyring_.reconcile(snapshot);
+  vault_.reconcile(snapshot);
   // What the disk does not hold as standing does not stand.
   for (const PairKey& pair : trust_.end_agreements_but(snapshot)) {
     channel_.sync_edges(pair.first);

@@ -11,6 +11,7 @@
 #include "control/channel.h"
 #include "control/config.h"
 #include "control/credential_publisher.h"
+#include "control/credential_tokens.h"
 #include "control/directory.h"
 #include "control/enrolment.h"
 #include "control/events.h"
@@ -24,6 +25,7 @@
 #include "control/session_table.h"
 #include "control/store.h"
 #include "control/trust_table.h"
+#include "control/vault.h"
 #include "control/watch.h"
 
 namespace sluice::control {
@@ -77,8 +79,10 @@ class Control {
   RelayKeyring& keyring() { return keyring_; }
   AuditTrail& audit() { return *audit_; }
   Approvals& approvals() { return approvals_; }
-  CredentialPublisher& credentials() { return credentials_; }
   Events& events() { return events_; }
+  Vault& vault() { return vault_; }
+  const CredentialTokens& credentials() const { return credentials_; }
+  CredentialPublisher& credential_slots() { return slots_; }
   const Watch& watch() const { return watch_; }
   uint64_t epoch() const { return around_.arena.relay().epoch; }
   uint64_t started() const { return started_; }
@@ -121,7 +125,9 @@ class Control {
   Ceremony ceremony_;
   Policies policies_;
   Approvals approvals_;
-  CredentialPublisher credentials_;
+  Vault vault_;
+  CredentialPublisher slots_;
+  CredentialTokens credentials_;
   std::unique_ptr<AuditTrail> audit_;  // from create() on
 };
 

@@ -17,25 +17,31 @@
 namespace sluice::control {
 
 // X(enumerator, name, sentence): what is not in the audit log.
-#define SLUICE_EVENT_KINDS(X)                                                           \
-  X(kLinkUp, "link_up", "a port's link is up")                                          \
-  X(kLinkDown, "link_down", "a port's link is down")                                    \
-  X(kWorkerStalled, "worker_stalled", "a worker has not finished a round for a second") \
-  X(kWorkerRuns, "worker_runs", "it goes on")                                           \
-  X(kControlStalled, "control_stalled",                                                 \
-    "the control thread did not run for a time; it does again")                         \
-  X(kHandshakesShed, "handshakes_shed",                                                 \
-    "more HELLOs than handshake.under_load_per_s: cookies first")                       \
-  X(kHandshakesCalm, "handshakes_calm", "no longer")                                    \
-  X(kAuditUnavailable, "audit_unavailable", "the audit log cannot be written")          \
-  X(kAuditAvailable, "audit_available", "it is written again")                          \
-  X(kAuditLost, "audit_lost", "records found no room and are lost")                     \
-  X(kDiskShort, "disk_short",                                                           \
-    "the audit log's disk is full before audit.alert_days, at this rate")               \
-  X(kCircuitOpen, "circuit_open", "calls over an edge are refused: too many failed")    \
-  X(kCircuitClosed, "circuit_closed", "they are let through again")                     \
-  X(kAdmissionOver, "admission_over",                                                   \
-    "the time for which an agent was admitted is over: its sessions end")               \
+#define SLUICE_EVENT_KINDS(X)                                                                     \
+  X(kLinkUp, "link_up", "a port's link is up")                                                    \
+  X(kLinkDown, "link_down", "a port's link is down")                                              \
+  X(kWorkerStalled, "worker_stalled", "a worker has not finished a round for a second")           \
+  X(kWorkerRuns, "worker_runs", "it goes on")                                                     \
+  X(kControlStalled, "control_stalled",                                                           \
+    "the control thread did not run for a time; it does again")                                   \
+  X(kHandshakesShed, "handshakes_shed",                                                           \
+    "more HELLOs than handshake.under_load_per_s: cookies first")                                 \
+  X(kHandshakesCalm, "handshakes_calm", "no longer")                                              \
+  X(kAuditUnavailable, "audit_unavailable", "the audit log cannot be written")                    \
+  X(kAuditAvailable, "audit_available", "it is written again")                                    \
+  X(kAuditLost, "audit_lost", "records found no room and are lost")                               \
+  X(kDiskShort, "disk_short",                                                                     \
+    "the audit log's disk is full before audit.alert_days, at this rate")                         \
+  X(kCircuitOpen, "circuit_open", "calls over an edge are refused: too many failed")              \
+  X(kCircuitClosed, "circuit_closed", "they are let through again")                               \
+  X(kAdmissionOver, "admission_over",                                                             \
+    "the time for which an agent was admitted is over: its sessions end")                         \
+  X(kVaultUnlocked, "vault_unlocked", "the vault is open: credentials can be used")               \
+  X(kVaultLocked, "vault_locked", "the vault is locked: calls that need a credential are denied") \
+  X(kCredentialAging, "credential_aging", "a credential reaches its maximum age soon")            \
+  X(kCredentialTooOld, "credential_too_old", "it has: calls that need it are denied")             \
+  X(kCredentialDamaged, "credential_damaged",                                                     \
+    "a record or binding in the store is not what was sealed: it is not used")                    \
   X(kCallsUnseen, "calls_unseen", "more calls than are shown here; the audit log has them")
 
 enum class EventKind : uint8_t {

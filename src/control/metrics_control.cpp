@@ -80,7 +80,7 @@ void add_store(MetricFamilies& out, Control& c) {
 }
 
 void add_credentials(MetricFamilies& out, Control& c) {
-  const CredentialPublisher::Counts n = c.credentials().counts();
+  const CredentialPublisher::Counts n = c.credential_slots().counts();
   {
     Family f(out, Metric::kCredentials);
     f.add(n.usable, {{"state", "usable"}});

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -59,8 +60,8 @@ class Database {
   Result<void> connect();
   Result<void> prepare_contents(bool check_first);
   Result<void> prepare_statements();
-  template <typename Read>
-  Result<void> each_row(const char* sql, Read&& read);
+  // `read` takes one row; false: it cannot be what the program wrote.
+  Result<void> each_row(const char* sql, const std::function<bool(const Run&)>& read);
   Result<void> apply_all(const Changes& changes);
   // One for each kind of change; what is done already is no error.
   Result<void> one(const AgentRow& row);
@@ -85,10 +86,22 @@ class Database {
   Result<void> one(const ChangesForgotten& row);
   Result<void> one(const ScopeNameRow& row);
   Result<void> one(const QuotaUseRow& row);
+  Result<void> one(const VaultMasterSet& set);
+  Result<void> one(const VaultKeyAdded& added);
+  Result<void> one(const VaultKeyWrapped& again);
+  Result<void> one(const VaultKeyRemoved& removed);
+  Result<void> one(const CredentialRow& row);
+  Result<void> one(const CredentialSealed& again);
+  Result<void> one(const CredentialEnd& end);
+  Result<void> one(const BindingRow& row);
+  Result<void> one(const BindingSealed& again);
+  Result<void> one(const BindingEnd& end);
+  Result<void> write_vault(const char* sql, const std::function<void(Run&)>& bind);
+  Result<void> load_vault(VaultRows& out);
   // Rows refer to an agent by its first identity.
   Result<ByteArray<32>> first_of(const ByteArray<32>& identity);
   Result<void> keep_statement(const Digest& digest, Bytes statement);
-  Result<void> finish(class Run& run, const char* what);
+  Result<void> finish(Run& run, const char* what);
   Result<void> run(const char* sql, const char* what);
   Result<uint64_t> one_number(const char* sql);
   tl::unexpected<Error> failed(const char* what);

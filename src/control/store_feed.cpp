@@ -74,6 +74,42 @@ FeedName named(const ScopeNameRow&) {
 FeedName named(const QuotaUseRow&) {
   return {};
 }
+Buffer number(uint64_t n) {
+  Buffer out(8);
+  store_le(out.data(), n);
+  return out;
+}
+
+FeedName named(const VaultMasterSet& s) {
+  return {s.master.number == 1 ? "vault_made" : "vault_master_replaced", number(s.master.number)};
+}
+FeedName named(const VaultKeyAdded& a) {
+  return {"vault_key_added", number(a.key.number)};
+}
+FeedName named(const VaultKeyWrapped&) {
+  return {};
+}
+FeedName named(const VaultKeyRemoved& r) {
+  return {"vault_key_removed", number(r.number)};
+}
+FeedName named(const CredentialRow& r) {
+  return {"credential_set", number(r.id), to_buffer(as_bytes(r.name))};
+}
+FeedName named(const CredentialSealed&) {
+  return {};
+}
+FeedName named(const CredentialEnd& e) {
+  return {"credential_deleted", number(e.id), to_buffer(as_bytes(e.name))};
+}
+FeedName named(const BindingRow& r) {
+  return {"credential_bound", to_buffer(r.identity), number(r.id)};
+}
+FeedName named(const BindingSealed&) {
+  return {};
+}
+FeedName named(const BindingEnd& e) {
+  return {"credential_unbound", to_buffer(e.identity), number(e.id)};
+}
 FeedName named(const AuditForgotten& f) {
   ByteArray<8> size;
   store_le(size.data(), f.size);

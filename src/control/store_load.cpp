@@ -56,9 +56,7 @@ std::vector<uint64_t> words_of(Bytes bytes) {
 
 }  // namespace
 
-// `read` takes one row; false: it cannot be what the program wrote.
-template <typename Read>
-Result<void> Database::each_row(const char* sql, Read&& read) {
+Result<void> Database::each_row(const char* sql, const std::function<bool(const Run&)>& read) {
   const Statement s = prepare(db_.get(), sql);
   if (!s) return failed("read");
   Run r(s);
@@ -231,6 +229,7 @@ Result<Snapshot> Database::load() {
           return true;
         });
   }
+  if (ok) ok = load_vault(out.vault);
   if (!ok) return tl::unexpected<Error>(std::move(ok.error()));
   bring_up_to_date(out);
   return out;

@@ -178,6 +178,47 @@ CREATE INDEX quota_uses_by_end ON quota_uses (ends_ms);
     R"sql(
 ALTER TABLE agents ADD COLUMN expires_ms INTEGER NOT NULL DEFAULT 0 CHECK (expires_ms >= 0);
 )sql",
+    // The vault: nothing in it is of use without the master key, which is elsewhere.
+    R"sql(
+CREATE TABLE vault_master (
+  number     INTEGER PRIMARY KEY,
+  source     INTEGER NOT NULL,
+  parameters BLOB    NOT NULL,
+  proof      BLOB    NOT NULL,
+  made_ms    INTEGER NOT NULL
+) STRICT;
+CREATE TABLE vault_keys (
+  number  INTEGER PRIMARY KEY,
+  master  INTEGER NOT NULL,
+  made_ms INTEGER NOT NULL,
+  wrapped BLOB    NOT NULL
+) STRICT;
+CREATE TABLE credentials (
+  id        INTEGER PRIMARY KEY CHECK (id > 0),
+  tenant    INTEGER NOT NULL CHECK (tenant BETWEEN 0 AND 0xffff),
+  name      TEXT    NOT NULL,
+  version   INTEGER NOT NULL CHECK (version > 0),
+  parts     INTEGER NOT NULL CHECK (parts BETWEEN 0 AND 255),
+  vault_key INTEGER NOT NULL REFERENCES vault_keys,
+  sealed    BLOB    NOT NULL,
+  life      TEXT    NOT NULL,
+  made_ms   INTEGER NOT NULL,
+  set_ms    INTEGER NOT NULL,
+  UNIQUE (tenant, name)
+) STRICT;
+CREATE TABLE bindings (
+  target     INTEGER NOT NULL,
+  protocol   INTEGER NOT NULL CHECK (protocol BETWEEN 0 AND 255),
+  credential INTEGER NOT NULL REFERENCES credentials,
+  vault_key  INTEGER NOT NULL REFERENCES vault_keys,
+  proof      BLOB    NOT NULL,
+  at_ms      INTEGER NOT NULL,
+  PRIMARY KEY (target, protocol)
+) STRICT;
+CREATE INDEX bindings_by_credential ON bindings (credential);
+CREATE INDEX bindings_by_key ON bindings (vault_key);
+CREATE INDEX credentials_by_key ON credentials (vault_key);
+)sql",
 };
 
 }  // namespace

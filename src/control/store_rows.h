@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "control/vault_rows.h"
 
 namespace sluice::control {
 
@@ -214,7 +215,9 @@ using Change =
     std::variant<AgentRow, AgentUpdate, RevocationRow, TenantRow, TokenRow, TokenUse, TokenEnd,
                  RequestRow, RequestEnd, ConsentRow, PairRow, PairEnd, PolicyRow, RelayKeyRow,
                  RelayKeyRetired, RotationRow, AuditCheckpointRow, AuditForgotten, AuditKnown,
-                 ChangesForgotten, ScopeNameRow, QuotaUseRow>;
+                 ChangesForgotten, ScopeNameRow, QuotaUseRow, VaultMasterSet, VaultKeyAdded,
+                 VaultKeyWrapped, VaultKeyRemoved, CredentialRow, CredentialSealed, CredentialEnd,
+                 BindingRow, BindingSealed, BindingEnd>;
 
 // One transaction's part: all of it or nothing.
 struct Changes {
@@ -231,9 +234,9 @@ struct FeedEntry {
   std::string actor;
   std::string kind;
   // An identity, a hash or a digest; of a tenant two bytes and of a policy eight, its number,
-  // little-endian.
+  // little-endian; so is that of a credential or a key of the vault.
   Buffer subject;
-  Buffer object;  // the other identity, where there is one
+  Buffer object;  // the other identity, where there is one; a credential's name or number
 
   bool operator==(const FeedEntry&) const = default;
 };
@@ -268,6 +271,7 @@ struct Snapshot {
   AuditCheckpointRow audit;             // the last one; at 0 ms: there is none
   std::vector<ScopeNameRow> scope_names;
   std::vector<QuotaUseRow> quota_uses;
+  VaultRows vault;
 };
 
 }  // namespace sluice::control

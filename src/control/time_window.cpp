@@ -144,6 +144,13 @@ std::optional<int64_t> parse_wall_time(std::string_view text) {
   return out;
 }
 
+uint64_t instant_of(int64_t wall_s, const std::string& zone) {
+  const date::time_zone* known = find_zone(zone);
+  if (known == nullptr) return 0;
+  const auto at = known->to_sys(date::local_seconds(seconds(wall_s)), date::choose::earliest);
+  return static_cast<uint64_t>(at.time_since_epoch().count()) * 1000;
+}
+
 uint8_t parse_days(std::string_view text) {
   const auto index = [](std::string_view name) {
     return static_cast<size_t>(std::find(kDays.begin(), kDays.end(), name) - kDays.begin());

@@ -37,6 +37,10 @@ std::optional<int64_t> parse_wall_time(std::string_view text);
 // "mon", "sat-sun", "fri-mon": bits; 0 is none.
 uint8_t parse_days(std::string_view text);
 
+// The instant at which the zone's clock shows that, in Unix milliseconds; of two the first, and of
+// none the one at which it was skipped. The zone is known.
+uint64_t instant_of(int64_t wall_s, const std::string& zone);
+
 struct WindowState {
   bool open = false;
   uint64_t changes_ms = 0;  // the next instant after the given one at which that is over; 0: never

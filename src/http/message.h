@@ -5,10 +5,15 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
+#include "base/wiped.h"
 
 namespace sluice::http {
+
+// A body of this type is taken for a secret: it comes as Request::secret, and no copy is left.
+inline constexpr std::string_view kSecretType = "application/octet-stream";
 
 // Who connected: on a Unix socket as the kernel recorded it at connect time (SO_PEERCRED), over TLS
 // by the certificate that was verified.
@@ -24,6 +29,7 @@ struct Request {
   std::string path;  // percent-decoded, without the query
   std::map<std::string, std::string> query;
   std::string body;
+  WipedBytes secret;         // in its place where the content is kSecretType
   std::string content_type;  // lower-case, without parameters
   PeerCredentials peer;
 };

@@ -16,6 +16,7 @@
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
+#include <boost/beast/http/span_body.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
 
@@ -86,8 +87,8 @@ TlsClient::TlsClient(TlsTarget target, std::string service)
 }
 
 Result<Response> TlsClient::request(std::string_view method, std::string_view target,
-                                    std::string_view body,
-                                    std::chrono::milliseconds timeout) const {
+                                    std::string_view body, std::chrono::milliseconds timeout,
+                                    std::string_view content_type) const {
   const auto deadline = steady_clock::now() + timeout;
   const auto lost = [&](const error_code& ec, ErrorCode code, std::string_view how) {
     if (ec == asio::error::timed_out) {
@@ -118,14 +119,16 @@ Result<Response> TlsClient::request(std::string_view method, std::string_view ta
             [&](auto done) { stream.async_handshake(asio::ssl::stream_base::client, done); });
   if (ec) return lost(ec, ErrorCode::kPermission, "shows no certificate that fits");
 
-  beast::http::request<beast::http::string_body> request;
+  beast::http::request<beast::http::span_body<const char>> request;
   request.version(11);
   request.method_string({method.data(), method.size()});
   request.target({target.data(), target.size()});
   request.set(beast::http::field::host, target_.host);
   request.set(beast::http::field::connection, "close");
-  if (!body.empty()) request.set(beast::http::field::content_type, "application/json");
-  request.body() = std::string(body);
+  if (!body.empty()) {
+    request.set(beast::http::field::content_type, {content_type.data(), content_type.size()});
+  }
+  request.body() = {body.data(), body.size()};
   request.prepare_payload();
   // A server that refuses may close before it took all: its answer counts then.
   const error_code written = step(

@@ -30,7 +30,8 @@ class TlsClient {
   // As UnixClient's; never sent twice. Looking the name up is the system's, and not bounded by
   // `timeout`.
   Result<Response> request(std::string_view method, std::string_view target, std::string_view body,
-                           std::chrono::milliseconds timeout) const;
+                           std::chrono::milliseconds timeout,
+                           std::string_view content_type = "application/json") const;
 
  private:
   TlsTarget target_;

@@ -226,7 +226,8 @@ void TlsFront::Tunnel::inwards() {
       return;
     }
     if (self->leaving_) return self->inwards();
-    asio::async_write(self->inner_, asio::buffer(self->in_, n), [self](error_code, size_t) {
+    asio::async_write(self->inner_, asio::buffer(self->in_, n), [self, n](error_code, size_t) {
+      explicit_bzero(self->in_.data(), n);  // it may have been a secret
       // Where the server takes no more it has closed, which outwards() hears of.
       if (!self->closed_) self->inwards();
     });
@@ -361,6 +362,7 @@ Result<std::unique_ptr<TlsFront>> TlsFront::listen(TlsOptions options, Adopt ado
   // Every connection shows its certificate anew: a resumed one would outlive it.
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(raw, 0);
+  SSL_CTX_set_options(raw, SSL_OP_CLEANSE_PLAINTEXT);  // requests carry secrets
   core->tls.set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert);
   if (auto ok = prepare(core->tls, o.files); !ok) return tl::unexpected(ok.error());
 

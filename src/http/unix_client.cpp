@@ -65,14 +65,15 @@ struct UnixClient::Attempt {
 };
 
 Result<Response> UnixClient::request(std::string_view method, std::string_view target,
-                                     std::string_view body, milliseconds timeout) {
+                                     std::string_view body, milliseconds timeout,
+                                     std::string_view content_type) {
   if (!is_token(method) || !is_target(target)) {
     return fail(ErrorCode::kUsage, fmt::format("not a request: \"{} {}\"", method, target));
   }
   const auto deadline = steady_clock::now() + timeout;
-  const std::string head =
-      fmt::format("{} {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{}\r\n", method,
-                  target, body.size(), body.empty() ? "" : "Content-Type: application/json\r\n");
+  const std::string head = fmt::format(
+      "{} {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{}\r\n", method, target,
+      body.size(), body.empty() ? "" : fmt::format("Content-Type: {}\r\n", content_type));
   if (socket_ && was_closed()) socket_ = Fd{};
   const bool kept_alive = bool(socket_);
   if (!socket_) {
@@ -147,10 +148,11 @@ Result<void> UnixClient::connect(Deadline deadline) {
 UnixClient::Attempt UnixClient::exchange(std::string_view head, std::string_view body, bool is_head,
                                          Deadline deadline) {
   Fd fd = std::move(socket_);  // handed back only in a state that fits the next request
-  std::string outbox;
+  // The body may be a secret.
+  std::vector<char, WipingAllocator<char>> outbox(head.begin(), head.end());
   outbox.reserve(head.size() + body.size());
-  outbox.append(head).append(body);
-  std::string_view unsent = outbox;
+  outbox.insert(outbox.end(), body.begin(), body.end());
+  std::string_view unsent(outbox.data(), outbox.size());
   bool pipe_broken = false;
   bool answered = false;
   beast::http::response_parser<beast::http::string_body> parser;

@@ -21,7 +21,8 @@ class UnixClient {
   // error_from(). A kept-alive connection that the server closed before it took this request is
   // replaced once; a request that the server may have acted upon is never sent twice.
   Result<Response> request(std::string_view method, std::string_view target, std::string_view body,
-                           std::chrono::milliseconds timeout);
+                           std::chrono::milliseconds timeout,
+                           std::string_view content_type = "application/json");
 
  private:
   using Deadline = std::chrono::steady_clock::time_point;

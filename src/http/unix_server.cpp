@@ -26,6 +26,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/vector_body.hpp>
 #include <boost/beast/http/write.hpp>
 
 #include "base/log.h"
@@ -46,6 +47,10 @@ using Socket = asio::basic_stream_socket<Protocol, Executor>;
 using Acceptor = asio::basic_socket_acceptor<Protocol, Executor>;
 using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
                                          asio::wait_traits<std::chrono::steady_clock>, Executor>;
+
+// Bodies may be secrets, and headers stand in the same buffer.
+using WipedBuffer = beast::basic_flat_buffer<WipingAllocator<char>>;
+using WipedBody = beast::http::vector_body<uint8_t, WipingAllocator<uint8_t>>;
 
 constexpr uint32_t kHeaderLimit = 16u << 10;
 constexpr milliseconds kLinger{2'000};
@@ -167,8 +172,8 @@ class UnixServer::Connection : public std::enable_shared_from_this<Connection> {
   PeerCredentials peer_;
   Core::Connections* list_ = &core_->waiting;
   Core::Connections::iterator position_{};
-  beast::flat_buffer buffer_;
-  std::optional<beast::http::request_parser<beast::http::string_body>> parser_;
+  WipedBuffer buffer_;
+  std::optional<beast::http::request_parser<WipedBody>> parser_;
   std::optional<beast::http::response<beast::http::string_body>> response_;
   bool keep_alive_ = false;
   bool is_head_ = false;
@@ -384,9 +389,19 @@ void UnixServer::Connection::handle() {
   Request request{.method = std::string(method.data(), method.size()),
                   .path = std::move(target->path),
                   .query = std::move(target->query),
-                  .body = std::move(message.body()),
+                  .body = {},
+                  .secret = {},
                   .content_type = media_type(message[beast::http::field::content_type]),
                   .peer = peer_};
+  if (request.content_type == kSecretType) {
+    request.secret = std::move(message.body());
+    if (buffer_.size() == 0) {
+      buffer_.clear();
+      buffer_.shrink_to_fit();
+    }
+  } else {
+    request.body.assign(message.body().begin(), message.body().end());
+  }
   auto ticket = std::make_shared<Ticket>(weak_from_this());
   try {
     core_->handler(std::move(request), [ticket = std::move(ticket)](Response response) {

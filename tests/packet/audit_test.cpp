@@ -193,6 +193,13 @@ TEST(AuditNumbers, NoChangeIsUnknownToTheLog) {
                                  control::AuditCheckpointRow{},
                                  control::AuditForgotten{},
                                  control::AuditKnown{},
+                                 control::VaultMasterSet{},
+                                 control::VaultKeyAdded{},
+                                 control::VaultKeyRemoved{},
+                                 control::CredentialRow{},
+                                 control::CredentialEnd{},
+                                 control::BindingRow{},
+                                 control::BindingEnd{},
                                  control::ChangesForgotten{},
                                  control::ScopeNameRow{},
                                  control::QuotaUseRow{}};

@@ -56,7 +56,7 @@ class Credential : public Calls {
   explicit Credential(const rig::Setup& setup = {}) : Calls(setup) {}
   void SetUp() override {
     Calls::SetUp();
-    r.control->credentials().serve(known);
+    r.control->credential_slots().serve(known);
   }
 
   CredentialPlace at_beta(uint8_t protocol = kMcp) {
@@ -65,7 +65,7 @@ class Credential : public Calls {
   void give(const Buf& content, CredentialStatus status = kUsable) {
     known.of[at_beta()] = {std::move(status), content};
     bool done = false;
-    r.control->credentials().changed(at_beta(), [&] { done = true; });
+    r.control->credential_slots().changed(at_beta(), [&] { done = true; });
     ASSERT_TRUE(r.poll_until([&] { return done; }));
   }
   Buf call(Envelope e) {
@@ -181,7 +181,7 @@ TEST_F(Credential, WhatCannotBeHadDeniesTheCall) {
   give({}, {CredentialState::kUnavailable, INT64_MAX, 0, "the vault is locked", 1, false});
   EXPECT_EQ(denied(call(by(kMcp))), 20);
   EXPECT_EQ(r.counters().at("verified"), 0u) << "no signature is verified for it";
-  EXPECT_EQ(r.control->credentials().problem(at_beta()), "the vault is locked");
+  EXPECT_EQ(r.control->credential_slots().problem(at_beta()), "the vault is locked");
   call(by(3));
   EXPECT_EQ(arrived(*beta).size(), 1u) << "everything else goes on";
   give(secret(20, 1));
@@ -227,7 +227,7 @@ TEST_F(Credential, WhatWasReplacedIsGoneWhenThatIsSaid) {
   EXPECT_EQ(joined(arrived(*beta), 1, 500), first);
   known.of[at_beta()].content = second;
   bool done = false;
-  r.control->credentials().changed(at_beta(), [&] { done = true; });
+  r.control->credential_slots().changed(at_beta(), [&] { done = true; });
   r.poll_control();
   EXPECT_FALSE(done) << "a worker may be reading it";
   call(by(kMcp));
@@ -239,7 +239,7 @@ TEST_F(Credential, WhatWasReplacedIsGoneWhenThatIsSaid) {
   }
   EXPECT_EQ(found, 0u);
   known.of.clear();
-  r.control->credentials().changed(at_beta(), nullptr);
+  r.control->credential_slots().changed(at_beta(), nullptr);
   r.poll(4);
   call(by(kMcp));
   ASSERT_EQ(arrived(*beta).size(), 1u);

@@ -148,6 +148,7 @@ def test(lab):
                          capture_output=True, text=True, check=True).stdout.strip()
     lab.ctl("agent", "add", did, "--tenant", "acme", "--name", known)
 
+    sealed = a_credential(lab)
     before = lab.ctl("counters")["totals"]["forwarded"]
     say_it(lab, canary)
     flow = lab.spawn_agent("alice", "send", "bob", f"{canary} on its way {{}}", "--count", "100000", "--rate", "500",
@@ -173,10 +174,13 @@ def test(lab):
     spent, _ = search(relay, secrets_of[1::2])
     check(not any(spent.values()), f"tokens that are spent are nowhere in its memory: {where(spent)}")
 
+    kept_apart(relay, sealed)
     keys = [m for m in mappings(relay) if "sluice" in m.path and "memfd" in m.path]
     check(keys and not any(m.dumped for m in keys), f"what holds keys is in no dump: {[m.path for m in keys]}")
 
-    everything = [*needles, *secrets_of]
+    everything = [*needles, *secrets_of, *(n for what in sealed.values() for n in what)]
+    check([p.name for p in folder_holds(lab.state, sealed.pop("the vault's key"))] == ["vault.key"], "the vault's key is in its file alone")
+    everything = [*needles, *secrets_of, *(n for what in sealed.values() for n in what)]
     check(not folder_holds(lab.state, everything), "nothing of it in the store, the audit log and the relay's other files")
     check(folder_holds(lab.state, [known.encode()]), "where the name is")
     check(not any(n in (lab.dir / "relay.log").read_bytes() for n in everything), "nor in its log")
@@ -194,6 +198,40 @@ def test(lab):
     lab.relay.returncode = -os.WTERMSIG(status)
     check(os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGSEGV, "it is made to crash")
     check(not os.WCOREDUMP(status), "and dumps nothing")
+
+
+def a_credential(lab):
+    """Put into the vault, and what of it and its keys must not be found, by what it is."""
+    lab.ctl("vault", "init")
+    secret, endpoint, phrase = (f"{what}-{secrets.token_hex(12)}" for what in ("credential", "endpoint", "phrase"))
+    where = lab.dir / "endpoint"
+    where.write_text(f"https://{endpoint}.example/")
+    where.chmod(0o600)
+    for _ in range(3):
+        subprocess.run([BUILD / "sluicectl", "--socket", lab.socket, "credential", "set", "canary", "--tenant", "acme",
+                        "--header", "Authorization: Bearer {}", "--endpoint-file", where], input=secret, text=True, check=True,
+                       stdout=subprocess.DEVNULL)
+    # Too long to be refused as something else: it gets as far as the vault.
+    subprocess.run([BUILD / "sluicectl", "--socket", lab.socket, "credential", "set", "Refused!", "--tenant", "acme",
+                    "--query", "key"], input=secret, text=True, stderr=subprocess.DEVNULL)
+    # By other hands than sluicectl's: a passphrase that the vault has no use for.
+    subprocess.run(["curl", "-s", "--unix-socket", lab.socket, "-H", "Content-Type: application/octet-stream", "--data-binary", phrase,
+                    "http://relay/v1/vault/unlock"], check=True, stdout=subprocess.DEVNULL)
+    key = (lab.state / "vault.key").read_bytes()
+    lab.ctl("vault", "lock")
+    lab.ctl("vault", "unlock")
+    lab.ctl("vault", "rotate")
+    return {"a credential": forms(secret), "an endpoint": forms(endpoint), "a passphrase": forms(phrase), "the vault's key": [key]}
+
+
+def kept_apart(relay, sealed):
+    """Outside of memory that is locked and in no dump there is nothing of it."""
+    found, _ = search(relay, [n for needles in sealed.values() for n in needles])
+    for what, needles in sealed.items():
+        open_to_dumps = {n: [m for m in found[n] if m.dumped or "lo" not in m.flags] for n in needles}
+        check(not any(open_to_dumps.values()), f"{what} is in no memory that a dump shows: {where(open_to_dumps)}")
+    held = found[sealed["the vault's key"][0]]
+    check(held, "where the vault's key is in use, it is found")
 
 
 def secrets_in(join):

@@ -142,6 +142,11 @@ class Executor {
     }
     return true;
   }
+  // As when the process ends.
+  void forget() {
+    const std::lock_guard guard(mutex_);
+    waiting_.clear();
+  }
   size_t waiting() {
     const std::lock_guard guard(mutex_);
     return waiting_.size();
