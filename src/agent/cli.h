@@ -99,6 +99,7 @@ struct ServeCommand {
   std::string upstream;  // http://…, where calls that carry HTTP go
   std::string protocol = "raw", path;
   std::string upstream_timeout = "10m";
+  bool strip_authorization = false, strip_cookies = false;
   uint64_t parallel = 16;
   std::string limit = "60s";  // of a program, as people write it
   bool json = false;

@@ -40,7 +40,9 @@ Result<int> run_serve_upstream(const std::string& state, const ServeCommand& com
   json body = {{"server", server},
                {"protocol", command.protocol},
                {"upstream", command.upstream},
-               {"timeout_s", *timeout}};
+               {"timeout_s", *timeout},
+               {"strip_authorization", command.strip_authorization},
+               {"strip_cookies", command.strip_cookies}};
   if (!command.path.empty()) body["path"] = command.path;
   DaemonClient client(state);
   auto answer = client.post("/v1/upstreams", body, kAnswer);

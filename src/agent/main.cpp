@@ -296,6 +296,14 @@ void describe_calls(CLI::App& app, Options& o, Run& run) {
       ->needs(upstream);
   serve->add_option("--timeout", o.serve.upstream_timeout, "Until its answer begins (default: 10m)")
       ->needs(upstream);
+  serve
+      ->add_flag("--strip-authorization", o.serve.strip_authorization,
+                 "Callers' own authorization does not reach it, even without a credential")
+      ->needs(upstream);
+  serve
+      ->add_flag("--strip-cookies", o.serve.strip_cookies,
+                 "Neither do their cookies, nor do its cookies reach them")
+      ->needs(upstream);
   auto* exec =
       serve->add_flag("--exec", o.serve_exec, "Run what follows for each call; put it last");
   auto* echo = serve->add_flag("--echo", o.serve.echo, "Answer with the request, for trials");

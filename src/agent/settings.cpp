@@ -44,6 +44,12 @@ class Reader {
     wrong(node, fmt::format("{} is not a text", where));
     return "";
   }
+  bool flag(const YAML::Node& node, const std::string& where) {
+    if (!node) return false;
+    bool out = false;
+    if (!YAML::convert<bool>::decode(node, out)) wrong(node, where + " is neither true nor false");
+    return out;
+  }
   const std::vector<std::string>& errors() const { return errors_; }
 
  private:
@@ -53,7 +59,11 @@ class Reader {
 
 void read_upstream(Reader& r, const YAML::Node& node, size_t index, Settings& out) {
   const std::string where = fmt::format("serve[{}]", index);
-  if (!r.is_map(node, where, {"protocol", "upstream", "path", "timeout"})) return;
+  if (!r.is_map(node, where,
+                {"protocol", "upstream", "path", "timeout", "strip_authorization",
+                 "strip_cookies"})) {
+    return;
+  }
   UpstreamConfig c;
   if (const auto n = node["protocol"]) {
     const auto protocol = parse_upstream_protocol(r.text(n, where + ".protocol"));
@@ -78,6 +88,8 @@ void read_upstream(Reader& r, const YAML::Node& node, size_t index, Settings& ou
       r.wrong(n, where + ".timeout is not a time from 1s to 1d");
     c.timeout_s = s.value_or(c.timeout_s);
   }
+  c.strip_authorization = r.flag(node["strip_authorization"], where + ".strip_authorization");
+  c.strip_cookies = r.flag(node["strip_cookies"], where + ".strip_cookies");
   for (const UpstreamConfig& other : out.serve) {
     if (other.protocol == c.protocol && other.prefix == c.prefix) {
       r.wrong(node, where + " has the protocol and path of another; give one of them a path");

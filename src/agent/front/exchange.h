@@ -30,6 +30,8 @@ struct UpstreamConnection {
   tcp::socket socket;
   boost::beast::flat_buffer buffer;
   steady_clock::time_point idle_since{};
+  // Of the credential that it was used with, zeros for none: some servers authorize connections.
+  ByteArray<16> tag{};
 };
 
 struct UpstreamRow {

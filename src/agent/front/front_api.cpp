@@ -43,6 +43,12 @@ Result<void> FrontApi::set(const http::Request& request, Instant at) {
   const auto timeout = number_field(*body, "timeout_s", 1, kLongestUpstreamS, c.timeout_s);
   if (!timeout) return tl::unexpected(timeout.error());
   c.timeout_s = *timeout;
+  const auto authorization = flag_field(*body, "strip_authorization");
+  if (!authorization) return tl::unexpected(authorization.error());
+  const auto cookies = flag_field(*body, "strip_cookies");
+  if (!cookies) return tl::unexpected(cookies.error());
+  c.strip_authorization = *authorization;
+  c.strip_cookies = *cookies;
   return upstreams_.set(*server, request.peer.pid, c, at.us);
 }
 

@@ -28,6 +28,10 @@ struct UpstreamConfig {
   UpstreamUrl url;
   std::string prefix;        // of the paths that go there; it is taken off. Empty: all
   uint64_t timeout_s = 600;  // until the answer begins
+  // What callers wrote of authorization does not go there, whether or not the relay gave a
+  // credential for the call; with one it never does.
+  bool strip_authorization = false;
+  bool strip_cookies = false;  // neither do cookies, nor do the server's come back
 };
 
 // "raw" and the names of protocol_of(). kUsage: the names there are.
