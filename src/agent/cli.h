@@ -106,6 +106,12 @@ struct ServeCommand {
 };
 Result<int> run_serve(const std::string& state, const ServeCommand& command);
 
+struct EgressCommand {
+  std::string protocol = "raw", path, timeout = "10m";
+  std::vector<std::string> allow;  // hosts
+  bool json = false;
+};
+
 Result<int> run_ping(const std::string& state, const PingCommand& command);
 
 }  // namespace sluice::agent

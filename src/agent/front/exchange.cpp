@@ -6,6 +6,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 
+#include "agent/front/curl_link.h"
 #include "agent/front/message.h"
 #include "agent/front/plain_link.h"
 #include "agent/front/waiter.h"
@@ -112,6 +113,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     const Credential* credential = request.credential ? &*request.credential : nullptr;
     strip_authorization(request.head, credential,
                         {credential != nullptr || config.strip_authorization, config.strip_cookies});
+    // Who calls is for servers of this house.
+    if (!config.egress) describe(request.head);
     if (credential == nullptr) return;
     redactor_ = credential->redactor();
     request.head.set(http::field::accept_encoding, "identity");
@@ -149,15 +152,16 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     ++upstream_->row.open;
     const UpstreamConfig config = upstream_->row.config;
 
-    request.upgrade = body_.exists() ? "" : upgrade_of(parsed->head);
+    request.upgrade = body_.exists() || config.egress ? "" : upgrade_of(parsed->head);
     request.timeout = seconds(config.timeout_s);
     request.owner = shared_from_this();
     request.head = std::move(parsed->head);
     drop_hop_fields(request.head);
     request.head.target(target.substr(config.prefix.size()));
-    describe(request.head);
     prepare(request, config);
-    link_ = make_plain_link(needs_.io, upstream_, waiter_, body_);
+    link_ = config.egress
+                ? make_curl_link(needs_.io, *needs_.egress, config.allow, waiter_, body_)
+                : make_plain_link(needs_.io, upstream_, waiter_, body_);
     const auto failure = co_await link_->ask(request);
     if (waiter_.call() == nullptr) co_return std::nullopt;
     if (failure) co_return upstream_problem(failure->status, failure->reason, failure->detail);
