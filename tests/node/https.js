@@ -23,7 +23,9 @@ async function answer(request, response) {
         raw: request.rawHeaders.filter((_, i) => i % 2 === 0),
         tls: socket.getProtocol?.(), client: socket.getPeerCertificate?.()?.subject?.CN });
   const gone = () => say({ gone: pathname });
-  const write = (piece) => new Promise((resolve) => { if (response.write(piece)) resolve(); else { response.once('drain', resolve); response.once('close', resolve); } });
+  let drained = () => {};
+  for (const event of ['drain', 'close']) response.on(event, () => drained());
+  const write = (piece) => new Promise((resolve) => { drained = resolve; if (response.write(piece)) resolve(); });
   switch (pathname.slice(1).split('/').pop()) {
     case 'echo':
       response.writeHead(200, { 'Content-Type': 'application/octet-stream' });
@@ -83,7 +85,12 @@ async function answer(request, response) {
     case 'moved': response.writeHead(302, { Location: `https://localhost:${ports.h1}/head` }); response.end(); return;
     case 'empty': response.writeHead(204); response.end(); return;
     case 'close': response.writeHead(200, request.httpVersion === '2.0' ? {} : { Connection: 'close' }); response.end('bye'); return;
-    case 'goaway': response.end('bye'); response.on('finish', () => request.stream.session.close()); return;
+    case 'goaway': {
+      const { session } = request.stream;
+      response.on('finish', () => session.close());
+      response.end('bye');
+      return;
+    }
     default:
       response.writeHead(200, { 'Content-Type': 'application/json', 'X-Multi': ['a', 'b'] });
       response.end(JSON.stringify({ method: request.method, url: request.url, headers: request.headers }));

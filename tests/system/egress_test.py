@@ -74,7 +74,7 @@ class Probe(Lines):
 
     def ask(self, *args, **kwargs):
         found = self.answer(self.begin(*args, **kwargs))
-        if os.environ.get("DBG"): print(found)
+        if os.environ.get("DBG"): print({**found, "body": found["body"][:300]})
         return found
 
     def refused(self, *args, **kwargs):
@@ -162,7 +162,7 @@ def bodies(probe, node):
             check((found["bytes"], found["end"]) == (5_000_000, "done"), f"an answer of 5 MB, {query}")
         found = probe.ask("GET", "/break", probe.fields(probe.at(server)))
         node.asked()
-        check(found["end"] == "failed" and found["bytes"] <= 50_000, "half an answer is none")
+        check(found["end"] in ("failed", "peer_closed") and found["bytes"] <= 50_000, "half an answer is none")
         id_ = probe.begin("GET", "/events", probe.fields(probe.at(server)), tell=True)
         node.asked()
         for i in range(3):
@@ -294,12 +294,15 @@ def kept(probe, node):
             probe.ask("GET", "/head", credential)
             numbers.append(node.asked()["connection"])
         check(numbers[0] == numbers[1] == numbers[3] and numbers[2] == numbers[4] and numbers[0] != numbers[2], f"connections {numbers} over {server}")
-        both = [probe.begin("GET", "/events", one, leave_after=5) for _ in range(2)]
+        both = [probe.begin("GET", "/slow", one, timeout_s=1) for _ in range(2)]
         used = [node.asked()["connection"] for _ in both]
         check(used[0] != used[1], "calls at the same time have one each, so that none waits for another")
         for id_ in both:
-            check(probe.answer(id_)["end"] == "cancelled", "the caller leaves")
-        check([node.asked().get("gone") for _ in both] == ["/events"] * 2, "and the endpoint knows")
+            check(probe.answer(id_)["status"] == 504, "both end by themselves")
+        check([node.asked().get("gone") for _ in both] == ["/slow"] * 2, "and the endpoint knows")
+        id_ = probe.begin("GET", "/events", one, leave_after=5)
+        node.asked()
+        check(probe.answer(id_)["end"] == "cancelled" and node.asked().get("gone") == "/events", "a caller leaves, and so does its request")
         for path in ("/close",) + (("/goaway",) if server == "h2" else ()):
             for _ in range(3):
                 found = probe.ask("GET", path, one)
@@ -325,7 +328,7 @@ def memory(probe, node):
     def resident():
         return int(pathlib.Path(f"/proc/{probe.child.pid}/statm").read_text().split()[1]) * resource.getpagesize() // MIB
     before = resident()
-    slow = [probe.begin("GET", f"/stream?n={64 * MIB}", probe.fields(probe.at(server)), slow=True, leave_after=6 * MIB) for server in ("h2", "h1")]
+    slow = [probe.begin("GET", f"/stream?n={256 * MIB}", probe.fields(probe.at(server)), slow=True, leave_after=6 * MIB) for server in ("h2", "h1")]
     for _ in slow:
         node.asked()
     most = 0
@@ -334,13 +337,13 @@ def memory(probe, node):
             most = max(most, resident() - before)
             time.sleep(0.05)
         check(probe.answer(id_)["end"] == "cancelled", "a slow reader of much")
-        check(node.asked()["gone"] == "/stream", "and it is over at the endpoint")
-    check(most < 48, f"{most} MiB more for two answers of 64 MiB that were not read")
+    # Node notices no client that left while it waits to write over HTTP/2.
+    check(node.asked()["gone"] == "/stream", "and it is over at the endpoint")
+    check(most < 48, f"{most} MiB more for two answers of 256 MiB that were not read")
 
 
-def dumped(probe):
-    """What is left in the process when all is done."""
-    time.sleep(0.3)
+def left_over(probe):
+    """Places in the process's memory where a credential stands when all is done."""
     found = []
     with open(f"/proc/{probe.child.pid}/maps") as maps, open(f"/proc/{probe.child.pid}/mem", "rb", 0) as mem:
         for line in maps:
@@ -353,7 +356,7 @@ def dumped(probe):
                 data = mem.read(end - begin)
             except (OSError, ValueError):
                 continue
-            found += [(line.split()[-1], data[max(0, i - 24):i + 40]) for i in places(data, b"Bearer " + SECRET.encode())]
+            found += [(line.split()[-1], data[max(0, i - 60):i + 80]) for i in places(data, SECRET.encode())]
     return found
 
 
@@ -379,6 +382,7 @@ def test(folder):
     mutual_tls(probe, node, folder)
     for part in (endpoints, pinned, kept, late, memory):
         part(probe, node)
+    for f in left_over(probe): print(f)
     told = errors_of(probe)
     check(SECRET not in told and "localhost" not in told, "the log has nothing of it")
     node.child.kill()

@@ -98,7 +98,11 @@ class CurlLink final : public UpstreamLink, public std::enable_shared_from_this<
   awaitable<void> tunnel(Redactor&) override { co_return; }
 
   void close() override {
-    if (easy_ && !done_) lane_->loop->remove(easy_.get());
+    if (easy_ && !done_ && !closed_) {
+      // With its connection: over HTTP/2 curl would keep that, and not tell the server.
+      curl_easy_setopt(easy_.get(), CURLOPT_FORBID_REUSE, 1L);
+      lane_->loop->remove(easy_.get());
+    }
     closed_ = true;
     head_.set();
     data_.set();
@@ -125,6 +129,8 @@ class CurlLink final : public UpstreamLink, public std::enable_shared_from_this<
     EgressLane& lane = *lane_;
     const auto now = steady_clock::now();
     if (!lane.addresses.empty() && now < lane.resolved + EgressLane::kResolvedFor) {
+      // Another egress, which allows its host by name, may have found them.
+      if (auto ok = check_addresses(endpoint, lane.addresses); !ok) co_return refused(ok.error());
       co_return std::nullopt;
     }
     std::vector<asio::ip::address> found;

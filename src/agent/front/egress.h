@@ -20,7 +20,7 @@ struct EgressLane {
   static constexpr std::chrono::seconds kResolvedFor{30};
 
   std::shared_ptr<CurlLoop> loop;
-  std::vector<asio::ip::address> addresses;  // that were found to be allowed
+  std::vector<asio::ip::address> addresses;  // as last resolved, and allowed to who asked then
   steady_clock::time_point resolved{};
   steady_clock::time_point used{};
 };
