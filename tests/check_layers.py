@@ -33,6 +33,7 @@ LIBRARIES = [
     (re.compile(r"^sodium"), {"src/crypto", "tests/reference", "tests/unit"}, "libsodium"),
     (re.compile(r"^pcap"), {"src/pktgen"}, "libpcap"),
     (re.compile(r"^curl/"), {"src/http/curl.h"}, "libcurl"),
+    (re.compile(r"^nghttp2/"), {"src/http/curl_memory.cpp"}, "nghttp2"),
     (re.compile(r"^sqlite3"), {"src/control", "tests/unit"}, "SQLite"),
     (re.compile(r"^prometheus/"), {"src/control"}, "prometheus-cpp"),
 ]

@@ -1,50 +1,13 @@
 #include "http/curl.h"
 
-#include <malloc.h>
-#include <string.h>
-
-#include <algorithm>
-#include <cstdlib>
-
 namespace sluice::http {
 namespace {
-
-void* wiping_malloc(size_t size) {
-  return std::malloc(size);
-}
-void wiping_free(void* p) {
-  if (p == nullptr) return;
-  explicit_bzero(p, malloc_usable_size(p));
-  std::free(p);
-}
-// Never in place: what it leaves behind is wiped.
-void* wiping_realloc(void* p, size_t size) {
-  void* moved = std::malloc(size);
-  if (moved == nullptr || p == nullptr) return moved;
-  memcpy(moved, p, std::min(size, malloc_usable_size(p)));
-  wiping_free(p);
-  return moved;
-}
-char* wiping_strdup(const char* text) {
-  return strdup(text);
-}
-void* wiping_calloc(size_t count, size_t size) {
-  return std::calloc(count, size);
-}
 
 curl_blob view_of(std::string_view text) {
   return {const_cast<char*>(text.data()), text.size(), CURL_BLOB_NOCOPY};
 }
 
 }  // namespace
-
-Result<void> init_curl() {
-  static const CURLcode code =
-      curl_global_init_mem(CURL_GLOBAL_DEFAULT, wiping_malloc, wiping_free, wiping_realloc,
-                           wiping_strdup, wiping_calloc);
-  if (code == CURLE_OK) return {};
-  return fail(ErrorCode::kResource, "libcurl does not start: reinstall libcurl4");
-}
 
 void set_terms(CURL* handle, const TlsTerms& terms, bool plain) {
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);

@@ -2,7 +2,7 @@
 // calls pass frames to each other in this process (agent_call_fixture.h), and the callee's go to
 // the servers and endpoints that egress_test.py has started. Requests come as lines of JSON on
 // standard input, many at a time; what was answered goes to standard output.
-//   {"id":1,"upstream":"http://…" or absent,"allow":[…],"credential":[[1,"Authorization"],…],
+//   {"id":1,"upstream":"http://…" or absent,"allow":[…],"credential":[[1,HEX],…],
 //    "head":"GET / HTTP/1.1\r\n…","body":"…","body_bytes":N,"slow":true,"leave_after":N}
 //   {"id":1,"head":"…","bytes":N,"sha256":"…","body":"…","end":"done"}   body: of small ones
 //   {"id":1,"so_far":"…"}                                                of those with "tell"
@@ -136,13 +136,17 @@ class Probe final : public CallPair {
   // What a relay and a daemon do for a call: the credential first, then who has it.
   CallUser* serve(Call& call) {
     const json& order = orders_[call.id()];
-    Buffer text(64u << 10);
-    MutBytes rest = text;
+    // Their bits are turned round on the way here: what a search of this memory finds later is not
+    // this program's.
+    crypto::SecretBuffer text(64u << 10);
+    MutBytes rest = text.bytes();
     for (const auto& f : order.value("credential", json::array())) {
-      rest = wire::write_credential_field(rest, wire::CredentialField(f[0].get<int>()),
-                                          as_bytes(f[1].get_ref<const std::string&>()));
+      const auto turned = *crypto::from_hex(f[1].get_ref<const std::string&>());
+      crypto::SecretBuffer value(turned);
+      for (uint8_t& byte : value.bytes()) byte = static_cast<uint8_t>(~byte);
+      rest = wire::write_credential_field(rest, wire::CredentialField(f[0].get<int>()), value.view());
     }
-    const Bytes content = Bytes(text).first(text.size() - rest.size());
+    const Bytes content = text.view().first(text.size() - rest.size());
     if (!content.empty())
       call.set_credential(std::make_shared<const crypto::SecretBuffer>(content));
     UpstreamConfig config;

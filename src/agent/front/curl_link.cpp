@@ -11,6 +11,7 @@
 #include <boost/asio/detached.hpp>
 
 #include "agent/front/endpoint.h"
+#include "crypto/secret.h"
 
 namespace sluice::agent {
 namespace {
@@ -77,14 +78,10 @@ class CurlLink final : public UpstreamLink, public std::enable_shared_from_this<
   awaitable<LinkRead> read(std::string& out, bool soon) override {
     for (;;) {
       if (!in_.empty()) {
-        out += in_;
-        in_.clear();
+        hand_over(out);
         if (std::exchange(receive_paused_, false)) resume();
         // What curl had kept back comes at once.
-        if (!in_.empty()) {
-          out += in_;
-          in_.clear();
-        }
+        hand_over(out);
         if (!done_ && !closed_) co_return LinkRead::kMore;
       }
       if (done_) co_return code_ == CURLE_OK ? LinkRead::kEnd : LinkRead::kBroken;
@@ -120,6 +117,13 @@ class CurlLink final : public UpstreamLink, public std::enable_shared_from_this<
   void keep() override {}
 
  private:
+  // It may say what it was told.
+  void hand_over(std::string& out) {
+    out += in_;
+    crypto::wipe(in_.data(), in_.size());
+    in_.clear();
+  }
+
   static LinkFailure refused(const Error& error) {
     return {502, "egress_refused", error.message};
   }

@@ -10,6 +10,7 @@
 #include "agent/front/message.h"
 #include "agent/front/plain_link.h"
 #include "agent/front/waiter.h"
+#include "crypto/secret.h"
 #include "crypto/text.h"
 
 namespace sluice::agent {
@@ -206,6 +207,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       piece.clear();
       got = co_await link_->read(piece, first);
       redactor_.push(as_bytes(piece), text);
+      if (!redactor_.idle()) crypto::wipe(piece.data(), piece.size());
       if (got == LinkRead::kEnd) redactor_.finish(text);
       if (!text.empty() && !co_await waiter_.write(as_bytes(text))) co_return std::nullopt;
       text.clear();
