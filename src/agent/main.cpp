@@ -344,7 +344,8 @@ void describe_calls(CLI::App& app, Options& o, Run& run) {
   });
 
   auto* egress = app.add_subcommand(
-      "egress", "Answer calls of peers from HTTPS endpoints, with credentials that peers never see");
+      "egress",
+      "Answer calls of peers from HTTPS endpoints, with credentials that peers never see");
   egress
       ->add_option("--protocol", o.egress.protocol,
                    "Which calls: a2a, mcp, openai-responses, anp, acp (default: plain HTTP)")

@@ -90,9 +90,9 @@ void add(Reader& r, const YAML::Node& node, const std::string& where, UpstreamCo
 
 void read_upstream(Reader& r, const YAML::Node& node, size_t index, Settings& out) {
   const std::string where = fmt::format("serve[{}]", index);
-  if (!r.is_map(node, where,
-                {"protocol", "upstream", "path", "timeout", "strip_authorization",
-                 "strip_cookies"})) {
+  if (!r.is_map(
+          node, where,
+          {"protocol", "upstream", "path", "timeout", "strip_authorization", "strip_cookies"})) {
     return;
   }
   UpstreamConfig c;

@@ -22,8 +22,7 @@ class SecretText {
   }
   SecretText& operator<<(char c) { return *this << std::string_view(&c, 1); }
   // Everything but RFC 3986's unreserved characters as %XX; `digits`: sixteen, in either case.
-  void append_percent_encoded(std::string_view text,
-                              std::string_view digits = "0123456789ABCDEF") {
+  void append_percent_encoded(std::string_view text, std::string_view digits = "0123456789ABCDEF") {
     for (const char c : text) {
       const auto byte = static_cast<unsigned char>(c);
       const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||

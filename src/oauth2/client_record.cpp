@@ -66,8 +66,8 @@ Result<ClientRecord> ClientRecord::parse(crypto::SecretBuffer content) {
   if (out.url.empty()) return wrong("names no token endpoint");
   if (out.id.empty()) return wrong("names no client");
   if (out.secret.empty()) return wrong("has no client secret");
-  const bool plain = std::all_of(out.url.begin(), out.url.end(),
-                                 [](char c) { return c > ' ' && c < 0x7f; });
+  const bool plain =
+      std::all_of(out.url.begin(), out.url.end(), [](char c) { return c > ' ' && c < 0x7f; });
   if (!plain) return wrong("has a token endpoint that is no URL");
   return out;
 }
@@ -85,9 +85,9 @@ crypto::SecretBuffer ClientRecord::with_token(std::string_view token) const {
   };
   for (const wire::CredentialPart& part : target) {
     const std::string_view text = as_text(part.bytes);
-    const bool takes_it = (part.type == CredentialField::kHeaderValue ||
-                           part.type == CredentialField::kQueryValue) &&
-                          text.find(kTokenPlace) != std::string_view::npos;
+    const bool takes_it =
+        (part.type == CredentialField::kHeaderValue || part.type == CredentialField::kQueryValue) &&
+        text.find(kTokenPlace) != std::string_view::npos;
     append_field(out, part.type, takes_it ? fill(text) : text);
   }
   if (!placed) {

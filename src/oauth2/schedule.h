@@ -6,8 +6,8 @@
 
 namespace sluice::oauth2 {
 
-// Of a token's life, in ms: what is used up when the next one is asked for. Four fifths, and 30 s at
-// least for the asking; half of a life that is hardly longer than that.
+// Of a token's life, in ms: what is used up when the next one is asked for. Four fifths, and 30 s
+// at least for the asking; half of a life that is hardly longer than that.
 constexpr uint64_t refresh_after_ms(uint64_t life_ms) {
   constexpr uint64_t kAheadMs = 30'000;
   const uint64_t fifths = life_ms / 5 * 4;
@@ -23,8 +23,8 @@ class RetryPace {
   static constexpr uint64_t kLastingFirstMs = 30'000, kLastingMostMs = 600'000;
   static constexpr uint64_t kMostAskedMs = 3'600'000;
 
-  // `asked_ms`: what the endpoint's Retry-After wants, 0: nothing. `random` decides within the upper
-  // half: clients that failed together do not come back together.
+  // `asked_ms`: what the endpoint's Retry-After wants, 0: nothing. `random` decides within the
+  // upper half: clients that failed together do not come back together.
   uint64_t next(bool lasting, uint64_t asked_ms, uint64_t random) {
     const uint64_t first = lasting ? kLastingFirstMs : kFirstMs;
     const uint64_t most = lasting ? kLastingMostMs : kMostMs;

@@ -84,8 +84,8 @@ class FlatJson {
     if (rest_.size() < 4) return false;
     unsigned value = 0;
     for (const char c : rest_.substr(0, 4)) {
-      const size_t digit = std::string_view("0123456789abcdef").find(static_cast<char>(
-          c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c));
+      const size_t digit = std::string_view("0123456789abcdef")
+                               .find(static_cast<char>(c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c));
       if (digit == std::string_view::npos) return false;
       value = value << 4 | unsigned(digit);
     }

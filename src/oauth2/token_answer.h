@@ -21,8 +21,8 @@ struct Token {
 };
 
 struct AnswerFailure {
-  std::string reason;     // a sentence's end, without anything of the answer but its status
-  bool lasting = false;   // the same question will get the same answer until somebody acts
+  std::string reason;    // a sentence's end, without anything of the answer but its status
+  bool lasting = false;  // the same question will get the same answer until somebody acts
 };
 
 // Either a token, or why there is none.

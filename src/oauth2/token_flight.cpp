@@ -30,8 +30,8 @@ bool is_token_url(std::string_view text) {
     return false;
   }
   const std::string scheme = url.part(CURLUPART_SCHEME), host = url.part(CURLUPART_HOST);
-  return scheme == "https" || (scheme == "http" && (host == "localhost" || host == "127.0.0.1" ||
-                                                    host == "[::1]"));
+  return scheme == "https" ||
+         (scheme == "http" && (host == "localhost" || host == "127.0.0.1" || host == "[::1]"));
 }
 
 TokenFlight::TokenFlight(const ClientRecord& record, const FlightLimits& limits)

@@ -38,7 +38,7 @@ int64_t unix_ms() {
 struct TokenKeeper::Parts : std::enable_shared_from_this<TokenKeeper::Parts> {
   struct Order {
     uint64_t key;
-    uint64_t number;  // of the set() that it belongs to
+    uint64_t number;                             // of the set() that it belongs to
     std::optional<crypto::SecretBuffer> record;  // none: remove
   };
   struct Entry {
@@ -110,9 +110,8 @@ bool TokenKeeper::Parts::take_orders() {
     }
     if (!wrong.empty()) {
       entry.due_ms = kNotByTime;
-      tell(order.key, order.number, [wrong](const TokenEvents& e, uint64_t key) {
-        e.on_failure(key, wrong, 0);
-      });
+      tell(order.key, order.number,
+           [wrong](const TokenEvents& e, uint64_t key) { e.on_failure(key, wrong, 0); });
       continue;
     }
     entry.record = std::make_unique<ClientRecord>(std::move(*record));
@@ -179,18 +178,17 @@ void TokenKeeper::Parts::finish(CURL* handle, CURLcode code) {
 void TokenKeeper::Parts::land(uint64_t key, Entry& entry, CURLcode code) {
   const TokenFlight& flight = *entry.flight;
   if (flight.too_large()) {
-    return failed(key, entry,
-                  {fmt::format("answers with more than {} KiB", TokenFlight::kMostBytes >> 10),
-                   false},
-                  0);
+    return failed(
+        key, entry,
+        {fmt::format("answers with more than {} KiB", TokenFlight::kMostBytes >> 10), false}, 0);
   }
   if (code != CURLE_OK) {
     return failed(key, entry, {fmt::format("cannot be asked: {}", http::describe(code)), false}, 0);
   }
   auto token = read_answer(flight.status(), flight.body());
   if (!token) return failed(key, entry, token.error(), flight.retry_after_ms());
-  auto content = std::make_shared<crypto::SecretBuffer>(
-      entry.record->with_token(as_text(token->text.view())));
+  auto content =
+      std::make_shared<crypto::SecretBuffer>(entry.record->with_token(as_text(token->text.view())));
   if (content->empty()) {
     return failed(key, entry,
                   {fmt::format("gives a token with which the credential is larger than {} bytes",

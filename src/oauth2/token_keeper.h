@@ -21,8 +21,8 @@ namespace sluice::oauth2 {
 struct TokenEvents {
   // `content`: the credential for the target, in the form of wire/credential.h.
   std::function<void(uint64_t key, crypto::SecretBuffer content, int64_t expires_unix_ms)> on_token;
-  // A token that was told of before stays good until its end. `reason` begins "the token endpoint …"
-  // or "the record …" and has nothing of either in it. 0: it is not tried again.
+  // A token that was told of before stays good until its end. `reason` begins "the token endpoint
+  // …" or "the record …" and has nothing of either in it. 0: it is not tried again.
   std::function<void(uint64_t key, std::string reason, int64_t retry_at_unix_ms)> on_failure;
 };
 

@@ -14,8 +14,7 @@ TokenRequest token_request(const ClientRecord& record) {
   parameter("scope", record.scope);
   parameter("audience", record.audience);
   // RFC 8707 knows URIs alone, and servers that know it refuse anything else.
-  if (record.audience.find("://") != std::string_view::npos)
-    parameter("resource", record.audience);
+  if (record.audience.find("://") != std::string_view::npos) parameter("resource", record.audience);
   if (record.auth == ClientAuth::kPost) {
     parameter("client_id", record.id);
     parameter("client_secret", record.secret);

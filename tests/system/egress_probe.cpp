@@ -1,7 +1,7 @@
-// The callee's HTTP side with what the relay gives for a call, and nothing of the relay: two agents'
-// calls pass frames to each other in this process (agent_call_fixture.h), and the callee's go to
-// the servers and endpoints that egress_test.py has started. Requests come as lines of JSON on
-// standard input, many at a time; what was answered goes to standard output.
+// The callee's HTTP side with what the relay gives for a call, and nothing of the relay: two
+// agents' calls pass frames to each other in this process (agent_call_fixture.h), and the callee's
+// go to the servers and endpoints that egress_test.py has started. Requests come as lines of JSON
+// on standard input, many at a time; what was answered goes to standard output.
 //   {"id":1,"upstream":"http://…" or absent,"allow":[…],"credential":[[1,HEX],…],
 //    "head":"GET / HTTP/1.1\r\n…","body":"…","body_bytes":N,"slow":true,"leave_after":N}
 //   {"id":1,"head":"…","bytes":N,"sha256":"…","body":"…","end":"done"}   body: of small ones
@@ -72,8 +72,9 @@ class Probe final : public CallPair {
   void TestBody() override {}
 
   Probe()
-      : agent_(AgentConfig{&b.identity, &own_key_, &pins_, {}, {}, {}, "beta", "", crypto::random_u64},
-               AgentHooks{}),
+      : agent_(
+            AgentConfig{&b.identity, &own_key_, &pins_, {}, {}, {}, "beta", "", crypto::random_u64},
+            AgentHooks{}),
         upstreams_(io_, agent_, [] {}) {
     a.echo = b.echo = false;
     b.user = [this](Call& call) { return serve(call); };
@@ -144,7 +145,8 @@ class Probe final : public CallPair {
       const auto turned = *crypto::from_hex(f[1].get_ref<const std::string&>());
       crypto::SecretBuffer value(turned);
       for (uint8_t& byte : value.bytes()) byte = static_cast<uint8_t>(~byte);
-      rest = wire::write_credential_field(rest, wire::CredentialField(f[0].get<int>()), value.view());
+      rest =
+          wire::write_credential_field(rest, wire::CredentialField(f[0].get<int>()), value.view());
     }
     const Bytes content = text.view().first(text.size() - rest.size());
     if (!content.empty())

@@ -16,6 +16,7 @@ import urllib.request
 
 from certificates import authority, certificate
 from common import BUILD, check
+from process_memory import places, turned
 from protocols_test import Node
 
 URL, ID, SECRET, SCOPE, AUDIENCE, AUTH, AUTHORITY = range(32, 39)
@@ -56,7 +57,7 @@ class Keeper(Lines):
         self.kept = {}
 
     def set(self, key, *fields):
-        self.say(json.dumps({"key": key, "fields": fields}))
+        self.say(json.dumps({"key": key, "fields": [[n, turned(value)] for n, value in fields]}))
 
     def remove(self, key):
         self.say(json.dumps({"key": key}))
@@ -175,7 +176,11 @@ def test(folder):
     check("names no token endpoint" in keeper.of(26)["reason"], "a record that is none")
     keeper.set(27, *client("basic")[:2], (SECRET, "wrong"), (AUTHORITY, trusted))
     check("its secret is another" in keeper.of(27)["reason"], "a secret that is wrong")
+    for key_ in (3, 4):  # what is under way has its request in curl's memory
+        keeper.remove(key_)
     check(keeper.silent(1, 2.5), "of one that was removed nothing is heard")
+    found = places(keeper.child.pid, secret("basic").encode()) + places(keeper.child.pid, b"Basic YmFzaWM6")
+    check(not found, f"no copy of a secret is left in memory {found[:3] or ''}")
     keeper.child.stdin.close()
     check(keeper.child.wait(5) == 0, "it ends in time, whatever is under way")
     said = [line for line in keeper.seen if '"reason"' in line]

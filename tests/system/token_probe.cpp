@@ -1,6 +1,6 @@
-// A TokenKeeper for tests/system/oauth2_test.py, with a program's ends in place of the relay: orders
-// come as lines of JSON on standard input, what it finds goes to standard output.
-//   {"key":1,"fields":[[32,"https://…"],…]}   set; without "fields" remove
+// A TokenKeeper for tests/system/oauth2_test.py, with a program's ends in place of the relay:
+// orders come as lines of JSON on standard input, what it finds goes to standard output.
+//   {"key":1,"fields":[[32,HEX],…]}   set; without "fields" remove
 //   {"key":1,"content":[[1,"Authorization"],…],"expires":MS}
 //   {"key":1,"reason":"…","retry_at":MS}
 #include <poll.h>
@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "crypto/secret.h"
+#include "crypto/text.h"
 #include "oauth2/token_keeper.h"
 #include "wire/credential.h"
 
@@ -36,13 +37,16 @@ json content_of(const crypto::SecretBuffer& content) {
 }
 
 crypto::SecretBuffer record_of(const json& fields) {
-  Buffer text(64u << 10);
-  MutBytes rest = text;
+  crypto::SecretBuffer text(64u << 10);
+  MutBytes rest = text.bytes();
   for (const auto& f : fields) {
-    rest = wire::write_credential_field(rest, wire::CredentialField(f[0].get<int>()),
-                                        as_bytes(f[1].get_ref<const std::string&>()));
+    // The bits are turned round: what a search of this memory finds later is the keeper's.
+    const auto turned = *crypto::from_hex(f[1].get_ref<const std::string&>());
+    crypto::SecretBuffer value(turned);
+    for (uint8_t& byte : value.bytes()) byte = static_cast<uint8_t>(~byte);
+    rest = wire::write_credential_field(rest, wire::CredentialField(f[0].get<int>()), value.view());
   }
-  return crypto::SecretBuffer(Bytes(text).first(text.size() - rest.size()));
+  return crypto::SecretBuffer(text.view().first(text.size() - rest.size()));
 }
 
 // What was posted to this thread, and a pipe that wakes it.

@@ -36,9 +36,10 @@ std::string applied(std::string_view text, const CredentialFields& fields,
 }
 
 TEST(CredentialTest, HeaderTakesThePlaceOfTheCallersOwn) {
-  EXPECT_EQ(applied("GET /v1/x?a=1 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer mine\r\nA: b\r\n\r\n",
-                    {{Field::kHeaderName, "Authorization"}, {Field::kHeaderValue, "Bearer key"}}),
-            "GET /v1/x?a=1 HTTP/1.1\r\nHost: h\r\nA: b\r\nAuthorization: Bearer key\r\n\r\n");
+  EXPECT_EQ(
+      applied("GET /v1/x?a=1 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer mine\r\nA: b\r\n\r\n",
+              {{Field::kHeaderName, "Authorization"}, {Field::kHeaderValue, "Bearer key"}}),
+      "GET /v1/x?a=1 HTTP/1.1\r\nHost: h\r\nA: b\r\nAuthorization: Bearer key\r\n\r\n");
 }
 
 TEST(CredentialTest, EveryFormOfAuthorizationGoes) {
@@ -88,14 +89,17 @@ TEST(CredentialTest, EveryFormOfAuthorizationGoes) {
   };
   std::string all = "POST /x HTTP/1.1\r\nHost: h\r\n";
   for (const char* field : fields) {
-    const std::string text = applied(std::string("POST /x HTTP/1.1\r\n") + field + "\r\n" + field +
-                                         "\r\nContent-Type: text/plain\r\n\r\n",
-                                     {{Field::kHeaderName, "X-Own-Place"}, {Field::kHeaderValue, "k"}});
-    EXPECT_EQ(text, "POST /x HTTP/1.1\r\nContent-Type: text/plain\r\nX-Own-Place: k\r\n\r\n") << field;
+    const std::string text =
+        applied(std::string("POST /x HTTP/1.1\r\n") + field + "\r\n" + field +
+                    "\r\nContent-Type: text/plain\r\n\r\n",
+                {{Field::kHeaderName, "X-Own-Place"}, {Field::kHeaderValue, "k"}});
+    EXPECT_EQ(text, "POST /x HTTP/1.1\r\nContent-Type: text/plain\r\nX-Own-Place: k\r\n\r\n")
+        << field;
     all += std::string(field) + "\r\n";
   }
-  EXPECT_EQ(applied(all + "\r\n", {{Field::kHeaderName, "X-Own-Place"}, {Field::kHeaderValue, "k"}}),
-            "POST /x HTTP/1.1\r\nHost: h\r\nX-Own-Place: k\r\n\r\n");
+  EXPECT_EQ(
+      applied(all + "\r\n", {{Field::kHeaderName, "X-Own-Place"}, {Field::kHeaderValue, "k"}}),
+      "POST /x HTTP/1.1\r\nHost: h\r\nX-Own-Place: k\r\n\r\n");
 }
 
 TEST(CredentialTest, WhatIsNoAuthorizationStays) {
@@ -122,8 +126,7 @@ TEST(CredentialTest, RulesAreRules) {
       "GET /?api_key=1 HTTP/1.1\r\nAuthorization: a\r\nX-API-Key: b\r\nCookie: c\r\n\r\n";
   RequestHead head = head_of(text);
   strip_authorization(head, nullptr, {false, true});
-  EXPECT_EQ(to_text(head),
-            "GET /?api_key=1 HTTP/1.1\r\nAuthorization: a\r\nX-API-Key: b\r\n\r\n");
+  EXPECT_EQ(to_text(head), "GET /?api_key=1 HTTP/1.1\r\nAuthorization: a\r\nX-API-Key: b\r\n\r\n");
   strip_authorization(head, nullptr, {true, false});
   EXPECT_EQ(to_text(head), "GET / HTTP/1.1\r\n\r\n");
 }
@@ -193,8 +196,8 @@ TEST(CredentialTest, WhatIsNone) {
   }
   for (const size_t cut : {1u, 3u, 5u}) {
     const auto whole = credential_of({{Field::kHeaderName, "A"}, {Field::kHeaderValue, "abc"}});
-    EXPECT_FALSE(Credential::parse(std::make_shared<const crypto::SecretBuffer>(
-        whole->view().first(whole->size() - cut))));
+    EXPECT_FALSE(Credential::parse(
+        std::make_shared<const crypto::SecretBuffer>(whole->view().first(whole->size() - cut))));
   }
   EXPECT_TRUE(Credential::parse(std::make_shared<const crypto::SecretBuffer>()));
 }
@@ -261,7 +264,8 @@ TEST(RedactorTest, ManySecretsInRandomPieces) {
     r.push(as_bytes(std::string_view(text).substr(from)), out);
     r.finish(out);
     ASSERT_EQ(out.size(), text.size());
-    // What left before it could be told may stand there uncovered, but only at a secret's beginning.
+    // What left before it could be told may stand there uncovered, but only at a secret's
+    // beginning.
     for (size_t i = 0; i < out.size(); ++i) ASSERT_TRUE(out[i] == whole[i] || out[i] == text[i]);
     std::string covered = out;
     EXPECT_FALSE(r.redact({reinterpret_cast<uint8_t*>(covered.data()), covered.size()})) << out;

@@ -125,7 +125,8 @@ TEST(EndpointTest, HostileUrls) {
       {"https://127.0.0.1%2f@api.example.com/", "percent"},
       {"https://api.example.com%00.evil.example/", "percent"},
       {"https://\xef\xbc\x91\xef\xbc\x92\xef\xbc\x97.0.0.1/", "characters"},
-      {"https://\xe2\x93\x9b\xe2\x93\x9e\xe2\x93\x92\xe2\x93\x90\xe2\x93\x9b.example/", "characters"},
+      {"https://\xe2\x93\x9b\xe2\x93\x9e\xe2\x93\x92\xe2\x93\x90\xe2\x93\x9b.example/",
+       "characters"},
       {"https://m\xc3\xbcnchen.example/", "characters"},
       {"https://api.example.com /", "characters"},
       {"https://api.example.com\t/", "characters"},
@@ -188,12 +189,30 @@ TEST(EndpointTest, HostileResolvers) {
 }
 
 TEST(EndpointTest, PublicOnesPass) {
-  for (const char* address :
-       {"1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "93.184.215.14", "100.63.255.255",
-        "100.128.0.0", "126.255.255.255", "128.0.0.1", "169.253.255.255", "169.255.0.0",
-        "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.167.255.255", "192.169.0.0",
-        "198.17.255.255", "198.20.0.0", "223.255.255.255", "2001:200::1", "2001:4860:4860::8888",
-        "2606:2800:21f:cb07::1", "2a00:1450:4001:830::200e", "2003::1"}) {
+  for (const char* address : {"1.1.1.1",
+                              "8.8.8.8",
+                              "9.255.255.255",
+                              "11.0.0.0",
+                              "93.184.215.14",
+                              "100.63.255.255",
+                              "100.128.0.0",
+                              "126.255.255.255",
+                              "128.0.0.1",
+                              "169.253.255.255",
+                              "169.255.0.0",
+                              "172.15.255.255",
+                              "172.32.0.0",
+                              "192.0.1.0",
+                              "192.167.255.255",
+                              "192.169.0.0",
+                              "198.17.255.255",
+                              "198.20.0.0",
+                              "223.255.255.255",
+                              "2001:200::1",
+                              "2001:4860:4860::8888",
+                              "2606:2800:21f:cb07::1",
+                              "2a00:1450:4001:830::200e",
+                              "2003::1"}) {
     EXPECT_FALSE(refused_as(ip::make_address(address))) << address;
     EXPECT_EQ(verdict("https://api.example.com/v1", {address}), "") << address;
   }
@@ -209,8 +228,8 @@ TEST(EndpointTest, ByNameAlone) {
   EXPECT_EQ(verdict("https://10.0.0.5/", {}, allow), "");
   EXPECT_EQ(verdict("https://167772165/", {}, allow), "");
   EXPECT_EQ(verdict("https://[0::1]/", {}, allow), "");
-  for (const char* other :
-       {"https://tools.internal.evil.example/", "https://xtools.internal/", "https://x.tools.internal/"}) {
+  for (const char* other : {"https://tools.internal.evil.example/", "https://xtools.internal/",
+                            "https://x.tools.internal/"}) {
     EXPECT_NE(verdict(other, {"10.1.1.1"}, allow), "") << other;
   }
   EXPECT_NE(verdict("https://10.0.0.6/", {}, allow), "");
@@ -239,7 +258,8 @@ TEST(EndpointTest, UrlsOfRequests) {
       {"https://API.example.com:8443/base/", "/v1", "https://api.example.com:8443/base/v1"},
       {"https://api.example.com/base", "/", "https://api.example.com:443/base"},
       {"https://api.example.com/base", "/?a", "https://api.example.com:443/base?a"},
-      {"https://api.example.com/base?api-version=1", "/x", "https://api.example.com:443/base/x?api-version=1"},
+      {"https://api.example.com/base?api-version=1", "/x",
+       "https://api.example.com:443/base/x?api-version=1"},
       {"https://api.example.com/base?api-version=1", "/x?a=2",
        "https://api.example.com:443/base/x?api-version=1&a=2"},
       {"https://api.example.com", "/@evil.example/", "https://api.example.com:443/@evil.example/"},
@@ -250,7 +270,8 @@ TEST(EndpointTest, UrlsOfRequests) {
   for (const auto& row : rows) EXPECT_EQ(url_of(row[0], row[1]), row[2]);
   EXPECT_EQ(url_of("https://hooks.example.com/services/T/B/x", "/other?a=1", true),
             "https://hooks.example.com:443/services/T/B/x");
-  EXPECT_EQ(url_of("https://hooks.example.com/s/?k=v", "/", true), "https://hooks.example.com:443/s/?k=v");
+  EXPECT_EQ(url_of("https://hooks.example.com/s/?k=v", "/", true),
+            "https://hooks.example.com:443/s/?k=v");
 }
 
 }  // namespace

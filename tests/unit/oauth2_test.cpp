@@ -56,10 +56,10 @@ TEST(ClientRecordTest, EndpointsAreHttps) {
                            "http://localhost:9/t", "http://127.0.0.1/t", "http://[::1]:1/t"}) {
     EXPECT_TRUE(is_token_url(good)) << good;
   }
-  for (const char* bad :
-       {"", "as.example", "http://as.example/token", "http://10.0.0.1/", "http://localhost.example/",
-        "http://127.0.0.1.example/", "ftp://localhost/", "file:///etc/passwd",
-        "https://user:password@as.example/", "http://localhost@as.example/"}) {
+  for (const char* bad : {"", "as.example", "http://as.example/token", "http://10.0.0.1/",
+                          "http://localhost.example/", "http://127.0.0.1.example/",
+                          "ftp://localhost/", "file:///etc/passwd",
+                          "https://user:password@as.example/", "http://localhost@as.example/"}) {
     EXPECT_FALSE(is_token_url(bad)) << bad;
   }
 }
@@ -79,14 +79,20 @@ TEST(TokenRequestTest, BothWaysToShowWhoItIs) {
             "s3%3Acr%2Ft");
   EXPECT_EQ(r.authorization.size(), 0u);
   const auto uri = record_of(with({{Field::kTokenAudience, "https://a/"}}));
-  EXPECT_EQ(token_request(*uri).body.view(),
-            "grant_type=client_credentials&audience=https%3A%2F%2Fa%2F&resource=https%3A%2F%2Fa%2F");
+  EXPECT_EQ(
+      token_request(*uri).body.view(),
+      "grant_type=client_credentials&audience=https%3A%2F%2Fa%2F&resource=https%3A%2F%2Fa%2F");
 }
 
 TEST(TokenRequestTest, Base64) {
-  const char* rows[][2] = {{"", ""},         {"f", "Zg=="},        {"fo", "Zm8="},
-                           {"foo", "Zm9v"},  {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="},
-                           {"foobar", "Zm9vYmFy"}, {"\xff\xfe", "//4="}};
+  const char* rows[][2] = {{"", ""},
+                           {"f", "Zg=="},
+                           {"fo", "Zm8="},
+                           {"foo", "Zm9v"},
+                           {"foob", "Zm9vYg=="},
+                           {"fooba", "Zm9vYmE="},
+                           {"foobar", "Zm9vYmFy"},
+                           {"\xff\xfe", "//4="}};
   for (const auto& row : rows) {
     crypto::SecretText out;
     out.append_base64(row[0]);
@@ -105,8 +111,7 @@ std::string fields_of(const crypto::SecretBuffer& content) {
 }
 
 TEST(ClientRecordTest, TheTokensPlace) {
-  EXPECT_EQ(fields_of(record_of(kRecord)->with_token("tok")),
-            "1=Authorization;2=Bearer tok;");
+  EXPECT_EQ(fields_of(record_of(kRecord)->with_token("tok")), "1=Authorization;2=Bearer tok;");
   EXPECT_EQ(fields_of(record_of(with({{Field::kHeaderName, "X-Own"},
                                       {Field::kHeaderValue, "fixed"},
                                       {Field::kEndpoint, "https://api/"}}))
@@ -135,10 +140,10 @@ TEST(TokenAnswerTest, Tokens) {
       {R"({"token_type":"Bearer","expires_in":null,"access_token":"x"})", "x", 300},
       {R"({"token_type":"Bearer","expires_in":999999999999,"access_token":"x"})", "x",
        kLongestLifeS},
-      {R"({"a":{"access_token":"no","b":["}",{}]},"access_token":"yes","token_type":"Bearer"})", "yes",
-       300},
-      {R"({"list":[1,"]",[2]],"t":true,"access_token":"yes","token_type":"Bearer","z":-1.5e3})", "yes",
-       300},
+      {R"({"a":{"access_token":"no","b":["}",{}]},"access_token":"yes","token_type":"Bearer"})",
+       "yes", 300},
+      {R"({"list":[1,"]",[2]],"t":true,"access_token":"yes","token_type":"Bearer","z":-1.5e3})",
+       "yes", 300},
   };
   for (const auto& row : rows) {
     const auto t = read_answer(200, as_bytes(row.body));
@@ -205,7 +210,7 @@ TEST(TokenAnswerTest, WhatIsNoToken) {
 }
 
 TEST(ScheduleTest, AheadOfTheEnd) {
-  const uint64_t rows[][2] = {{3'600, 2'880}, {300, 240}, {150, 120}, {100, 70}, {60, 30},
+  const uint64_t rows[][2] = {{3'600, 2'880}, {300, 240}, {150, 120}, {100, 70},       {60, 30},
                               {40, 20},       {10, 5},    {2, 1},     {86'400, 69'120}};
   for (const auto& [life, after] : rows) EXPECT_EQ(refresh_after_ms(life * 1000), after * 1000);
 }

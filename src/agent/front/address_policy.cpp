@@ -108,8 +108,8 @@ std::optional<std::string_view> refused_v6(const ip::address_v6& address) {
     if (within(bytes, r)) return r.what;
   }
   // ISATAP (RFC 5214, 6.1), as a global or a local number.
-  const bool isatap = (bytes[8] & 0xfd) == 0 && bytes[9] == 0 && bytes[10] == 0x5e &&
-                      bytes[11] == 0xfe;
+  const bool isatap =
+      (bytes[8] & 0xfd) == 0 && bytes[9] == 0 && bytes[10] == 0x5e && bytes[11] == 0xfe;
   if (isatap) return "an IPv4 address in another form (ISATAP)";
   return std::nullopt;
 }

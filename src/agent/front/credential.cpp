@@ -123,9 +123,8 @@ bool is_value(std::string_view value) {
 
 bool is_authorization(const std::string& name) {
   return is_among(kAuthorizationFields, name) ||
-         std::any_of(
-             kAuthorizationParts.begin(), kAuthorizationParts.end(),
-             [&](std::string_view part) { return name.find(part) != std::string::npos; });
+         std::any_of(kAuthorizationParts.begin(), kAuthorizationParts.end(),
+                     [&](std::string_view part) { return name.find(part) != std::string::npos; });
 }
 
 int digit_of(char c) {

@@ -27,8 +27,8 @@ char kNoAccept[] = "Accept:";
 
 class CurlLink final : public UpstreamLink, public std::enable_shared_from_this<CurlLink> {
  public:
-  CurlLink(asio::io_context& io, Egress& egress, std::vector<std::string> allow,
-           CallWaiter& waiter, RequestBody& body)
+  CurlLink(asio::io_context& io, Egress& egress, std::vector<std::string> allow, CallWaiter& waiter,
+           RequestBody& body)
       : io_(io),
         egress_(egress),
         allow_(std::move(allow)),
@@ -124,9 +124,7 @@ class CurlLink final : public UpstreamLink, public std::enable_shared_from_this<
     in_.clear();
   }
 
-  static LinkFailure refused(const Error& error) {
-    return {502, "egress_refused", error.message};
-  }
+  static LinkFailure refused(const Error& error) { return {502, "egress_refused", error.message}; }
 
   // The endpoint's addresses, all of them allowed, for this request and those that follow soon.
   awaitable<std::optional<LinkFailure>> resolve(const Endpoint& endpoint) {
@@ -163,10 +161,9 @@ class CurlLink final : public UpstreamLink, public std::enable_shared_from_this<
   void begin(const OutgoingRequest& request, const Endpoint& endpoint) {
     easy_.reset(curl_easy_init());
     CURL* c = easy_.get();
-    http::set_terms(c,
-                    {credential_->authority(), credential_->client_chain(),
-                     credential_->client_key()},
-                    endpoint.plain);
+    http::set_terms(
+        c, {credential_->authority(), credential_->client_chain(), credential_->client_key()},
+        endpoint.plain);
     crypto::SecretText url, full;
     write_url(url, endpoint, view(request.head.target()));
     write_target(full, url.view(), &*credential_);
@@ -337,8 +334,8 @@ class CurlLink final : public UpstreamLink, public std::enable_shared_from_this<
     lane_->loop->resume(easy_.get(), paused);
   }
 
-  // Wakes curl when there is more of the body; curl takes it itself. `owner` keeps the call's waiter
-  // alive.
+  // Wakes curl when there is more of the body; curl takes it itself. `owner` keeps the call's
+  // waiter alive.
   static awaitable<void> send_body(std::shared_ptr<CurlLink> self,
                                    [[maybe_unused]] std::shared_ptr<void> owner) {
     while (!self->stopping_ && !self->done_ && !self->closed_ && !self->body_.ended() &&

@@ -80,16 +80,15 @@ void CurlLoop::wait(const std::shared_ptr<Watch>& watch) {
     if ((watch->wanted & direction) == 0 || (*watch).*under_way) return;
     (*watch).*under_way = true;
     const curl_socket_t fd = watch->descriptor.native_handle();
-    watch->descriptor.async_wait(
-        type, [this, weak = weak_from_this(), watch, fd, under_way, direction,
-               event](boost::system::error_code ec) {
-          (*watch).*under_way = false;
-          const auto self = weak.lock();
-          if (!self || watch->gone) return;
-          // What is no longer wanted is no news.
-          if ((watch->wanted & direction) != 0) act(fd, ec ? CURL_CSELECT_ERR : event);
-          if (!watch->gone) wait(watch);
-        });
+    watch->descriptor.async_wait(type, [this, weak = weak_from_this(), watch, fd, under_way,
+                                        direction, event](boost::system::error_code ec) {
+      (*watch).*under_way = false;
+      const auto self = weak.lock();
+      if (!self || watch->gone) return;
+      // What is no longer wanted is no news.
+      if ((watch->wanted & direction) != 0) act(fd, ec ? CURL_CSELECT_ERR : event);
+      if (!watch->gone) wait(watch);
+    });
   };
   using Descriptor = asio::posix::stream_descriptor;
   start(&Watch::reads, Descriptor::wait_read, CURL_POLL_IN, CURL_CSELECT_IN);

@@ -1,7 +1,7 @@
 // libcurl's transfers in the daemon's event loop: curl says which sockets and which time it waits
-// for, the loop waits. One connection for each transfer that is under way, HTTP/2 too: a caller that
-// reads slowly holds up nobody else; kept for the next when the transfer is done. One thread, that
-// of the event loop.
+// for, the loop waits. One connection for each transfer that is under way, HTTP/2 too: a caller
+// that reads slowly holds up nobody else; kept for the next when the transfer is done. One thread,
+// that of the event loop.
 #pragma once
 
 #include <functional>
@@ -26,8 +26,8 @@ class CurlLoop : public std::enable_shared_from_this<CurlLoop> {
   CurlLoop(const CurlLoop&) = delete;
   CurlLoop& operator=(const CurlLoop&) = delete;
 
-  // `done` is called once, from the event loop, never from within a function of curl; remove() first
-  // and it is not.
+  // `done` is called once, from the event loop, never from within a function of curl; remove()
+  // first and it is not.
   void add(CURL* transfer, std::function<void(CURLcode)> done);
   void remove(CURL* transfer);
   size_t transfers() const { return done_.size(); }

@@ -52,13 +52,12 @@ Result<std::string> parse_host_name(std::string_view text) {
   std::string name = without_brackets(text);
   if (const auto address = address_of(name)) return address->to_string();
   if (!name.empty() && name.back() == '.') name.pop_back();
-  const bool good =
-      !name.empty() && name.size() <= 253 && name.front() != '.' && name.back() != '.' &&
-      name.find("..") == std::string::npos &&
-      std::all_of(name.begin(), name.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-               c == '-' || c == '_' || c == '.';
-      });
+  const bool good = !name.empty() && name.size() <= 253 && name.front() != '.' &&
+                    name.back() != '.' && name.find("..") == std::string::npos &&
+                    std::all_of(name.begin(), name.end(), [](char c) {
+                      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                             (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+                    });
   if (!good) {
     return fail(ErrorCode::kUsage,
                 "a host is a name of letters, digits and hyphens, or an address; one in other "

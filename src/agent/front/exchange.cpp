@@ -112,8 +112,9 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   // What the caller wrote of authorization goes, and what would hide an answer from the redactor.
   void prepare(OutgoingRequest& request, const UpstreamConfig& config) {
     const Credential* credential = request.credential ? &*request.credential : nullptr;
-    strip_authorization(request.head, credential,
-                        {credential != nullptr || config.strip_authorization, config.strip_cookies});
+    strip_authorization(
+        request.head, credential,
+        {credential != nullptr || config.strip_authorization, config.strip_cookies});
     // Who calls is for servers of this house.
     if (!config.egress) describe(request.head);
     if (credential == nullptr) return;
@@ -139,8 +140,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
       request.credential = std::move(*credential);
       // It would be answered with its own head.
       if (parsed->head.method() == http::verb::trace) {
-        co_return upstream_problem(405, "not_allowed",
-                                   "TRACE is not passed on with a credential");
+        co_return upstream_problem(405, "not_allowed", "TRACE is not passed on with a credential");
       }
     }
     body_.set_framing(parsed->framing);
@@ -160,9 +160,8 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     drop_hop_fields(request.head);
     request.head.target(target.substr(config.prefix.size()));
     prepare(request, config);
-    link_ = config.egress
-                ? make_curl_link(needs_.io, *needs_.egress, config.allow, waiter_, body_)
-                : make_plain_link(needs_.io, upstream_, waiter_, body_);
+    link_ = config.egress ? make_curl_link(needs_.io, *needs_.egress, config.allow, waiter_, body_)
+                          : make_plain_link(needs_.io, upstream_, waiter_, body_);
     const auto failure = co_await link_->ask(request);
     if (waiter_.call() == nullptr) co_return std::nullopt;
     if (failure) co_return upstream_problem(failure->status, failure->reason, failure->detail);

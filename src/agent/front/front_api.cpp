@@ -100,14 +100,13 @@ void FrontApi::handle(const http::Request& request, const http::Respond& respond
   }
   json rows = json::array();
   for (const UpstreamRow& row : upstreams_.rows()) {
-    rows.push_back(
-        {{"protocol", wire::name_of(wire::kProtocolNames, uint8_t(row.config.protocol))},
-         {"upstream", describe(row.config)},
-         {"path", row.config.prefix.empty() ? "/" : row.config.prefix},
-         {"kept", row.server.empty() ? "configuration" : "program"},
-         {"calls", row.calls},
-         {"failed", row.failed},
-         {"open", row.open}});
+    rows.push_back({{"protocol", wire::name_of(wire::kProtocolNames, uint8_t(row.config.protocol))},
+                    {"upstream", describe(row.config)},
+                    {"path", row.config.prefix.empty() ? "/" : row.config.prefix},
+                    {"kept", row.server.empty() ? "configuration" : "program"},
+                    {"calls", row.calls},
+                    {"failed", row.failed},
+                    {"open", row.open}});
   }
   respond(json_response({{"front", front_ ? json(front_->address()) : json(nullptr)},
                          {"upstreams", std::move(rows)}}));

@@ -44,9 +44,9 @@ class PlainLink final : public UpstreamLink, public std::enable_shared_from_this
       const bool reused = co_await connect(url);
       if (waiter_.call() == nullptr) co_return std::nullopt;
       if (!connection_) {
-        co_return LinkFailure{502, "upstream_unreachable",
-                              fmt::format("the peer's server at {} does not answer: {}",
-                                          url.authority(), why_)};
+        co_return LinkFailure{
+            502, "upstream_unreachable",
+            fmt::format("the peer's server at {} does not answer: {}", url.authority(), why_)};
       }
       limit(request.timeout);
       const error_code ec = co_await say(request);
@@ -65,9 +65,9 @@ class PlainLink final : public UpstreamLink, public std::enable_shared_from_this
                               "the request's body is longer or shorter than it says"};
       }
       if (late_) {
-        co_return LinkFailure{504, "upstream_timeout",
-                              fmt::format("the peer's server did not answer within {} s",
-                                          request.timeout.count())};
+        co_return LinkFailure{
+            504, "upstream_timeout",
+            fmt::format("the peer's server did not answer within {} s", request.timeout.count())};
       }
       co_return LinkFailure{
           502, "upstream_unreachable",
@@ -87,8 +87,8 @@ class PlainLink final : public UpstreamLink, public std::enable_shared_from_this
     if (!piece_) piece_.reset(new uint8_t[kPiece]);
     parser_->get().body().data = piece_.get();
     parser_->get().body().size = kPiece;
-    auto [ec, n] = co_await http::async_read_some(connection_->socket, connection_->buffer,
-                                                  *parser_, kToken);
+    auto [ec, n] =
+        co_await http::async_read_some(connection_->socket, connection_->buffer, *parser_, kToken);
     const size_t got = kPiece - parser_->get().body().size;
     out.append(reinterpret_cast<const char*>(piece_.get()), got);
     if (ec == http::error::need_buffer) ec = {};

@@ -19,9 +19,8 @@ void write_json(crypto::SecretText& out, std::string_view text, bool slashes) {
 // The form that was written behind `from` counts unless it is there already.
 void Redactor::keep(size_t from) {
   const Form form{from, text_.size() - from};
-  const bool known = std::any_of(forms_.begin(), forms_.end(), [&](const Form& f) {
-    return text_of(f) == text_of(form);
-  });
+  const bool known = std::any_of(forms_.begin(), forms_.end(),
+                                 [&](const Form& f) { return text_of(f) == text_of(form); });
   if (known || form.size < kShortest) {
     text_.cut(from);
   } else {

@@ -19,8 +19,8 @@ class Redactor {
   static constexpr size_t kShortest = 8;
 
   Redactor() = default;
-  // `hold`: of a secret that has begun at the end of what came, so many bytes are enough to wait for
-  // the rest; fewer leave at once, so that a dialogue does not stand still.
+  // `hold`: of a secret that has begun at the end of what came, so many bytes are enough to wait
+  // for the rest; fewer leave at once, so that a dialogue does not stand still.
   void hold_from(size_t bytes) { hold_ = bytes; }
   void add(std::string_view secret);
   // Of `Authorization: Basic`: user and password, and the password.
@@ -37,7 +37,9 @@ class Redactor {
   struct Form {
     size_t at, size;  // in text_
   };
-  std::string_view text_of(const Form& form) const { return text_.view().substr(form.at, form.size); }
+  std::string_view text_of(const Form& form) const {
+    return text_.view().substr(form.at, form.size);
+  }
   void keep(size_t from);
   void mark(std::string_view text, std::string& marks) const;
 

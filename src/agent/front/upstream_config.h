@@ -1,5 +1,5 @@
-// Where peers' calls that carry HTTP go: an HTTP server of this host, as `serve --upstream` names it,
-// or the HTTPS endpoint of each call's credential (`egress`); in the local API and agent.yaml
+// Where peers' calls that carry HTTP go: an HTTP server of this host, as `serve --upstream` names
+// it, or the HTTPS endpoint of each call's credential (`egress`); in the local API and agent.yaml
 // likewise. Plain values.
 #pragma once
 
@@ -27,8 +27,8 @@ inline constexpr uint64_t kLongestUpstreamS = 86'400;
 
 struct UpstreamConfig {
   wire::CallProtocol protocol = wire::CallProtocol::kRaw;
-  UpstreamUrl url;           // of a server
-  bool egress = false;       // in place of it
+  UpstreamUrl url;      // of a server
+  bool egress = false;  // in place of it
   // Of egress: hosts that may have any address, as parse_host_name() has them.
   std::vector<std::string> allow;
   std::string prefix;        // of the paths that go there; it is taken off. Empty: all

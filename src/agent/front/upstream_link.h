@@ -1,6 +1,6 @@
 // A request on its way to a server and the answer on its way back: what differs between a server of
-// this host, spoken to in plain HTTP/1.1 (PlainLink), and an HTTPS endpoint (CurlLink). One for each
-// exchange, which outlives it. One thread, that of the event loop.
+// this host, spoken to in plain HTTP/1.1 (PlainLink), and an HTTPS endpoint (CurlLink). One for
+// each exchange, which outlives it. One thread, that of the event loop.
 #pragma once
 
 #include <memory>

@@ -20,11 +20,14 @@ bool under(std::string_view target, std::string_view prefix) {
 }  // namespace
 
 Upstreams::Upstreams(asio::io_context& io, Agent& agent, std::function<void()> kick)
-    : needs_{io, agent, std::move(kick),
+    : needs_{io,
+             agent,
+             std::move(kick),
              [this](wire::CallProtocol protocol, std::string_view target) {
                return find(protocol, target);
              },
-             std::make_shared<ExchangeTally>(), std::make_shared<Egress>(io)} {}
+             std::make_shared<ExchangeTally>(),
+             std::make_shared<Egress>(io)} {}
 
 std::shared_ptr<Upstream> Upstreams::find(wire::CallProtocol protocol,
                                           std::string_view target) const {
