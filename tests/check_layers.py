@@ -15,10 +15,11 @@ MAY_INCLUDE = {
     "fabric": {"fabric", "base", "wire", "crypto"},
     "vault": {"vault", "base", "crypto", "wire/credential.h"},
     "http": {"http", "base"},
+    "oauth2": {"oauth2", "http", "base", "wire", "crypto"},
     # Of the audit log, what its records look like.
     "dataplane": {"dataplane", "fabric", "base", "wire", "crypto", "audit/record.h"},
-    "control": {"control", "audit", "vault", "fabric", "http", "base", "wire", "crypto"},
-    "relayd": {"relayd", "dataplane", "control", "audit", "vault", "fabric", "http", "base", "wire", "crypto"},
+    "control": {"control", "oauth2", "audit", "vault", "fabric", "http", "base", "wire", "crypto"},
+    "relayd": {"relayd", "dataplane", "control", "oauth2", "audit", "vault", "fabric", "http", "base", "wire", "crypto"},
     # The replay window is a header of fabric without DPDK: the agent keeps the same one.
     "agent": {"agent", "http", "base", "wire", "crypto", "fabric/replay_window.h"},
     # Of control, what works on a store where no relay runs.
@@ -34,6 +35,8 @@ LIBRARIES = [
     (re.compile(r"^sodium"), {"src/crypto", "tests/reference", "tests/unit"}, "libsodium"),
     (re.compile(r"^pcap"), {"src/pktgen"}, "libpcap"),
     (re.compile(r"^tss2/"), {"src/vault"}, "tpm2-tss"),
+    (re.compile(r"^curl/"), {"src/http/curl.h"}, "libcurl"),
+    (re.compile(r"^nghttp2/"), {"src/http/curl_memory.cpp"}, "nghttp2"),
     (re.compile(r"^sqlite3"), {"src/control", "tests/unit"}, "SQLite"),
     (re.compile(r"^prometheus/"), {"src/control"}, "prometheus-cpp"),
 ]

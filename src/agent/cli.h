@@ -99,11 +99,18 @@ struct ServeCommand {
   std::string upstream;  // http://…, where calls that carry HTTP go
   std::string protocol = "raw", path;
   std::string upstream_timeout = "10m";
+  bool strip_authorization = false, strip_cookies = false;
   uint64_t parallel = 16;
   std::string limit = "60s";  // of a program, as people write it
   bool json = false;
 };
 Result<int> run_serve(const std::string& state, const ServeCommand& command);
+
+struct EgressCommand {
+  std::string protocol = "raw", path, timeout = "10m";
+  std::vector<std::string> allow;  // hosts
+  bool json = false;
+};
 
 Result<int> run_ping(const std::string& state, const PingCommand& command);
 

@@ -1,4 +1,5 @@
-// serve --upstream: keeps an HTTP server of this host in the daemon's list while it runs.
+// serve --upstream and egress: keep in the daemon's list, while they run, an HTTP server of this
+// host, or that calls go to the HTTPS endpoint of their credential.
 #pragma once
 
 #include "agent/cli.h"
@@ -6,5 +7,6 @@
 namespace sluice::agent {
 
 Result<int> run_serve_upstream(const std::string& state, const ServeCommand& command);
+Result<int> run_egress(const std::string& state, const EgressCommand& command);
 
 }  // namespace sluice::agent

@@ -268,6 +268,7 @@ http::Response Daemon::logs(const http::Request& request) const {
 }
 
 Result<void> Daemon::open_front() {
+  upstreams_.allow(settings_.egress_allow);
   for (const UpstreamConfig& c : settings_.serve) {
     if (auto ok = upstreams_.set("", 0, c, instant().us); !ok) return ok;
   }

@@ -178,6 +178,13 @@ void look_at_servers(DaemonClient& client, std::vector<Finding>& out) {
                  front.is_string() ? "http://" + front.get<std::string>() + "/PEER/…" : "off", ""});
   for (const json& u : (*served)["upstreams"]) {
     const std::string url = u.value("upstream", "");
+    if (url == "egress") {
+      out.push_back({"egress", Grade::kOk,
+                     fmt::format("{} calls go to the endpoints of their credentials",
+                                 u.value("protocol", "")),
+                     ""});
+      continue;
+    }
     const auto parsed = parse_upstream(url);
     const std::string why = parsed ? connect_to(*parsed) : parsed.error().message;
     if (why.empty()) {

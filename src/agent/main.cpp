@@ -40,6 +40,7 @@ struct Options {
   CallCommand call;
   ServeCommand serve;
   bool serve_exec = false;
+  EgressCommand egress;
   bool calls_json = false;
   bool status_json = false, doctor_json = false;
   LogsCommand logs;
@@ -47,7 +48,7 @@ struct Options {
   bool json() const {
     return info.json || peers_json || rotate_json || recv.json || ping.json || handshake.json ||
            pending_json || approve.json || reject.json || untrust.json || visibility.json ||
-           call.json || serve.json || calls_json || status_json || doctor_json;
+           call.json || serve.json || egress.json || calls_json || status_json || doctor_json;
   }
 };
 
@@ -296,6 +297,14 @@ void describe_calls(CLI::App& app, Options& o, Run& run) {
       ->needs(upstream);
   serve->add_option("--timeout", o.serve.upstream_timeout, "Until its answer begins (default: 10m)")
       ->needs(upstream);
+  serve
+      ->add_flag("--strip-authorization", o.serve.strip_authorization,
+                 "Callers' own authorization does not reach it, even without a credential")
+      ->needs(upstream);
+  serve
+      ->add_flag("--strip-cookies", o.serve.strip_cookies,
+                 "Neither do their cookies, nor do its cookies reach them")
+      ->needs(upstream);
   auto* exec =
       serve->add_flag("--exec", o.serve_exec, "Run what follows for each call; put it last");
   auto* echo = serve->add_flag("--echo", o.serve.echo, "Answer with the request, for trials");
@@ -333,6 +342,32 @@ void describe_calls(CLI::App& app, Options& o, Run& run) {
     }
     run = [&](const auto& state) { return run_serve(state, o.serve); };
   });
+
+  auto* egress = app.add_subcommand(
+      "egress",
+      "Answer calls of peers from HTTPS endpoints, with credentials that peers never see");
+  egress
+      ->add_option("--protocol", o.egress.protocol,
+                   "Which calls: a2a, mcp, openai-responses, anp, acp (default: plain HTTP)")
+      ->check(CLI::IsMember({"raw", "a2a", "mcp", "openai-responses", "openai", "anp", "acp"}));
+  egress->add_option("--path", o.egress.path, "Only paths under this one, which is taken off");
+  egress
+      ->add_option("--allow-host", o.egress.allow,
+                   "A host that may have a private address, or be plain http; more than once")
+      ->type_name("NAME")
+      ->expected(1)
+      ->take_all();
+  egress->add_option("--timeout", o.egress.timeout, "Until its answer begins (default: 10m)");
+  egress->add_flag("--json", o.egress.json, "Print a line of JSON when it serves");
+  egress->footer(
+      "Where a call goes, and by what key, comes with it from the relay: the operator has set it "
+      "for this agent and\nprotocol with sluicectl credential set. What the caller wrote of "
+      "authorization and cookies is dropped, and the\nkey never comes back. Endpoints are https, "
+      "their certificates are verified, their addresses are none of a private\nnetwork unless "
+      "--allow-host names them (docs/egress.md).\n"
+      "Examples:  sluice-agent egress --protocol openai-responses\n"
+      "           sluice-agent egress --protocol mcp --allow-host tools.internal");
+  egress->callback([&] { run = [&](const auto& state) { return run_egress(state, o.egress); }; });
 
   auto* calls = app.add_subcommand("calls", "List calls that are open and recent ones");
   calls->add_flag("--json", o.calls_json, "Print JSON");

@@ -24,6 +24,14 @@ Result<uint64_t> number_field(const json& body, const char* name, uint64_t least
               fmt::format("\"{}\" is not a whole number from {} to {}", name, least, most));
 }
 
+Result<bool> flag_field(const json& body, const char* name) {
+  const auto it = body.find(name);
+  if (it == body.end()) return false;
+  if (!it->is_boolean())
+    return fail(ErrorCode::kUsage, fmt::format("\"{}\" is neither true nor false", name));
+  return it->get<bool>();
+}
+
 Result<std::string> string_field(const json& body, const char* name) {
   const auto it = body.find(name);
   if (it == body.end() || !it->is_string() || it->get_ref<const std::string&>().empty()) {

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 #include <yaml-cpp/yaml.h>
 
+#include "agent/front/endpoint.h"
 #include "base/duration.h"
 
 namespace sluice::agent {
@@ -44,6 +45,12 @@ class Reader {
     wrong(node, fmt::format("{} is not a text", where));
     return "";
   }
+  bool flag(const YAML::Node& node, const std::string& where) {
+    if (!node) return false;
+    bool out = false;
+    if (!YAML::convert<bool>::decode(node, out)) wrong(node, where + " is neither true nor false");
+    return out;
+  }
   const std::vector<std::string>& errors() const { return errors_; }
 
  private:
@@ -51,21 +58,12 @@ class Reader {
   std::vector<std::string> errors_;
 };
 
-void read_upstream(Reader& r, const YAML::Node& node, size_t index, Settings& out) {
-  const std::string where = fmt::format("serve[{}]", index);
-  if (!r.is_map(node, where, {"protocol", "upstream", "path", "timeout"})) return;
-  UpstreamConfig c;
+// What a server and an egress have in common.
+void read_terms(Reader& r, const YAML::Node& node, const std::string& where, UpstreamConfig& c) {
   if (const auto n = node["protocol"]) {
     const auto protocol = parse_upstream_protocol(r.text(n, where + ".protocol"));
     if (!protocol) r.wrong(n, where + "." + protocol.error().message);
     c.protocol = protocol.value_or(c.protocol);
-  }
-  if (const auto n = node["upstream"]) {
-    auto url = parse_upstream(r.text(n, where + ".upstream"));
-    if (!url) r.wrong(n, url.error().message);
-    if (url) c.url = std::move(*url);
-  } else {
-    r.wrong(node, where + " names no upstream");
   }
   if (const auto n = node["path"]) {
     auto prefix = parse_prefix(r.text(n, where + ".path"));
@@ -78,12 +76,58 @@ void read_upstream(Reader& r, const YAML::Node& node, size_t index, Settings& ou
       r.wrong(n, where + ".timeout is not a time from 1s to 1d");
     c.timeout_s = s.value_or(c.timeout_s);
   }
+}
+
+void add(Reader& r, const YAML::Node& node, const std::string& where, UpstreamConfig c,
+         Settings& out) {
   for (const UpstreamConfig& other : out.serve) {
     if (other.protocol == c.protocol && other.prefix == c.prefix) {
       r.wrong(node, where + " has the protocol and path of another; give one of them a path");
     }
   }
   out.serve.push_back(std::move(c));
+}
+
+void read_upstream(Reader& r, const YAML::Node& node, size_t index, Settings& out) {
+  const std::string where = fmt::format("serve[{}]", index);
+  if (!r.is_map(
+          node, where,
+          {"protocol", "upstream", "path", "timeout", "strip_authorization", "strip_cookies"})) {
+    return;
+  }
+  UpstreamConfig c;
+  if (const auto n = node["upstream"]) {
+    auto url = parse_upstream(r.text(n, where + ".upstream"));
+    if (!url) r.wrong(n, url.error().message);
+    if (url) c.url = std::move(*url);
+  } else {
+    r.wrong(node, where + " names no upstream");
+  }
+  read_terms(r, node, where, c);
+  c.strip_authorization = r.flag(node["strip_authorization"], where + ".strip_authorization");
+  c.strip_cookies = r.flag(node["strip_cookies"], where + ".strip_cookies");
+  add(r, node, where, std::move(c), out);
+}
+
+void read_egress(Reader& r, const YAML::Node& egress, Settings& out) {
+  if (!r.is_map(egress, "egress", {"allow", "serve"})) return;
+  const YAML::Node allow = egress["allow"], serve = egress["serve"];
+  if (allow && !allow.IsSequence()) r.wrong(allow, "egress.allow is not a list of hosts");
+  for (size_t i = 0; allow && allow.IsSequence() && i < allow.size(); ++i) {
+    const std::string where = fmt::format("egress.allow[{}]", i);
+    auto host = parse_host_name(r.text(allow[i], where));
+    if (!host) r.wrong(allow[i], where + ": " + host.error().message);
+    if (host) out.egress_allow.push_back(std::move(*host));
+  }
+  if (serve && !serve.IsSequence()) r.wrong(serve, "egress.serve is not a list");
+  for (size_t i = 0; serve && serve.IsSequence() && i < serve.size(); ++i) {
+    const std::string where = fmt::format("egress.serve[{}]", i);
+    if (!r.is_map(serve[i], where, {"protocol", "path", "timeout"})) continue;
+    UpstreamConfig c;
+    make_egress(c);
+    read_terms(r, serve[i], where, c);
+    add(r, serve[i], where, std::move(c), out);
+  }
 }
 
 }  // namespace
@@ -107,7 +151,7 @@ Result<Settings> load_settings(const std::string& path) {
   }
   Reader r(path);
   if (root.IsNull()) return out;
-  if (r.is_map(root, "the file", {"front", "serve"})) {
+  if (r.is_map(root, "the file", {"front", "serve", "egress"})) {
     const YAML::Node front = root["front"];
     if (front && r.is_map(front, "front", {"listen"}) && front["listen"]) {
       out.front.listen = r.text(front["listen"], "front.listen");
@@ -117,6 +161,7 @@ Result<Settings> load_settings(const std::string& path) {
     if (serve && !serve.IsSequence()) r.wrong(serve, "serve is not a list");
     for (size_t i = 0; serve && serve.IsSequence() && i < serve.size(); ++i)
       read_upstream(r, serve[i], i, out);
+    if (root["egress"]) read_egress(r, root["egress"], out);
   }
   if (r.errors().empty()) return out;
   return fail(ErrorCode::kUsage, fmt::format("{}", fmt::join(r.errors(), "\n")));

@@ -1,5 +1,5 @@
-// The daemon's configuration, STATE/agent.yaml (docs/http.md); where there is none, all is default.
-// Plain values.
+// The daemon's configuration, STATE/agent.yaml (docs/http.md, docs/egress.md); where there is none,
+// all is default. Plain values.
 #pragma once
 
 #include <string>
@@ -12,7 +12,8 @@ namespace sluice::agent {
 
 struct Settings {
   FrontConfig front;
-  std::vector<UpstreamConfig> serve;
+  std::vector<UpstreamConfig> serve;      // egress among them
+  std::vector<std::string> egress_allow;  // hosts that every egress may reach
 };
 
 std::string settings_path(const std::string& state);

@@ -9,7 +9,7 @@ namespace sluice::control {
 namespace {
 
 // Pairs whose quotas are remembered while they have no edge, if there are fewer places for edges.
-constexpr size_t kMostUses = 65'536;
+constexpr size_t kMostQuotaUses = 65'536;
 
 }  // namespace
 
@@ -147,7 +147,7 @@ void EdgeLimits::forget_old() {
 }
 
 void EdgeLimits::restore(uint32_t from, uint32_t to, const QuotaUse& use) {
-  const size_t most = std::max<size_t>(kMostUses, arena_.sizes().edge_calls);
+  const size_t most = std::max<size_t>(kMostQuotaUses, arena_.sizes().edge_calls);
   if (uses_.size() >= most) forget_old();
   // Beyond that many at once the quota of some pair begins anew with its next edge.
   if (uses_.size() < most) uses_[{from, to}].push_back(use);

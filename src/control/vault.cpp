@@ -140,6 +140,7 @@ CredentialStatus Vault::status(const CredentialPlace& place, int64_t unix_ms) co
     out.why = "the vault is locked: " + why_;
   }
   out.version = row.version;
+  out.id = row.id;
   out.is_oauth2 = (row.parts & vault::kOauth2Part) != 0;
   return out;
 }

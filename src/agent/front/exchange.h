@@ -1,5 +1,6 @@
-// One call of a peer as an exchange with the HTTP server that it is for (docs/http.md): from the
-// call's first byte to the server's last. One thread, that of the event loop.
+// One call of a peer as an exchange with the HTTP server or endpoint that it is for (docs/http.md,
+// docs/egress.md): from the call's first byte to the server's last. One thread, that of the event
+// loop.
 #pragma once
 
 #include <deque>
@@ -13,6 +14,7 @@
 #include <boost/beast/core/flat_buffer.hpp>
 
 #include "agent/agent.h"
+#include "agent/front/egress.h"
 #include "agent/front/net.h"
 #include "agent/front/upstream_config.h"
 
@@ -30,6 +32,8 @@ struct UpstreamConnection {
   tcp::socket socket;
   boost::beast::flat_buffer buffer;
   steady_clock::time_point idle_since{};
+  // Of the credential that it was used with, zeros for none: some servers authorize connections.
+  ByteArray<16> tag{};
 };
 
 struct UpstreamRow {
@@ -59,6 +63,7 @@ struct ExchangeNeeds {
   std::function<void()> kick;  // lets the agent go on with what its calls were given
   std::function<std::shared_ptr<Upstream>(wire::CallProtocol, std::string_view target)> find;
   std::shared_ptr<ExchangeTally> tally;
+  std::shared_ptr<Egress> egress;
 };
 
 // It runs by itself until the call has ended.

@@ -1,5 +1,6 @@
 // The daemon's local API of its HTTP side:
-//   POST   /v1/upstreams             {"server","protocol","upstream"[,"path","timeout_s"]} → {}
+//   POST   /v1/upstreams             {"server","protocol","upstream"[,"path","timeout_s"]} → {}, or
+//                                    "egress": true [,"allow"] in place of "upstream"
 //   DELETE /v1/upstreams?server=HEX  → {}
 //   GET    /v1/upstreams             → {"front","upstreams":[…]}
 // docs/http.md has their fields.

@@ -45,6 +45,17 @@ Result<UpstreamUrl> parse_upstream(std::string_view text) {
   return out;
 }
 
+std::string describe(const UpstreamConfig& config) {
+  if (config.egress) return "egress";
+  return fmt::format("http://{}{}", config.url.authority(), config.url.path);
+}
+
+void make_egress(UpstreamConfig& config) {
+  config.egress = true;
+  config.strip_authorization = true;
+  config.strip_cookies = true;
+}
+
 Result<wire::CallProtocol> parse_upstream_protocol(std::string_view name) {
   if (name == wire::kProtocolNames[0]) return wire::CallProtocol::kRaw;
   if (const auto protocol = protocol_of(name)) return *protocol;

@@ -1,10 +1,12 @@
-// An HTTP server of this host that peers' calls go to, as `serve --upstream`, the local API and
-// agent.yaml name it. Plain values.
+// Where peers' calls that carry HTTP go: an HTTP server of this host, as `serve --upstream` names
+// it, or the HTTPS endpoint of each call's credential (`egress`); in the local API and agent.yaml
+// likewise. Plain values.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "wire/call.h"
@@ -25,10 +27,22 @@ inline constexpr uint64_t kLongestUpstreamS = 86'400;
 
 struct UpstreamConfig {
   wire::CallProtocol protocol = wire::CallProtocol::kRaw;
-  UpstreamUrl url;
+  UpstreamUrl url;      // of a server
+  bool egress = false;  // in place of it
+  // Of egress: hosts that may have any address, as parse_host_name() has them.
+  std::vector<std::string> allow;
   std::string prefix;        // of the paths that go there; it is taken off. Empty: all
   uint64_t timeout_s = 600;  // until the answer begins
+  // What callers wrote of authorization does not go there, whether or not the relay gave a
+  // credential for the call; with one it never does.
+  bool strip_authorization = false;
+  bool strip_cookies = false;  // neither do cookies, nor do the server's come back
 };
+
+// For people: the server's URL, or "egress".
+std::string describe(const UpstreamConfig& config);
+// Calls go there with what the relay gave for them, and with nothing of the caller's own.
+void make_egress(UpstreamConfig& config);
 
 // "raw" and the names of protocol_of(). kUsage: the names there are.
 Result<wire::CallProtocol> parse_upstream_protocol(std::string_view name);

@@ -20,11 +20,14 @@ bool under(std::string_view target, std::string_view prefix) {
 }  // namespace
 
 Upstreams::Upstreams(asio::io_context& io, Agent& agent, std::function<void()> kick)
-    : needs_{io, agent, std::move(kick),
+    : needs_{io,
+             agent,
+             std::move(kick),
              [this](wire::CallProtocol protocol, std::string_view target) {
                return find(protocol, target);
              },
-             std::make_shared<ExchangeTally>()} {}
+             std::make_shared<ExchangeTally>(),
+             std::make_shared<Egress>(io)} {}
 
 std::shared_ptr<Upstream> Upstreams::find(wire::CallProtocol protocol,
                                           std::string_view target) const {
@@ -59,15 +62,16 @@ Result<void> Upstreams::set(const std::string& server, pid_t pid, const Upstream
     if (c.protocol != config.protocol || c.prefix != config.prefix) continue;
     if (u->row.server != server) {
       return fail(ErrorCode::kConflict,
-                  fmt::format("{} calls under \"{}\" go to http://{}{} already; end that first, or "
-                              "give another --path",
+                  fmt::format("{} calls under \"{}\" go to {} already; end that first, or give "
+                              "another --path",
                               wire::name_of(wire::kProtocolNames, uint8_t(c.protocol)),
-                              c.prefix.empty() ? "/" : c.prefix, c.url.authority(), c.url.path));
+                              c.prefix.empty() ? "/" : c.prefix, describe(c)));
     }
     u->pid = pid;
     u->seen_us = now_us;
     if (u->row.config.url.authority() != config.url.authority()) u->idle.clear();
     u->row.config = config;
+    u->row.config.allow.insert(u->row.config.allow.end(), allow_.begin(), allow_.end());
     return {};
   }
   if (upstreams_.size() >= kMost) {
@@ -75,6 +79,7 @@ Result<void> Upstreams::set(const std::string& server, pid_t pid, const Upstream
   }
   auto u = std::make_shared<Upstream>();
   u->row = {config, server, 0, 0, 0};
+  u->row.config.allow.insert(u->row.config.allow.end(), allow_.begin(), allow_.end());
   u->pid = pid;
   u->seen_us = now_us;
   upstreams_.push_back(std::move(u));

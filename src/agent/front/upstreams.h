@@ -1,4 +1,4 @@
-// Where calls of peers that carry HTTP go on this host: an upstream for each protocol and path,
+// Where calls of peers that carry HTTP go from this host: an upstream for each protocol and path,
 // named by `serve --upstream` or the configuration, and an exchange with it for each call
 // (docs/http.md). One thread, that of the event loop.
 #pragma once
@@ -23,6 +23,8 @@ class Upstreams {
   AcceptStatus admit(const PeerEdge& from, const wire::Envelope& envelope) const;
   CallUser* user(Call& call);
 
+  // Hosts that every egress may reach, whatever their addresses; before any is added.
+  void allow(std::vector<std::string> hosts) { allow_ = std::move(hosts); }
   // Adds one, or says that it is still there. `server` empty: for good. kConflict: another keeps
   // that protocol and path.
   Result<void> set(const std::string& server, pid_t pid, const UpstreamConfig& config,
@@ -39,6 +41,7 @@ class Upstreams {
 
   ExchangeNeeds needs_;
   std::vector<std::shared_ptr<Upstream>> upstreams_;
+  std::vector<std::string> allow_;
   uint64_t looked_us_ = 0;
 };
 

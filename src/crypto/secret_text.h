@@ -1,0 +1,78 @@
+// Text that has secrets in it, written piece by piece into guarded memory: where it outgrows one
+// buffer it moves to a larger one, and the old one is wiped. Move-only.
+#pragma once
+
+#include <algorithm>
+#include <string_view>
+
+#include "crypto/secret_buffer.h"
+
+namespace sluice::crypto {
+
+class SecretText {
+ public:
+  static constexpr size_t kLeast = 1'024;
+
+  // `room`: as much as is expected; growing copies.
+  explicit SecretText(size_t room = 0) : buffer_(room) {}
+
+  SecretText& operator<<(std::string_view text) {
+    std::copy(text.begin(), text.end(), extend(text.size()));
+    return *this;
+  }
+  SecretText& operator<<(char c) { return *this << std::string_view(&c, 1); }
+  // Everything but RFC 3986's unreserved characters as %XX; `digits`: sixteen, in either case.
+  void append_percent_encoded(std::string_view text, std::string_view digits = "0123456789ABCDEF") {
+    for (const char c : text) {
+      const auto byte = static_cast<unsigned char>(c);
+      const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                         (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+      if (plain) {
+        *this << c;
+      } else {
+        *this << '%' << digits[byte >> 4] << digits[byte & 15];
+      }
+    }
+  }
+  void append_base64(std::string_view bytes) {
+    constexpr std::string_view kDigits =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < bytes.size(); i += 3) {
+      uint32_t bits = 0;
+      for (size_t k = 0; k < 3; ++k) {
+        bits = bits << 8 | (i + k < bytes.size() ? static_cast<uint8_t>(bytes[i + k]) : 0u);
+      }
+      for (size_t k = 0; k < 4; ++k) {
+        *this << (i + k <= bytes.size() ? kDigits[bits >> (18 - 6 * k) & 63] : '=');
+      }
+    }
+  }
+  // `n` more bytes, for the caller to fill; valid until more is written.
+  char* extend(size_t n) {
+    if (n > buffer_.size() - size_) {
+      SecretBuffer larger(std::max({kLeast, buffer_.size() * 2, size_ + n}));
+      std::copy_n(buffer_.data(), size_, larger.data());
+      buffer_ = std::move(larger);
+    }
+    size_ += n;
+    return reinterpret_cast<char*>(buffer_.data()) + size_ - n;
+  }
+  // Forgets all behind the first `size` bytes; they are overwritten, or wiped at the end.
+  void cut(size_t size) { size_ = std::min(size, size_); }
+
+  size_t size() const { return size_; }
+  std::string_view view() const { return as_text(buffer_.view().first(size_)); }
+  // Writable, for those who change it in place.
+  MutBytes bytes() { return buffer_.bytes().first(size_); }
+  SecretBuffer take() {
+    buffer_.shrink(size_);
+    size_ = 0;
+    return std::exchange(buffer_, SecretBuffer());
+  }
+
+ private:
+  SecretBuffer buffer_;
+  size_t size_ = 0;
+};
+
+}  // namespace sluice::crypto
