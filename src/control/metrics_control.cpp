@@ -79,6 +79,13 @@ void add_store(MetricFamilies& out, Control& c) {
   if (const auto days = c.audit().forecast().days_left) one(out, Metric::kAuditDays, *days);
 }
 
+void add_vault(MetricFamilies& out, const Vault& vault) {
+  one(out, Metric::kVaultUnlocked, vault.state() == VaultState::kUnlocked ? 1 : 0);
+  one(out, Metric::kCredentials, double(vault.credentials().size()));
+  one(out, Metric::kCredentialsAging, double(vault.aging()));
+  one(out, Metric::kCredentialsDamaged, double(vault.damaged()));
+}
+
 void add_ports(MetricFamilies& out, const std::vector<fabric::PortStatus>& ports) {
   const auto each = [&](Metric metric, const auto& value) {
     Family f(out, metric);
@@ -99,6 +106,7 @@ MetricFamilies control_metrics(Control& control, double last_scrape_us) {
   add_trust(out, control);
   add_handshakes(out, control);
   add_store(out, control);
+  add_vault(out, control.vault());
   add_ports(out, control.around().ports());
   one(out, Metric::kScrape, last_scrape_us / 1e6);
   return out;
