@@ -218,15 +218,17 @@ void AdminTrust::changes(const AdminCall& call, http::Respond respond) {
         for (const FeedEntry& e : *r) {
           json subject = text(e.subject, e.kind);
           if (e.kind.starts_with("token")) subject = subject.get<std::string>().substr(0, 12);
+          const bool named = e.kind == "credential_set" || e.kind == "credential_deleted";
           out.push_back({{"sequence", e.sequence},
                          {"at_ms", e.at_ms},
                          {"actor", e.actor},
                          {"kind", e.kind},
                          {"subject", subject},
-                         {"object", text(e.object, e.kind.starts_with("relay_key") ||
-                                                           e.kind.starts_with("audit")
-                                                       ? e.kind
-                                                       : "")}});
+                         {"object", named ? json(as_text(e.object))
+                                          : text(e.object, e.kind.starts_with("relay_key") ||
+                                                                   e.kind.starts_with("audit")
+                                                               ? e.kind
+                                                               : "")}});
         }
         respond(ok({{"changes", out}}));
       });

@@ -53,8 +53,6 @@ http::Response AdminVault::show() const {
               {"source", name_of(v.master().source)},
               {"made_at_ms", v.master().made_ms}};
   }
-  uint64_t damaged = 0;
-  for (const auto& [id, row] : v.credentials()) damaged += v.is_damaged(id) ? 1 : 0;
   const bool locked = v.state() == VaultState::kLocked;
   return ok({{"state", name_of(v.state())},
              {"unlocking", v.unlocking()},
@@ -64,7 +62,8 @@ http::Response AdminVault::show() const {
              {"data_keys", keys},
              {"credentials", v.credentials().size()},
              {"bindings", v.bindings().size()},
-             {"damaged", damaged}});
+             {"aging", v.aging()},
+             {"damaged", v.damaged()}});
 }
 
 void AdminVault::turn(const AdminCall& call, http::Respond respond,

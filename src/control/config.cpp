@@ -36,9 +36,10 @@ LoadedConfig read_config(std::string_view yaml,
   if (yaml.size() > kLargestFile) {
     problems.add(0, "the file " + too_large());
   } else if (const auto tree = read_yaml(yaml, problems)) {
-    const Section root(problems, &*tree, "",
-                       {"log", "eal", "ports", "cores", "worker", "control", "relay", "handshake",
-                        "limits", "calls", "admin", "audit", "observability", "metrics", "vault", "trust"});
+    const Section root(
+        problems, &*tree, "",
+        {"log", "eal", "ports", "cores", "worker", "control", "relay", "handshake", "limits",
+         "calls", "admin", "audit", "observability", "metrics", "vault", "trust"});
     Config& c = out.config;
     read_eal(root, c.topology);
     read_ports(root, c.topology);

@@ -66,8 +66,15 @@ enum class MetricKind : uint8_t { kCounter, kGauge, kHistogram };
   X(kAuditFree, "sluice_audit_free_bytes", kGauge, "", "free on the audit log's disk")            \
   X(kAuditDays, "sluice_audit_days_left", kGauge, "",                                             \
     "until that disk is full, at the rate since the start; absent where nothing was written")     \
-  X(kCredentials, "sluice_credentials", kGauge, "state",                                          \
-    "credentials that calls to some agent need: usable, outside_window, unavailable")             \
+  X(kVaultUnlocked, "sluice_vault_unlocked", kGauge, "",                                          \
+    "1: credentials can be used; 0: the vault is locked, or there is none")                       \
+  X(kCredentials, "sluice_credentials", kGauge, "", "credentials in the vault")                   \
+  X(kCredentialsAging, "sluice_credentials_aging", kGauge, "",                                    \
+    "of those, how many reach their maximum age soon, or have: set them anew")                    \
+  X(kCredentialsDamaged, "sluice_credentials_damaged", kGauge, "",                                \
+    "records and bindings that were changed in the store, and are not used")                      \
+  X(kCredentialPlaces, "sluice_credential_places", kGauge, "state",                               \
+    "agents and protocols whose calls need one: usable, outside_window, unavailable")             \
   X(kCredentialRoom, "sluice_credential_slots", kGauge, "state",                                  \
     "room for them (limits.credentials): total, and resting until no worker reads it")            \
   X(kPauses, "sluice_control_pauses_total", kCounter, "",                                         \

@@ -79,10 +79,17 @@ void add_store(MetricFamilies& out, Control& c) {
   if (const auto days = c.audit().forecast().days_left) one(out, Metric::kAuditDays, *days);
 }
 
-void add_credentials(MetricFamilies& out, Control& c) {
+void add_vault(MetricFamilies& out, const Vault& vault) {
+  one(out, Metric::kVaultUnlocked, vault.state() == VaultState::kUnlocked ? 1 : 0);
+  one(out, Metric::kCredentials, double(vault.credentials().size()));
+  one(out, Metric::kCredentialsAging, double(vault.aging()));
+  one(out, Metric::kCredentialsDamaged, double(vault.damaged()));
+}
+
+void add_slots(MetricFamilies& out, Control& c) {
   const CredentialPublisher::Counts n = c.credential_slots().counts();
   {
-    Family f(out, Metric::kCredentials);
+    Family f(out, Metric::kCredentialPlaces);
     f.add(n.usable, {{"state", "usable"}});
     f.add(n.outside_window, {{"state", "outside_window"}});
     f.add(n.unavailable, {{"state", "unavailable"}});
@@ -112,7 +119,8 @@ MetricFamilies control_metrics(Control& control, double last_scrape_us) {
   add_trust(out, control);
   add_handshakes(out, control);
   add_store(out, control);
-  add_credentials(out, control);
+  add_vault(out, control.vault());
+  add_slots(out, control);
   add_ports(out, control.around().ports());
   one(out, Metric::kScrape, last_scrape_us / 1e6);
   return out;

@@ -403,14 +403,15 @@ void Vault::look_at_ages() {
     const CredentialLife& life = lives_.at(id);
     if (life.max_age_ms == 0) continue;
     if (now >= row.set_ms + life.max_age_ms) {
-      if (told_too_old_.insert(id).second) {
+      aging_.insert(id);
+      if (too_old_.insert(id).second) {
         events_.add(EventKind::kCredentialTooOld, row.name, "calls are refused: set it anew");
         spdlog::error(
             "the credential {} of tenant {} is too old: calls are refused until it is set "
             "anew",
             row.name, row.tenant);
       }
-    } else if (now >= aging_from_ms(life, row.set_ms) && warned_.insert(id).second) {
+    } else if (now >= aging_from_ms(life, row.set_ms) && aging_.insert(id).second) {
       events_.add(EventKind::kCredentialAging, row.name, "set it anew before calls are refused");
       spdlog::warn("the credential {} of tenant {} is too old soon: set it anew", row.name,
                    row.tenant);

@@ -103,6 +103,10 @@ class Vault : public Credentials {
   const CredentialRow* by_name(uint16_t tenant, const std::string& name) const;
   const CredentialLife& life_of(uint64_t id) const { return lives_.at(id); }
   bool is_damaged(uint64_t id) const { return damaged_.contains(id); }
+  // Records and bindings that are not what was sealed.
+  size_t damaged() const { return damaged_.size() + unproved_.size(); }
+  // Credentials that reach their maximum age soon, or have.
+  size_t aging() const { return aging_.size(); }
   const vault::KeySourceOptions& options() const { return options_; }
 
  private:
@@ -162,10 +166,10 @@ class Vault : public Credentials {
 
   std::deque<std::function<void()>> waiting_;
   bool changing_ = false;
-  std::optional<VaultRows> found_;            // by reconcile(), while a change is under way
-  uint64_t looked_at_ = 0;                    // ticks
-  std::set<uint64_t> warned_, told_too_old_;  // credentials, of whose age was told
-  SideThread side_;                           // last: it dies first
+  std::optional<VaultRows> found_;      // by reconcile(), while a change is under way
+  uint64_t looked_at_ = 0;              // ticks
+  std::set<uint64_t> aging_, too_old_;  // credentials, of whose age was told
+  SideThread side_;                     // last: it dies first
 };
 
 }  // namespace sluice::control

@@ -120,8 +120,8 @@ void Vault::store_credential(NewCredential what, const std::string& actor,
     credentials_[row.id] = row;
     lives_[row.id] = life;
     damaged_.erase(row.id);
-    warned_.erase(row.id);
-    told_too_old_.erase(row.id);
+    aging_.erase(row.id);
+    too_old_.erase(row.id);
     if (bound) bindings_[place_of(*bound)] = *bound;
     tell(places_of(row.id), [done, version = row.version] { done(version); });
   });
@@ -151,6 +151,8 @@ void Vault::remove(uint64_t id, const std::string& actor, Done done) {
       credentials_.erase(id);
       lives_.erase(id);
       damaged_.erase(id);
+      aging_.erase(id);
+      too_old_.erase(id);
       tell(bound, [end] { end({}); });
     });
   });

@@ -240,6 +240,8 @@ Result<Buffer> tpm_seal(const TpmOptions& options, Bytes auth, Bytes secret) {
   const Owned<TPM2B_PRIVATE> own_hidden(hidden);
   const Owned<TPM2B_PUBLIC> own_seen(seen);
   overwrite_response(**chip);
+  // The library also keeps a copy of what was created last.
+  (void)(*chip)->make_parent();
   if (rc != 0) return (*chip)->failed("seal the master key", rc);
   return marshal(**chip, pcrs, *seen, *hidden);
 }

@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import subprocess
+import urllib.parse
 
 import jsonschema
 from common import ROOT, check, main, ping_ok, wait_until
@@ -51,6 +52,21 @@ class Api:
             self.called.add((method.lower(), path))
         return answer
 
+    def secret(self, target, about, secret, refused=False):
+        """A body that is a secret, beside what is said of it."""
+        operation = self.document["paths"][target]["post"]
+        self.validate(about, operation["parameters"][0]["content"]["application/json"]["schema"], f"POST {target}: the request")
+        connection = UnixConnection(self.lab.socket)
+        connection.request("POST", f"{target}?about={urllib.parse.quote(json.dumps(about))}", secret, {"Content-Type": "application/octet-stream"})
+        answer = connection.getresponse()
+        status, body = answer.status, json.loads(answer.read())
+        check((status >= 400) == refused, f"POST {target} answers {status}")
+        which = operation["responses"]["default" if refused else "200"]
+        self.validate(body, which["content"]["application/json"]["schema"], f"POST {target}: the answer")
+        if not refused:
+            self.called.add(("post", target))
+        return body
+
     def text(self, path):
         """What is no JSON."""
         connection = UnixConnection(self.lab.socket)
@@ -90,6 +106,34 @@ def approvals(lab, api):
         api.call("POST", f"/v1/approvals/{verdict}", {"id": waiting[0]["id"]}, refused=True)
 
 
+def vault(api):
+    api.call("POST", "/v1/vault/unlock", {}, refused=True)
+    check(api.call("GET", "/v1/vault")["state"] == "uninitialised", "there is no vault at first")
+    api.call("POST", "/v1/vault/init", {})
+    api.call("POST", "/v1/vault/lock", {})
+    api.secret("/v1/vault/unlock", {}, b"not needed")
+    field = lambda number, text: bytes([number, 0]) + len(text).to_bytes(2, "little") + text  # noqa: E731
+    header = field(1, b"X-Key") + field(2, b"secret")
+    about = {"tenant": "acme", "name": "search", "hours": ["mon-fri 09:00-17:00 Europe/Vienna"], "max_age_s": 86400}
+    api.secret("/v1/credentials", about, header[:-1], refused=True)
+    api.secret("/v1/credentials", {**about, "hours": ["never"]}, header, refused=True)
+    api.call("POST", "/v1/credentials", {**about, "secret": "in JSON it is not taken"}, refused=True)
+    api.secret("/v1/credentials", about, header)
+    made = api.secret("/v1/credentials", {"tenant": "acme", "name": "search", "target": "bob", "protocol": "mcp", "without_limits": True}, header)
+    check((made["version"], made["state"], len(made["bindings"])) == (2, "usable", 1), "set anew, and bound")
+    place = {"tenant": "acme", "target": "bob", "protocol": "mcp"}
+    api.call("POST", "/v1/credentials/unbind", place)
+    api.call("POST", "/v1/credentials/unbind", place, refused=True)
+    api.call("POST", "/v1/credentials/bind", {**place, "name": "search"})
+    api.call("POST", "/v1/credentials/bind", {**place, "name": "search", "target": "nobody"}, refused=True)
+    check(len(api.call("GET", "/v1/credentials")["credentials"]) == 1, "one credential is there")
+    api.call("POST", "/v1/vault/rotate", {})
+    check(api.call("POST", "/v1/vault/rotate", {"master": True})["key"] == 2, "both kinds of keys are replaced")
+    api.call("POST", "/v1/credentials/delete", {"tenant": "acme", "name": "search"})
+    api.call("POST", "/v1/credentials/delete", {"tenant": "acme", "name": "search"}, refused=True)
+    api.call("GET", "/v1/vault")
+
+
 def test(lab):
     lab.make_relay()
     lab.start_relay()
@@ -120,6 +164,7 @@ def test(lab):
     wait_until("alice and bob", lambda: lab.peers("alice") and ping_ok(lab, "alice", "bob", 3), 15, 0.2)
     api.call("GET", "/v1/edges")
     approvals(lab, api)
+    vault(api)
     api.call("POST", "/v1/policy", {"yaml": "default: ask\n", "dry_run": True})
     api.call("POST", "/v1/policy", {"yaml": "rules: [{ from: alice, to: bob, for: 1h }]\n", "after": 1})
     api.call("POST", "/v1/policy", {"yaml": "default: ask\n", "after": 0}, refused=True)

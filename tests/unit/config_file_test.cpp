@@ -151,6 +151,8 @@ TEST_F(ConfigTest, TheManualIsAGoodConfiguration) {
   expected.topology.workers = loaded.config.topology.workers;
   expected.relay.key_file = "/var/lib/sluice/relay.key";
   expected.audit.folder = "/var/lib/sluice/audit";
+  expected.vault.key_file = "/var/lib/sluice/vault.key";
+  expected.vault.tpm.auth_file = "/var/lib/sluice/vault.auth";
   EXPECT_EQ(print_config(loaded.config), print_config(expected));
   const std::string printed = print_config(loaded.config);
   for (size_t at = 0, end; at < printed.size(); at = end + 1) {

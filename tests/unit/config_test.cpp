@@ -254,6 +254,39 @@ TEST_F(ConfigTest, RefusesMorePortsAndWorkersThanThereCanBe) {
   }
 }
 
+TEST_F(ConfigTest, ReadsTheVaultsKeysAndRefusesMistakes) {
+  const std::string good = std::string(kGood) +
+                           "vault:\n  source: tpm\n  key_file: /a/k\n"
+                           "  passphrase: { memory_mb: 64, passes: 1 }\n"
+                           "  tpm: { tcti: \"swtpm:port=1\", pcrs: [7, 0], auth_file: /a/auth }\n";
+  const auto loaded = parse_config(good, {});
+  ASSERT_EQ(shown(loaded), "");
+  const vault::KeySourceOptions& v = loaded.config.vault;
+  EXPECT_EQ(v.source, vault::KeySource::kTpm);
+  EXPECT_EQ(v.key_file, "/a/k");
+  EXPECT_EQ(v.argon2, (crypto::Argon2Costs{1, 64}));
+  EXPECT_EQ(v.tpm.pcrs, (std::vector<uint8_t>{0, 7}));
+  const auto again = parse_config(print_config(loaded.config), {});
+  ASSERT_EQ(shown(again), "");
+  EXPECT_EQ(again.config.vault.tpm, v.tpm);
+  const auto plain = parse_config(kGood, {});
+  EXPECT_EQ(plain.config.vault.source, vault::KeySource::kFile);
+  EXPECT_EQ(plain.config.vault.key_file, "/var/lib/sluice/vault.key");
+  EXPECT_EQ(plain.config.vault.tpm.auth_file, "/var/lib/sluice/vault.auth");
+  for (const Mistake& m : std::vector<Mistake>{
+           {"source: tpm", "source: hsm",
+            "vault.source: \"hsm\" is not one of file, passphrase, tpm"},
+           {"key_file: /a/k", "key_file: k", "vault.key_file: \"k\" is not an absolute path"},
+           {"memory_mb: 64", "memory_mb: 8", "vault.passphrase.memory_mb: 8 is out of range"},
+           {"pcrs: [7, 0]", "pcrs: [24]", "vault.tpm.pcrs: \"24\" is no PCR; they are 0 to 23"},
+           {"pcrs: [7, 0]", "pcrs: [7, 7]", "vault.tpm.pcrs: names one twice"},
+           {"\"swtpm:port=1\"", "\"\"", "vault.tpm.tcti: is empty"},
+           {"auth_file", "auth", "vault.tpm: unknown key \"auth\""}}) {
+    const std::string bad = replaced(good, m.from, m.to);
+    expect_only(parse_config(bad, {}), line_in(bad, m.to), m.message);
+  }
+}
+
 TEST_F(ConfigTest, RefusesMistakesOfServices) {
   const std::string long_socket = "socket: /" + std::string(107, 's');
   expect_each({

@@ -301,6 +301,44 @@ TEST_F(Masters, ATpmGivesItsKeyToNobodyElse) {
   EXPECT_TRUE(gives(made));
 }
 
+// Where bytes stand in memory that a core dump shows.
+std::vector<std::string> dumped_memory_with(Bytes needle) {
+  std::vector<std::string> out;
+  std::ifstream maps("/proc/self/smaps");
+  std::string line, mapping;
+  while (std::getline(maps, line)) {
+    if (line.find(':') > line.find('-')) mapping = line;
+    if (!line.starts_with("VmFlags:") || line.find(" wr ") == std::string::npos) continue;
+    if (line.find(" dd ") != std::string::npos || mapping.find("[v") != std::string::npos) continue;
+    const uintptr_t begin = std::stoull(mapping, nullptr, 16);
+    const uintptr_t end = std::stoull(mapping.substr(mapping.find('-') + 1), nullptr, 16);
+    const void* at =
+        memmem(reinterpret_cast<const void*>(begin), end - begin, needle.data(), needle.size());
+    if (at != nullptr) out.push_back(mapping);
+  }
+  return out;
+}
+
+TEST_F(Masters, NothingOfAKeyIsLeftWhereADumpWouldShowIt) {
+  Swtpm tpm(folder_ + "/tpm");
+  if (!tpm.runs()) GTEST_SKIP() << "swtpm does not start here";
+  options_.tpm.tcti = tpm.tcti();
+  SecretBuffer canary(as_bytes(std::string("not that secret, thirty-two bytes")));
+  std::string copy(as_text(canary.view()));
+  EXPECT_FALSE(dumped_memory_with(canary.view()).empty()) << "the search finds what is there";
+  crypto::wipe(copy.data(), copy.size());
+  for (const KeySource source : {KeySource::kFile, KeySource::kPassphrase, KeySource::kTpm}) {
+    options_.source = source;
+    const std::string phrase = "correct horse battery";
+    const NewMaster made = make(1, phrase);
+    EXPECT_EQ(dumped_memory_with(made.key.view()), std::vector<std::string>{})
+        << "made: " << name_of(source);
+    ASSERT_TRUE(gives(made, phrase));
+    EXPECT_EQ(dumped_memory_with(made.key.view()), std::vector<std::string>{})
+        << "recovered: " << name_of(source);
+  }
+}
+
 // --- Content -------------------------------------------------------------------------------------
 
 using wire::CredentialField;
