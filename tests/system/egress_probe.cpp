@@ -80,16 +80,24 @@ class Probe final : public CallPair {
     b.user = [this](Call& call) { return serve(call); };
   }
 
+  // As the daemon: calls go before the event loop that their exchanges live in.
+  ~Probe() override {
+    for (auto& caller : callers_) {
+      if (caller->call != nullptr) std::exchange(caller->call, nullptr)->leave();
+    }
+    b.calls.reset();
+  }
+
   int run() {
     std::string input;
-    for (bool reads = true; reads || !callers_.empty();) {
+    for (;;) {
       step();
       pollfd in{STDIN_FILENO, POLLIN, 0};
-      if (reads && poll(&in, 1, 0) > 0) {
+      if (poll(&in, 1, 0) > 0) {
         char piece[65'536];
         const ssize_t n = read(STDIN_FILENO, piece, sizeof piece);
-        if (n <= 0) reads = false;
-        if (n > 0) input.append(piece, size_t(n));
+        if (n <= 0) return 0;  // whatever is under way
+        input.append(piece, size_t(n));
       }
       for (size_t end = input.find('\n'); end != std::string::npos; end = input.find('\n')) {
         begin(json::parse(input.substr(0, end)));
@@ -102,7 +110,6 @@ class Probe final : public CallPair {
       std::erase_if(callers_, [](const auto& c) { return c->told; });
       step();
     }
-    return 0;
   }
 
  private:

@@ -340,6 +340,24 @@ def memory(probe, node):
     check(most < 48, f"{most} MiB more for two answers of 256 MiB that were not read")
 
 
+def stopped(probe, node):
+    """An event loop that is taken down with calls in every state."""
+    for server in ("h2", "h1"):
+        for path in ("/slow", "/events"):
+            probe.begin("GET", path, probe.fields(probe.at(server)))
+        probe.begin("POST", "/echo", probe.fields(probe.at(server)), body_bytes=100 * MIB, slow=True)
+    key = [[NAME, "X-API-Key"], [VALUE, SECRET]]
+    for path in ("/slow", "/events"):
+        probe.begin("GET", path, key, upstream=f"http://localhost:{probe.ports['plain']}")
+    for _ in range(8):
+        node.asked()
+    probe.child.stdin.close()
+    check((code := probe.child.wait(10)) == 0, f"{code} the program ends in order, whatever is under way")
+    time.sleep(0.3)  # until the servers have noticed
+    while not node.none():
+        node.asked()
+
+
 def wiped(trusted, ports, node):
     """Of a process that has made many calls nothing is left but what it holds."""
     for server in ("h1", "h2", "plain"):
@@ -368,9 +386,9 @@ def test(folder):
     mutual_tls(probe, node, folder)
     for part in (endpoints, pinned, kept, late, memory):
         part(probe, node)
+    stopped(probe, node)
     told = errors_of(probe)
     check(SECRET not in told and "localhost" not in told, "the log has nothing of it")
-    probe.child.kill()
     wiped(probe.trusted, ports, node)
     node.child.kill()
 

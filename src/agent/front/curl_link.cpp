@@ -351,7 +351,8 @@ class CurlLink final : public UpstreamLink, public std::enable_shared_from_this<
     self->waiter_.readable.set();
   }
 
-  LinkFailure failure(const OutgoingRequest& request) const {
+  LinkFailure failure(const OutgoingRequest& request) {
+    if (code_ == CURLE_COULDNT_CONNECT) lane_->addresses.clear();  // it may have moved
     if (body_.bad())
       return {400, "bad_request", "the request's body is longer or shorter than it says"};
     if (late_) {
