@@ -240,4 +240,5 @@ def secrets_in(join):
     return [text.encode(), base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))]
 
 
-main(test, enrol=False, agents=("alice", "bob"))
+if __name__ == "__main__":
+    main(test, enrol=False, agents=("alice", "bob"))

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """A credential goes from the vault to the target of a call and nowhere else: its server sees exactly that and nothing of what the
-caller put there; the caller, the files, the logs and the memory of either daemon that a dump would show never have it. What is
+caller put there; the caller, the wire, files, logs and the memory of either daemon that a dump would show never have it. What is
 replaced under load is not used after the answer, and no call fails; a locked vault denies; a kill loses nothing."""
 import json
 import secrets
@@ -9,27 +9,166 @@ import subprocess
 import threading
 import time
 
-from canary_test import dumpable_memory
-from common import BUILD, check, main, wait_until
-from http_test import Client, ask, serve, upstream
-from vault_test import credentials, ctl, restart, state, unlocked
+from canary_test import folder_holds, search, where
+from common import check, main, wait_until
+from http_test import Client, ask, connect, serve, upstream
+from vault_test import ctl, restart, state, unlocked
 
-OWN = {"Authorization": "Bearer of-the-caller", "proxy-authorization": "Basic of-the-caller", "X-API-KEY": "of-the-caller",
-       "x-other": "stays"}
-
-
-def give(lab, value, name="key", protocol="raw", header="Authorization: Bearer {}", **kwargs):
-    return ctl(lab, "credential", "set", name, "--tenant", "7", "--target", "beta", "--protocol", protocol, "--header", header,
-               secret=value, **kwargs)
+CALLERS = "of-the-caller"
+OWN = {"Authorization": f"Bearer {CALLERS}", "proxy-authorization": f"Basic {CALLERS}", "X-API-KEY": CALLERS, "x-other": "stays"}
 
 
-def seen(lab, target="/beta/echo", fields=None):
-    """The request's fields as beta's server got them."""
-    status, _, body = ask(lab, "GET", target, fields=OWN if fields is None else fields)
-    check(status == 200, f"GET {target}: {status} {body[:200]}")
-    return json.loads(body)
+def give(lab, value, *more, name="key", protocol="raw", header="Authorization: Bearer {}"):
+    return ctl(lab, "credential", "set", name, "--tenant", "7", "--target", "beta", "--protocol", protocol, "--header", header, *more,
+               secret=value)
 
 
-def reason_of(lab):
-    status, _, body = ask(lab, "GET", "/beta/echo")
-    return status, json.loads(body).get("reason") if status != 200 else None
+def heads(lab, port):
+    """Target and fields of each request that beta's server got since this was asked last: asked without Sluice."""
+    client = Client(lab, "beta")
+    client.sock = connect(lab, "beta", port)
+    client.request("GET", "/heads")
+    return json.loads(client.getresponse().read())
+
+
+def only(lab, port):
+    got = heads(lab, port)
+    check(len(got) == 1, f"one request came: {got}")
+    return got[0]
+
+
+def values(fields, name):
+    return [v for k, v in fields if k == name]
+
+
+def reason(answer):
+    return answer[0], json.loads(answer[2])["reason"]
+
+
+def replaces_what_the_caller_sent(lab, port, secret):
+    ask(lab, "GET", "/beta/echo", fields=OWN)
+    fields = only(lab, port)[1]
+    check(values(fields, "authorization") == [OWN["Authorization"]], "without a credential the caller's own goes through")
+    give(lab, secret)
+    status, answered, body = ask(lab, "GET", "/beta/head", fields=OWN)
+    fields = only(lab, port)[1]
+    check(status == 200 and values(fields, "authorization") == [f"Bearer {secret}"], "the server gets the vault's")
+    check(not any(CALLERS in v for _, v in fields) and values(fields, "x-other") == ["stays"], "and nothing of the caller's")
+    check(secret.encode() not in body and not any(secret in v for v in answered.values()),
+          "a server that says it again is not heard by the caller")
+    # Two headers of the same name, and another protocol, which has none.
+    client = Client(lab)
+    client.putrequest("GET", "/beta/echo")
+    for value in (f"Bearer {CALLERS}", f"Basic {CALLERS}"):
+        client.putheader("authorization", value)
+    client.endheaders()
+    client.getresponse().read()
+    check(values(only(lab, port)[1], "authorization") == [f"Bearer {secret}"], "doubles are taken off as well")
+    ask(lab, "GET", "/beta/mcp/echo", fields=OWN)
+    check(values(only(lab, port)[1], "authorization") == [OWN["Authorization"]], "it is for its protocol alone")
+
+
+def goes_into_the_query(lab, port, secret):
+    ctl(lab, "credential", "set", "query", "--tenant", "7", "--target", "beta", "--protocol", "mcp", "--query", "api_key", secret=secret)
+    ask(lab, "GET", f"/beta/mcp/echo?a=1&api_key={CALLERS}&api%5Fkey={CALLERS}&b=2", fields=OWN)
+    target, fields = only(lab, port)
+    check(target.count(secret) == 1 and CALLERS not in target and "a=1" in target and "b=2" in target, f"one api_key: {len(target)} bytes")
+    check(not any(CALLERS in v for _, v in fields), "and nothing of the caller's")
+
+
+def long_ones_arrive(lab, port):
+    long = secrets.token_hex(3900)
+    give(lab, long, name="key", header="Authorization: {}")
+    status, _, _ = ask(lab, "GET", "/beta/echo")
+    check(status == 200 and values(only(lab, port)[1], "authorization") == [long], "7,800 bytes of it arrive whole")
+
+
+def denies_what_it_cannot_give(lab, port, secret):
+    give(lab, secret)
+    ctl(lab, "vault", "lock")
+    check(reason(ask(lab, "GET", "/beta/echo")) == (503, "credential_unavailable"), "a locked vault denies")
+    check(heads(lab, port) == [], "and the server was not asked")
+    check(ask(lab, "GET", "/gamma/echo")[0] == 200, "all other calls go on")
+    restart(lab)
+    unlocked(lab)
+    lab.wait_connected()
+    check(ask(lab, "GET", "/beta/echo")[0] == 200, "after a kill the vault opens, and calls go on")
+    give(lab, secret, "--not-before", "2099-01-01T00:00")
+    status, fields, body = ask(lab, "GET", "/beta/echo")
+    check(json.loads(body)["reason"] == "outside_window", "outside of its window it is not to be had")
+    give(lab, secret, "--no-limits")
+    check(ask(lab, "GET", "/beta/echo")[0] == 200, "inside it is")
+
+
+def is_replaced_under_load(lab, port):
+    """Callers note which value had been said to be in force when they asked; their requests carry it as a path."""
+    heads(lab, port)
+    said, failed, asked, stop = [0], [], [0], threading.Event()
+
+    def caller():
+        client = Client(lab)
+        while not stop.is_set():
+            before = said[0]
+            status = ask(lab, "GET", f"/beta/echo?at={before}", client=client)[0]
+            asked[0] += 1
+            if status != 200:
+                failed.append(status)
+
+    give(lab, "value-0-")
+    threads = [threading.Thread(target=caller) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for i in range(1, 41):
+        give(lab, f"value-{i}-")
+        said[0] = i
+        time.sleep(0.02)
+    stop.set()
+    for t in threads:
+        t.join()
+    came = heads(lab, port)
+    check(not failed, f"{asked[0]} calls during 40 replacements, none failed: {failed[:5]}")
+    old = [(t, f) for t, f in came if int(values(f, "authorization")[0].split("-")[1]) < int(t.split("=")[1])]
+    check(not old and len(came) == asked[0], f"none of {len(came)} came with a value after the next was said to be in force")
+
+
+def is_nowhere_else(lab, port, words):
+    needles = [w.encode() for w in words]
+    for name, pid in (("relay", lab.relay.pid), *((n, lab.daemons[n].pid) for n in lab.names)):
+        found, size = search(pid, needles)
+        held = {n: [m for m in at if m.dumped] for n, at in found.items()}
+        check(size > 1 << 20 and not any(held.values()), f"what a dump of {name} has is without it: {where(held)}")
+    check(not folder_holds(lab.dir, needles), "nor is it in any file")
+
+
+def test(lab):
+    secret = f"secret-{secrets.token_hex(16)}"
+    lab.start_relay()
+    for name in lab.names:
+        lab.start_agent(name)
+    lab.wait_connected()
+    origin = upstream(lab, "beta")
+    serve(lab, "beta", "--upstream", f"http://127.0.0.1:{origin.port}")
+    serve(lab, "beta", "--upstream", f"http://127.0.0.1:{origin.port}", "--protocol", "mcp")
+    serve(lab, "gamma", "--upstream", f"http://127.0.0.1:{upstream(lab, 'gamma').port}")
+    ctl(lab, "vault", "init")
+    wire = lab.dir / "caller.pcap"
+    tap = subprocess.Popen(["ip", "netns", "exec", lab.ns("alpha"), "tcpdump", "-U", "-w", wire, "-s", "0", "udp"], stderr=subprocess.DEVNULL)
+    replaces_what_the_caller_sent(lab, origin.port, secret)
+    goes_into_the_query(lab, origin.port, f"query-{secret}")
+    long_ones_arrive(lab, origin.port)
+    denies_what_it_cannot_give(lab, origin.port, secret)
+    is_replaced_under_load(lab, origin.port)
+    give(lab, secret)
+    check(ask(lab, "GET", "/beta/echo")[0] == 200 and values(heads(lab, origin.port)[-1][1], "authorization") == [f"Bearer {secret}"],
+          "what is looked for is in use")
+    tap.send_signal(signal.SIGINT)
+    tap.wait(10)
+    is_nowhere_else(lab, origin.port, [secret, "value-7-"])
+    ctl(lab, "credential", "delete", "key", "--tenant", "7")
+    ask(lab, "GET", "/beta/echo", fields=OWN)
+    check(values(only(lab, origin.port)[1], "authorization") == [OWN["Authorization"]], "once it is deleted the caller's own goes through")
+    check(state(lab) == "unlocked", "the vault is as it was")
+
+
+if __name__ == "__main__":
+    main(test, agents=("alpha", "beta", "gamma"), limits={"calls_per_agent": 64, "idempotency_keys_per_agent": 8192})

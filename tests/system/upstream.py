@@ -13,6 +13,7 @@
   /early           answers 413 without reading
   /status?c=C      that status
   /asked           who asked for what so far
+  /heads           target and fields of each request so far, as they came; taken away by that
   /ws              changes to the protocol `echo` and sends back what comes, upper-case
 """
 import asyncio
@@ -24,6 +25,7 @@ import urllib.parse
 
 gone = []
 asked = []
+heads = []
 released = asyncio.Event()
 PIECE = 65536
 
@@ -71,6 +73,10 @@ async def answer(reader, writer, method, target, fields):
     asked.append([method, target, fields.get("sluice-caller", "")])
     if path == "/asked":
         whole(200, json.dumps(asked).encode())
+        return True
+    if path == "/heads":
+        whole(200, json.dumps(heads).encode())
+        heads.clear()
         return True
     if path == "/early":
         whole(413, b"too much")
@@ -173,10 +179,13 @@ async def serve(reader, writer):
             if not line:
                 break
             method, target, _ = line.decode().split(" ")
-            fields = {}
+            fields, lines = {}, []
             while (line := await reader.readline()) not in (b"\r\n", b""):
                 key, value = line.decode().split(":", 1)
+                lines.append([key.lower(), value.strip()])
                 fields[key.lower()] = value.strip()
+            if not target.startswith("/heads"):
+                heads.append([target, lines])
             if not await answer(reader, writer, method, target, fields):
                 break
             await writer.drain()

@@ -294,4 +294,5 @@ def test(lab):
     check(not [w for w in words.values() if w in everything], "and still no answer or log has any of it")
 
 
-main(test)
+if __name__ == "__main__":
+    main(test)
