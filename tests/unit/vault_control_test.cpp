@@ -413,6 +413,11 @@ TEST_F(VaultTest, RecordsThatWereChangedInTheStoreAreRefusedAlone) {
   ASSERT_TRUE(bind("two", place(2)));
   EXPECT_EQ(value_at(place(2)), "2");
 
+  spoil("UPDATE bindings SET proof = zeroblob(28) WHERE target & 255 = 2");
+  EXPECT_EQ(value_at(place(2)), "") << "bound by nobody";
+  ASSERT_TRUE(set("two", "2", place(2))) << "bound anew with it";
+  EXPECT_EQ(value_at(place(2)), "2");
+
   spoil("UPDATE credentials SET life = 'not_after 99999999999999', tenant = 7");
   EXPECT_EQ(value_at(place(1)) + value_at(place(2)), "") << "allowed for longer";
 }
