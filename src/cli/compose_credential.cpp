@@ -28,6 +28,13 @@ Mark mark_in(std::string_view text) {
   return {};
 }
 
+// What stands there without a mark is a secret that somebody has typed.
+bool is_for_secrets(std::string name) {
+  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+  return name == "authorization" || name == "proxy-authorization" || name == "cookie" ||
+         name == "x-api-key" || name == "api-key";
+}
+
 class Composer {
  public:
   Result<void> field(CredentialField type, Bytes bytes) {
@@ -79,7 +86,15 @@ Result<void> add_header(Composer& out, const std::string& header, Bytes secret) 
   std::string_view value = std::string_view(header).substr(colon + 1);
   value.remove_prefix(std::min(value.find_first_not_of(' '), value.size()));
   const Mark mark = mark_in(value);
-  if (mark.size == 0) return out.field(CredentialField::kHeaderValue, as_bytes(value));
+  if (mark.size == 0 && !is_for_secrets(header.substr(0, colon))) {
+    return out.field(CredentialField::kHeaderValue, as_bytes(value));
+  }
+  if (mark.size == 0) {
+    return fail(ErrorCode::kUsage,
+                fmt::format("a secret does not belong on the command line: --header '{}: {{}}', "
+                            "and the secret on standard input",
+                            header.substr(0, colon)));
+  }
   const auto before = as_bytes(value.substr(0, mark.at));
   const auto after = as_bytes(value.substr(mark.at + mark.size));
   SecretBuffer whole(before.size() + secret.size() + after.size());

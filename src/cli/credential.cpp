@@ -96,7 +96,8 @@ void CredentialCommands::add_set(CLI::App& set) {
     set.add_option(name, to, what)->type_name("FILE");
   };
   set.add_option("--header", o.headers,
-                 "NAME: VALUE that is set on requests, with {} where the secret goes");
+                 "NAME: VALUE that is set on requests, with {} where the secret goes")
+      ->allow_extra_args(false);
   set.add_option("--query", o.query, "The secret's name in the query of requests");
   file("--secret-file", o.secret_file, "The secret (default: standard input, or asked for)");
   file("--endpoint-file", o.endpoint_file, "The URL that requests go to; their path is appended");
@@ -114,9 +115,10 @@ void CredentialCommands::add_set(CLI::App& set) {
       ->check(CLI::IsMember({"basic", "post"}))
       ->capture_default_str();
   file("--token-authority", o.token_authority, "PEM: as --authority, of the token URL");
-  set.add_option("--hours", hours_, "When it may be used: 'mon-fri 09:00-17:00 Europe/Vienna'");
-  set.add_option("--window", windows_,
-                 "Or once: '2026-12-01T08:00/2026-12-01T12:00 Europe/Vienna'");
+  set.add_option("--hours", hours_, "When it may be used: 'mon-fri 09:00-17:00 Europe/Vienna'")
+      ->allow_extra_args(false);
+  set.add_option("--window", windows_, "Or once: '2026-12-01T08:00/2026-12-01T12:00 Europe/Vienna'")
+      ->allow_extra_args(false);
   set.add_option("--not-before", not_before_, "'2026-12-01T08:00 Europe/Vienna'; without zone UTC");
   set.add_option("--not-after", not_after_, "Likewise");
   set.add_option("--max-age", max_age_, "How old a version may become: 90d");

@@ -23,17 +23,16 @@ Vault::Vault(const vault::KeySourceOptions& options, const Clock& clock, TrustTa
       trust_(trust),
       store_(store),
       events_(events),
-      side_("vault", std::move(post)) {
-  vault::quiet_tpm();
-}
+      side_("vault", std::move(post)) {}
 
 // --- What is known -------------------------------------------------------------------------------
 
 void Vault::restore(const Snapshot& snapshot) {
   take_up(snapshot.vault);
   if (master_.number == 0) return;
-  why_ = "it opens with a passphrase: sluicectl vault unlock";
-  if (master_.source == vault::KeySource::kPassphrase) return;
+  const bool asks = master_.source == vault::KeySource::kPassphrase;
+  why_ = asks ? "it opens with a passphrase: sluicectl vault unlock" : "it is being unlocked";
+  if (asks) return;
   begin_change([this] {
     start_unlocking(nullptr, "relay", [this](const Result<void>& r) {
       if (!r) spdlog::error("the vault stays locked: {}", r.error().message);

@@ -109,7 +109,9 @@ void Vault::store_credential(NewCredential what, const std::string& actor,
   what.text.reset();
   std::vector<Change> list{row};
   std::optional<BindingRow> bound;
-  if (what.place && (!is_bound(*what.place) || bindings_.at(*what.place).id != row.id)) {
+  const bool holds = what.place && is_bound(*what.place) && !unproved_.contains(*what.place) &&
+                     bindings_.at(*what.place).id == row.id;
+  if (what.place && !holds) {
     auto binding = make_binding(row, *what.place);
     if (!binding) return done(tl::unexpected(binding.error()));
     bound = *binding;
@@ -122,7 +124,10 @@ void Vault::store_credential(NewCredential what, const std::string& actor,
     damaged_.erase(row.id);
     aging_.erase(row.id);
     too_old_.erase(row.id);
-    if (bound) bindings_[place_of(*bound)] = *bound;
+    if (bound) {
+      bindings_[place_of(*bound)] = *bound;
+      unproved_.erase(place_of(*bound));
+    }
     tell(places_of(row.id), [done, version = row.version] { done(version); });
   });
 }

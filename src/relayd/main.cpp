@@ -18,6 +18,7 @@
 #include "fabric/numa.h"
 #include "relayd/event_loop.h"
 #include "relayd/start_times.h"
+#include "vault/tpm.h"
 
 namespace sluice::relayd {
 namespace {
@@ -171,6 +172,7 @@ int run(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   harden_process();
+  vault::quiet_tpm();
   if (!crypto::init()) return report({ErrorCode::kInternal, "libsodium does not start"});
   if (!key_path.empty()) return new_key(key_path);
 

@@ -193,16 +193,19 @@ TEST(AuditNumbers, NoChangeIsUnknownToTheLog) {
                                  control::AuditCheckpointRow{},
                                  control::AuditForgotten{},
                                  control::AuditKnown{},
-                                 control::VaultMasterSet{},
-                                 control::VaultKeyAdded{},
-                                 control::VaultKeyRemoved{},
-                                 control::CredentialRow{},
-                                 control::CredentialEnd{},
-                                 control::BindingRow{},
-                                 control::BindingEnd{},
                                  control::ChangesForgotten{},
                                  control::ScopeNameRow{},
-                                 control::QuotaUseRow{}};
+                                 control::QuotaUseRow{},
+                                 control::VaultMasterSet{},
+                                 control::VaultKeyAdded{},
+                                 control::VaultKeyWrapped{},
+                                 control::VaultKeyRemoved{},
+                                 control::CredentialRow{},
+                                 control::CredentialSealed{},
+                                 control::CredentialEnd{},
+                                 control::BindingRow{},
+                                 control::BindingSealed{},
+                                 control::BindingEnd{}};
   static_assert(std::size(all) == std::variant_size_v<control::Change>);
   for (size_t i = 0; i < std::size(all); ++i) {
     ASSERT_EQ(all[i].index(), i);

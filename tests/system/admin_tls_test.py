@@ -152,12 +152,12 @@ def test(lab):
     last = lab.ctl("changes")["changes"][-1]
     check(last["kind"] == "tenant_added" and last["actor"] == "certificate ops", f"and the feed says who: {last['actor']}")
 
-    def remote(caller, *args, host="127.0.0.1", ca=ours.certificate):
+    def remote(caller, *args, host="127.0.0.1", ca=ours.certificate, secret=None):
         certificate, key = callers[caller]
         os.chmod(key, 0o600)
         done = subprocess.run(["ip", "netns", "exec", namespace, lab.build / "sluicectl", "--url", f"https://{host}:{PORT}",
                                "--cert", certificate, "--key", key, "--cacert", ca, "--json", *args], capture_output=True,
-                              text=True, timeout=60)
+                              text=True, timeout=60, input=secret)
         return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr.strip()
     code, body, _ = remote("auditor", "agents")
     check(code == 0 and len(body["agents"]) == 2, "sluicectl works from another host")
@@ -165,6 +165,17 @@ def test(lab):
     check(code == 0 and body["name"] == "hooli", f"changes, too: {text}")
     code, body, text = remote("auditor", "revoke", "alpha")
     check(code == 6 and body["error"]["code"] == "permission", f"within its role: {text}")
+    code, body, text = remote("ops", "vault", "init")
+    check(code == 0 and body["state"] == "unlocked", f"the vault is an admin's: {text}")
+    code, body, text = remote("acme", "vault", "rotate")
+    check(code == 6, f"and not for the operator of a tenant: {text}")
+    for tenant, expected in (("7", 0), ("umbrella", 6)):
+        code, body, text = remote("acme", "credential", "set", "search", "--tenant", tenant, "--header", "A: {}", secret="s3cret")
+        check(code == expected, f"whose credentials are his alone: {tenant} {text}")
+    code, body, text = remote("ops", "credential", "set", "other", "--tenant", "umbrella", "--header", "A: {}", secret="s3cret")
+    check(code == 0, "another tenant's is set by who may")
+    listed = [[c["name"] for c in remote(who, "credential", "list")[1]["credentials"]] for who in ("acme", "auditor")]
+    check([sorted(l) for l in listed] == [["search"], ["other", "search"]], f"each sees his own: {listed}")
     code, _, text = remote("nobody", "status")
     check(code == 6 and "admin.roles" in text, f"one without a role is told what may be wrong: {text}")
     code, _, text = remote("ops", "status", ca=theirs.certificate)

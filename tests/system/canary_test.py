@@ -148,7 +148,7 @@ def test(lab):
                          capture_output=True, text=True, check=True).stdout.strip()
     lab.ctl("agent", "add", did, "--tenant", "acme", "--name", known)
 
-    sealed = a_credential(lab)
+    sealed = a_credential(lab, relay)
     before = lab.ctl("counters")["totals"]["forwarded"]
     say_it(lab, canary)
     flow = lab.spawn_agent("alice", "send", "bob", f"{canary} on its way {{}}", "--count", "100000", "--rate", "500",
@@ -174,7 +174,7 @@ def test(lab):
     spent, _ = search(relay, secrets_of[1::2])
     check(not any(spent.values()), f"tokens that are spent are nowhere in its memory: {where(spent)}")
 
-    kept_apart(relay, sealed)
+    kept_apart(relay, sealed, "at the end")
     keys = [m for m in mappings(relay) if "sluice" in m.path and "memfd" in m.path]
     check(keys and not any(m.dumped for m in keys), f"what holds keys is in no dump: {[m.path for m in keys]}")
 
@@ -200,38 +200,38 @@ def test(lab):
     check(not os.WCOREDUMP(status), "and dumps nothing")
 
 
-def a_credential(lab):
-    """Put into the vault, and what of it and its keys must not be found, by what it is."""
+def a_credential(lab, relay):
+    """Put into the vault; what of it and its keys is nowhere but there, by what it is."""
     lab.ctl("vault", "init")
     secret, endpoint, phrase = (f"{what}-{secrets.token_hex(12)}" for what in ("credential", "endpoint", "phrase"))
+    sealed = {"a credential": forms(secret), "an endpoint": forms(endpoint), "a passphrase": forms(phrase),
+              "the vault's key": [(lab.state / "vault.key").read_bytes()]}
     where = lab.dir / "endpoint"
     where.write_text(f"https://{endpoint}.example/")
     where.chmod(0o600)
-    for _ in range(3):
-        subprocess.run([BUILD / "sluicectl", "--socket", lab.socket, "credential", "set", "canary", "--tenant", "acme",
-                        "--header", "Authorization: Bearer {}", "--endpoint-file", where], input=secret, text=True, check=True,
-                       stdout=subprocess.DEVNULL)
-    # Too long to be refused as something else: it gets as far as the vault.
-    subprocess.run([BUILD / "sluicectl", "--socket", lab.socket, "credential", "set", "Refused!", "--tenant", "acme",
-                    "--query", "key"], input=secret, text=True, stderr=subprocess.DEVNULL)
-    # By other hands than sluicectl's: a passphrase that the vault has no use for.
+    # After each, before another request takes the memory of the one before.
+    for name in ("canary", "canary", "Refused!"):
+        subprocess.run([BUILD / "sluicectl", "--socket", lab.socket, "credential", "set", name, "--tenant", "acme",
+                        "--header", "Authorization: Bearer {}", "--endpoint-file", where], input=secret, text=True,
+                       check=name == "canary", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        kept_apart(relay, sealed, f"after set {name}")
+    # A passphrase that the vault has no use for, by other hands than sluicectl's.
     subprocess.run(["curl", "-s", "--unix-socket", lab.socket, "-H", "Content-Type: application/octet-stream", "--data-binary", phrase,
                     "http://relay/v1/vault/unlock"], check=True, stdout=subprocess.DEVNULL)
-    key = (lab.state / "vault.key").read_bytes()
+    kept_apart(relay, sealed, "after unlock")
     lab.ctl("vault", "lock")
     lab.ctl("vault", "unlock")
     lab.ctl("vault", "rotate")
-    return {"a credential": forms(secret), "an endpoint": forms(endpoint), "a passphrase": forms(phrase), "the vault's key": [key]}
+    return sealed
 
 
-def kept_apart(relay, sealed):
+def kept_apart(relay, sealed, when):
     """Outside of memory that is locked and in no dump there is nothing of it."""
     found, _ = search(relay, [n for needles in sealed.values() for n in needles])
     for what, needles in sealed.items():
         open_to_dumps = {n: [m for m in found[n] if m.dumped or "lo" not in m.flags] for n in needles}
-        check(not any(open_to_dumps.values()), f"{what} is in no memory that a dump shows: {where(open_to_dumps)}")
-    held = found[sealed["the vault's key"][0]]
-    check(held, "where the vault's key is in use, it is found")
+        check(not any(open_to_dumps.values()), f"{when} {what} is in no memory that a dump shows: {where(open_to_dumps)}")
+    check(found[sealed["the vault's key"][0]], "the vault's key is found where it is in use")
 
 
 def secrets_in(join):

@@ -3,6 +3,8 @@
 The vault opens after a kill at any moment of a rotation, and says in one sentence why it does not: without its key file, with
 another one, one that others can read, a wrong passphrase, another TPM or none. A store that was put back is refused."""
 import json
+import os
+import pty
 import random
 import secrets
 import shutil
@@ -74,7 +76,7 @@ def goes_in_and_is_not_seen_again(lab, words):
     check([(b["target"], b["protocol"]) for b in made["bindings"]] == [("beta", "mcp")], "bound to beta's mcp calls")
     ctl(lab, "credential", "set", "query", "--tenant", "7", "--query", "api_key", secret=words["query"])
     endpoint = secret_file(lab, "endpoint", f"https://{words['endpoint']}.example/v1\n")
-    ctl(lab, "credential", "set", "both", "--tenant", "7", "--header", "X-API-Key: …", "--endpoint-file", endpoint,
+    ctl(lab, "credential", "set", "both", "--tenant", "7", "--header", "X-API-Key: …", "--header", "X-Org: acme", "--endpoint-file", endpoint,
         secret=words["header2"])
     ctl(lab, "credential", "set", "hook", "--tenant", "7", "--webhook-file", "-", secret=f"https://h.example/{words['webhook']}")
     for name, what in (("cert", "CERTIFICATE"), ("key", "PRIVATE KEY")):
@@ -96,6 +98,8 @@ def goes_in_and_is_not_seen_again(lab, words):
     refused(lab, "more than 8192 bytes", "credential", "set", "x", "--tenant", "7", "--query", "k", secret="x" * 9000, code=15)
     refused(lab, "standard input is one of them", "credential", "set", "x", "--tenant", "7", "--header", "A: {}",
             "--endpoint-file", "-", secret=words["header"], code=2)
+    refused(lab, "does not belong on the command line", "credential", "set", "x", "--tenant", "7", "--header", "x-API-key: typed",
+            secret="x", code=2)
     refused(lab, "unbind that one first", "credential", "bind", "query", "--tenant", "7", "--target", "beta", "--protocol", "mcp", code=8)
     refused(lab, "no credential nothing", "credential", "delete", "nothing", "--tenant", "7", code=5)
 
@@ -225,6 +229,8 @@ def opens_with_a_passphrase(lab):
     check(state(lab) == "locked", "a wrong one opens nothing")
     ctl(lab, "vault", "unlock", "--passphrase-file", secret_file(lab, "phrase", phrase))
     check(credentials(lab)["search"]["state"] == "usable", "the right one does")
+    ctl(lab, "vault", "lock")
+    asks_without_showing(lab, phrase)
     return phrase
 
 
@@ -246,6 +252,25 @@ class Tpm:
 
     def stop(self):
         self.lab.end(self.child)
+
+
+def asks_without_showing(lab, phrase):
+    """On a terminal of its own."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(BUILD / "sluicectl", ["sluicectl", "--socket", str(lab.socket), "vault", "unlock"])
+    shown = b""
+    while b": " not in shown:
+        shown += os.read(terminal, 1000)
+    os.write(terminal, phrase.encode() + b"\n")
+    try:
+        while piece := os.read(terminal, 1000):
+            shown += piece
+    except OSError:  # it has ended
+        pass
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    check(status == 0 and b"Passphrase: " in shown and b"unlocked" in shown and phrase.encode() not in shown, "a prompt shows nothing of what is typed")
 
 
 def opens_with_a_tpm(lab, phrase):

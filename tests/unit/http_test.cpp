@@ -166,6 +166,35 @@ class HttpTest : public testing::Test {
   std::thread thread_;
 };
 
+// --- secrets ----------------------------------------------------------------------------------
+
+// Bodies arrive as what they are; several on one connection do not mix.
+TEST_F(HttpTest, ABodyThatIsASecretComesApart) {
+  start([](const Request& r, const Respond& respond) {
+    respond({.content_type = "text/plain",
+             .body = r.content_type + " [" + r.body + "] [" +
+                     std::string(r.secret.begin(), r.secret.end()) + "]"});
+  });
+  UnixClient client(path_);
+  const std::string large(100'000, 's');
+  for (const std::string& body : {std::string("s3cret"), large, std::string("x")}) {
+    auto r = client.request("POST", "/", body, kPatience, kSecretType);
+    ASSERT_TRUE(r) << r.error().message;
+    EXPECT_EQ(r->body, "application/octet-stream [] [" + body + "]");
+    r = client.request("POST", "/", body, kPatience);
+    ASSERT_TRUE(r) << r.error().message;
+    EXPECT_EQ(r->body, "application/json [" + body + "] []");
+  }
+  // Two at once, in one piece: what the first one leaves in the buffer is the second's.
+  auto peer = connected_peer();
+  const std::string head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n";
+  ASSERT_TRUE(peer->write(head + "Content-Type: application/octet-stream\r\n\r\nab" + head +
+                          "Connection: close\r\n\r\ncd"));
+  const std::string answers = peer->read_until();
+  EXPECT_NE(answers.find("[] [ab]"), std::string::npos) << answers;
+  EXPECT_NE(answers.find("[cd] []"), std::string::npos) << answers;
+}
+
 // --- targets ---------------------------------------------------------------------------------
 
 TEST(HttpUrl, PercentCodingIsReversible) {

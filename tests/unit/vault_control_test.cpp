@@ -1,6 +1,7 @@
 // The vault as control has it: on a real store, with a real key file, beside real agents.
 #include "control/vault.h"
 
+#include "control/store_restore.h"
 #include "crypto/secret.h"
 #include "unit/store_fixture.h"
 #include "wire/credential.h"
@@ -413,8 +414,35 @@ TEST_F(VaultTest, RecordsThatWereChangedInTheStoreAreRefusedAlone) {
   ASSERT_TRUE(bind("two", place(2)));
   EXPECT_EQ(value_at(place(2)), "2");
 
+  spoil("UPDATE bindings SET proof = zeroblob(28) WHERE target & 255 = 2");
+  EXPECT_EQ(value_at(place(2)), "") << "bound by nobody";
+  ASSERT_TRUE(set("two", "2", place(2))) << "bound anew with it";
+  EXPECT_EQ(value_at(place(2)), "2");
+
   spoil("UPDATE credentials SET life = 'not_after 99999999999999', tenant = 7");
   EXPECT_EQ(value_at(place(1)) + value_at(place(2)), "") << "allowed for longer";
+}
+
+// Sealed it is in the backup, and opens with what is not.
+TEST_F(VaultTest, ABackupOpensWithTheSameKeyFile) {
+  ASSERT_TRUE(init());
+  ASSERT_TRUE(set("search", "s3cret-value", place(1)));
+  const auto copied =
+      answer<Store::BackupDone>([&](auto done) { store_->backup(root_ + "/copy.db", done); });
+  ASSERT_TRUE(copied) << copied.error().message;
+  EXPECT_FALSE(store_holds("s3cret-value"));
+  vault_.reset();
+  store_.reset();
+  executor_.forget();
+  const auto restored =
+      restore_store(root_ + "/copy.db", root_ + "/other", root_ + "/other/audit", false);
+  ASSERT_TRUE(restored) << restored.error().message;
+  dir_ = root_ + "/other";
+  open_store();
+  start();
+  ASSERT_TRUE(unlocks()) << vault_->why_locked();
+  EXPECT_EQ(value_at(place(1)), "s3cret-value");
+  ASSERT_EQ(*set("search", "2"), 2u);
 }
 
 TEST_F(VaultTest, AgesAndWindowsDecide) {
