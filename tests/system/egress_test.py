@@ -50,7 +50,7 @@ class Probe(Lines):
             self.last += 1
             id_ = self.last
         self.waiting[id_] = queue.Queue()
-        lines = [f"{method} /{id_}{path} HTTP/1.1", "Host: front", *fields]
+        lines = [f"{method} /{more.get('server', id_)}{path} HTTP/1.1", "Host: front", *fields]
         if chunked:
             lines.append("Transfer-Encoding: chunked")
         elif body or body_bytes or method in ("POST", "PUT"):
@@ -202,12 +202,13 @@ def plain(probe, node):
     found = probe.ask("GET", "/reflect", key, ["Cookie: mine=1"], upstream=upstream, strip_cookies=True)
     seen = node.asked()
     check("cookie" not in seen["headers"] and "set-cookie" not in found["fields"], "where they are, they do not")
-    first = seen["connection"]
-    probe.ask("GET", "/head", key, upstream=upstream)
-    probe.ask("GET", "/head", [], [f"Authorization: {MINE}"], upstream=upstream)
-    same, bare = node.asked(), node.asked()
-    check(bare["headers"]["authorization"] == MINE and "x-api-key" not in bare["headers"], "without a credential the caller's own goes along")
-    check(bare["connection"] not in (first, same["connection"]), "over a connection that no credential was used with")
+    other, numbers = [[NAME, "X-API-Key"], [VALUE, "another key"]], []
+    for credential in (key, other, [], key, other, []):
+        probe.ask("GET", "/head", credential, [f"Authorization: {MINE}"], upstream=upstream, server="shared")
+        seen = node.asked()
+        numbers.append(seen["connection"])
+        check(("authorization" in seen["headers"]) == (credential == []), "without a credential the caller's own goes along")
+    check(numbers[:3] == numbers[3:] and len(set(numbers)) == 3, f"connections are kept for one credential alone: {numbers}")
 
 
 def mutual_tls(probe, node, folder):
