@@ -2,7 +2,8 @@
 // agents' calls pass frames to each other in this process (agent_call_fixture.h), and the callee's
 // go to the servers and endpoints that egress_test.py has started. Requests come as lines of JSON
 // on standard input, many at a time; what was answered goes to standard output.
-//   {"id":1,"upstream":"http://…" or absent,"allow":[…],"server":"…" or absent,"credential":[[1,HEX],…],
+//   {"id":1,"upstream":"http://…" or absent,"allow":[…],"server":"…" or
+//   absent,"credential":[[1,HEX],…],
 //    "head":"GET / HTTP/1.1\r\n…","body":"…","body_bytes":N,"slow":true,"leave_after":N}
 //   {"id":1,"head":"…","bytes":N,"sha256":"…","body":"…","end":"done"}   body: of small ones
 //   {"id":1,"so_far":"…"}                                                of those with "tell"
