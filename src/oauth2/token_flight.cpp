@@ -53,6 +53,9 @@ TokenFlight::TokenFlight(const ClientRecord& record, const FlightLimits& limits)
   curl_easy_setopt(c, CURLOPT_HTTP_VERSION, long{CURL_HTTP_VERSION_1_1});
   // A connection that is kept would be kept for hours, and its answers are few.
   curl_easy_setopt(c, CURLOPT_FORBID_REUSE, 1L);
+  // A name that is still being looked up is left to its thread: neither the relay's end nor another
+  // record waits for a resolver.
+  curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
   curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, limits.connect_ms);
   curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, limits.whole_ms);
   curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, &TokenFlight::on_body);

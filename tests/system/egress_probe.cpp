@@ -2,7 +2,8 @@
 // agents' calls pass frames to each other in this process (agent_call_fixture.h), and the callee's
 // go to the servers and endpoints that egress_test.py has started. Requests come as lines of JSON
 // on standard input, many at a time; what was answered goes to standard output.
-//   {"id":1,"upstream":"http://…" or absent,"allow":[…],"credential":[[1,HEX],…],
+//   {"id":1,"upstream":"http://…" or absent,"allow":[…],"server":"…" or
+//   absent,"credential":[[1,HEX],…],
 //    "head":"GET / HTTP/1.1\r\n…","body":"…","body_bytes":N,"slow":true,"leave_after":N}
 //   {"id":1,"head":"…","bytes":N,"sha256":"…","body":"…","end":"done"}   body: of small ones
 //   {"id":1,"so_far":"…"}                                                of those with "tell"
@@ -141,6 +142,12 @@ class Probe final : public CallPair {
     callers_.push_back(std::move(caller));
   }
 
+  // Each order has a server of its own, under the path that its request begins with, unless it
+  // names one that others use too.
+  static std::string server_of(const json& order) {
+    return order.value("server", std::to_string(order["id"].get<uint64_t>()));
+  }
+
   // What a relay and a daemon do for a call: the credential first, then who has it.
   CallUser* serve(Call& call) {
     const json& order = orders_[call.id()];
@@ -167,8 +174,7 @@ class Probe final : public CallPair {
       config.allow = order.value("allow", std::vector<std::string>{});
       make_egress(config);
     }
-    // Each order has a server of its own, under the path that its request begins with.
-    const std::string server = std::to_string(order["id"].get<uint64_t>());
+    const std::string server = server_of(order);
     config.prefix = "/" + server;
     (void)upstreams_.set(server, getpid(), config, 0);
     return upstreams_.user(call);
@@ -200,7 +206,7 @@ class Probe final : public CallPair {
     }
     if (!c.over || c.told) return;
     c.told = true;
-    upstreams_.drop(std::to_string(c.order["id"].get<uint64_t>()));
+    if (!c.order.contains("server")) upstreams_.drop(server_of(c.order));
     say({{"id", c.order["id"]},
          {"head", c.head},
          {"bytes", c.bytes},

@@ -14,7 +14,7 @@ import threading
 import time
 
 from certificates import authority, certificate
-from common import BUILD, check
+from common import BUILD, check, need_namespaces
 from oauth2_test import Lines, errors_of
 from process_memory import places, turned
 from protocols_test import Node
@@ -26,10 +26,14 @@ MINE = "Bearer the-callers-own"
 
 
 class Probe(Lines):
-    def __init__(self, trusted, ports):
+    def __init__(self, trusted, ports, hosts):
+        # What names lead to, for this program alone.
+        hosts.write_text("127.0.0.1 localhost\n::1 localhost\n")
+        program = f"mount --bind {hosts} /etc/hosts && exec {BUILD / 'tests' / 'system' / 'egress_probe'}"
+        self.hosts = hosts
         # Proxies and key logs of the environment are nobody's business.
         env = {**os.environ, "https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "all_proxy": "socks5://127.0.0.1:9"}
-        super().__init__([BUILD / "tests" / "system" / "egress_probe"], env=env)
+        super().__init__(["unshare", "--mount", "sh", "-c", program], env=env)
         self.trusted, self.ports, self.last, self.waiting = trusted, ports, 0, {}
         self.lock = threading.Lock()
         threading.Thread(target=self._sort, daemon=True).start()
@@ -50,7 +54,7 @@ class Probe(Lines):
             self.last += 1
             id_ = self.last
         self.waiting[id_] = queue.Queue()
-        lines = [f"{method} /{id_}{path} HTTP/1.1", "Host: front", *fields]
+        lines = [f"{method} /{more.get('server', id_)}{path} HTTP/1.1", "Host: front", *fields]
         if chunked:
             lines.append("Transfer-Encoding: chunked")
         elif body or body_bytes or method in ("POST", "PUT"):
@@ -202,12 +206,13 @@ def plain(probe, node):
     found = probe.ask("GET", "/reflect", key, ["Cookie: mine=1"], upstream=upstream, strip_cookies=True)
     seen = node.asked()
     check("cookie" not in seen["headers"] and "set-cookie" not in found["fields"], "where they are, they do not")
-    first = seen["connection"]
-    probe.ask("GET", "/head", key, upstream=upstream)
-    probe.ask("GET", "/head", [], [f"Authorization: {MINE}"], upstream=upstream)
-    same, bare = node.asked(), node.asked()
-    check(bare["headers"]["authorization"] == MINE and "x-api-key" not in bare["headers"], "without a credential the caller's own goes along")
-    check(bare["connection"] not in (first, same["connection"]), "over a connection that no credential was used with")
+    other, numbers = [[NAME, "X-API-Key"], [VALUE, "another key"]], []
+    for credential in (key, other, [], key, other, []):
+        probe.ask("GET", "/head", credential, [f"Authorization: {MINE}"], upstream=upstream, server="shared")
+        seen = node.asked()
+        numbers.append(seen["connection"])
+        check(("authorization" in seen["headers"]) == (credential == []), "without a credential the caller's own goes along")
+    check(numbers[:3] == numbers[3:] and len(set(numbers)) == 3, f"connections are kept for one credential alone: {numbers}")
 
 
 def mutual_tls(probe, node, folder):
@@ -265,22 +270,18 @@ def endpoints(probe, node):
 
 def pinned(probe, node):
     """A resolver that says another thing each time: what was judged is what is connected to."""
-    hosts = pathlib.Path("/etc/hosts")
-    before = hosts.read_text()
-    try:
-        hosts.write_text(before + "\n127.0.0.1 rebinding.example\n")
-        found = probe.ask("GET", "/head", [[ENDPOINT, f"http://rebinding.example:{probe.ports['plain']}"]], allow=("rebinding.example",))
+    # Each over a connection of its own.
+    rebinding = [[ENDPOINT, f"http://rebinding.example:{probe.ports['plain']}"]]
+    for address, what in (("127.0.0.1", "a name of this network that is allowed"),
+                          ("127.0.0.99", "another answer of the resolver changes nothing for what was pinned")):
+        probe.hosts.write_text(f"{address} rebinding.example\n")
+        found = probe.ask("GET", "/close", rebinding, allow=("rebinding.example",))
         node.asked()
-        check(found["status"] == 200, "a name of this network that is allowed")
-        hosts.write_text(before + "\n127.0.0.99 rebinding.example\n")
-        found = probe.ask("GET", "/head", [[ENDPOINT, f"http://rebinding.example:{probe.ports['plain']}"]], allow=("rebinding.example",))
-        node.asked()
-        check(found["status"] == 200, "another answer of the resolver changes nothing for what was pinned")
-        hosts.write_text(before + "\n8.8.8.8 mixed.example\n127.0.0.1 mixed.example\n")
-        status, reason, detail = probe.refused("GET", "/head", probe.fields(probe.at("h2", host="mixed.example")), allow=())
-        check(reason == "egress_refused" and "loopback" in detail, f"a name with one good and one bad address: {detail}")
-    finally:
-        hosts.write_text(before)
+        check(found["status"] == 200, what)
+    probe.hosts.write_text("8.8.8.8 mixed.example\n127.0.0.1 mixed.example\n")
+    _, reason, detail = probe.refused("GET", "/head", probe.fields(probe.at("h2", host="mixed.example")), allow=())
+    check(reason == "egress_refused" and "loopback" in detail, f"a name with one good and one bad address: {detail}")
+    probe.hosts.write_text("127.0.0.1 localhost\n")
 
 
 def kept(probe, node):
@@ -358,10 +359,10 @@ def stopped(probe, node):
         node.asked()
 
 
-def wiped(trusted, ports, node):
+def wiped(trusted, ports, hosts, node):
     """Of a process that has made many calls nothing is left but what it holds."""
     for server in ("h1", "h2", "plain"):
-        probe = Probe(trusted, ports)
+        probe = Probe(trusted, ports, hosts)
         more = {"upstream": f"http://localhost:{ports['plain']}"} if server == "plain" else {}
         for id_ in [probe.begin("POST", "/sum", probe.fields(probe.at(server)), body_bytes=10_000, **more) for _ in range(40)]:
             if probe.answer(id_)["status"] != 200 or node.asked()["headers"]["authorization"] != f"Bearer {SECRET}":
@@ -380,7 +381,7 @@ def test(folder):
     certificate(folder, "stranger", "other", client=True)
     node = Servers([runtime.program, runtime.folder / "https.js", folder], env=runtime.clean, cwd=runtime.folder)
     ports = node.next(20)
-    probe = Probe(ca.read_text(), ports)
+    probe = Probe(ca.read_text(), ports, folder / "hosts")
     for part in (exactly, methods, bodies, reflected, plain):
         part(probe, node)
     mutual_tls(probe, node, folder)
@@ -389,11 +390,12 @@ def test(folder):
     stopped(probe, node)
     told = errors_of(probe)
     check(SECRET not in told and "localhost" not in told, "the log has nothing of it")
-    wiped(probe.trusted, ports, node)
+    wiped(probe.trusted, ports, probe.hosts, node)
     node.child.kill()
 
 
 if __name__ == "__main__":
+    need_namespaces()
     home = pathlib.Path(tempfile.mkdtemp(prefix="sluice-egress-"))
     home.chmod(0o755)
     try:

@@ -424,6 +424,32 @@ def commands(lab, port):
     lab.wait_connected(40)
 
 
+def egress(lab, port):
+    """What the relay gives no credential for goes nowhere; a server that wants none of the callers' own gets none."""
+    child = serve(lab, "beta", "--protocol", "anp", "--upstream", f"http://127.0.0.1:{port}", "--strip-authorization", "--strip-cookies")
+    sent = {"Authorization": "Bearer own", "x-api-key": "own", "Cookie": "own=1", "X-Own": "1"}
+    status, _, body = ask(lab, "GET", "/beta/anp/head?access_token=own&a=1", fields=sent)
+    seen = json.loads(body)
+    check((status, seen["target"], seen["fields"]["x-own"]) == (200, "/head?a=1", "1") and not
+          {"authorization", "x-api-key", "cookie"} & set(seen["fields"]), "callers' own authorization and cookies are stripped where that is said")
+    child.send_signal(2)
+    child.wait(10)
+    log = lab.dir / "beta.egress.log"
+    with open(log, "wb") as out:
+        child = lab.spawn_agent("beta", "egress", "--protocol", "anp", "--allow-host", "tools.internal", "--json", stdout=out, stderr=out,
+                                stdin=subprocess.DEVNULL)
+    wait_until("the egress to be known", lambda: b"endpoints of their credentials" in log.read_bytes(), 10)
+    status, found = problem(ask(lab, "GET", "/beta/anp/v1/x", fields={"Authorization": "Bearer own"}))
+    check((status, found["reason"]) == (502, "no_credential"), found["detail"])
+    rows = json.loads(lab.agent("beta", "status", "--json").stdout)["upstreams"]
+    check([r["protocol"] for r in rows if r["upstream"] == "egress"] == ["anp"], "status shows it")
+    check("endpoints of their credentials" in lab.agent("beta", "doctor").stdout, "so does doctor")
+    child.send_signal(2)
+    check(child.wait(10) == 0, "it ends with Ctrl-C")
+    result = lab.agent("beta", "egress", "--allow-host", "https://x/", check=False)
+    check(result.returncode == 2 and "a host is a name" in result.stderr, f"what is no host: {result.stderr.strip()}")
+
+
 def test(lab):
     lab.start_relay()
     for name in lab.names:
@@ -438,6 +464,7 @@ def test(lab):
     hostile_peers(lab, origin.port)
     slow_upload(lab)
     departures(lab)
+    egress(lab, origin.port)
     commands(lab, origin.port)
     faults(lab, server, origin.port)
 

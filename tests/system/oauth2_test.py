@@ -151,6 +151,11 @@ def test(folder):
     asked = [json.loads(line)["at"] for line in server.seen[1:] if "/fails" in line]
     check(len(asked) == 3 and asked[2] - asked[1] >= 950 and asked[1] - asked[0] >= 450, f"asked three times: {asked}")
     keeper.remove(1)
+    keeper.set(30, *client("basic", "/slow"))
+    keeper.set(30, *client("post", "/token", (AUTH, "post"), (HEADER, "X-Token"), (VALUE, "t={token}")))
+    content = dict(keeper.of(30)["content"])
+    check(content[HEADER] == "X-Token" and looked_up(content[VALUE].removeprefix("t="))["client"] == "post", "a record in place of another")
+    keeper.remove(30)
     for key_, path, says in ((10, "/huge", "more than 64 KiB"), (11, "/large", "larger than 8192 bytes"), (12, "/moved", "redirect"),
                              (13, "/mac", "not Bearer"), (14, "/busy", "fewer"), (15, "/echo", "does not know the client"),
                              (16, "/nowhere", "status 404")):

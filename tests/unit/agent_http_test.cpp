@@ -242,6 +242,41 @@ TEST_F(SettingsTest, WhatItSays) {
   EXPECT_EQ(s->serve[1].timeout_s, 30u);
 }
 
+TEST_F(SettingsTest, EgressAndWhatIsStripped) {
+  const auto s = load(
+      "serve:\n"
+      "  - { upstream: \"http://localhost:8080\", strip_authorization: true, strip_cookies: true "
+      "}\n"
+      "egress:\n"
+      "  allow: [Tools.Internal., \"[::1]\"]\n"
+      "  serve:\n"
+      "    - { protocol: openai-responses, path: /v1, timeout: 30m }\n");
+  ASSERT_TRUE(s) << s.error().message;
+  ASSERT_EQ(s->serve.size(), 2u);
+  EXPECT_TRUE(s->serve[0].strip_authorization && s->serve[0].strip_cookies && !s->serve[0].egress);
+  const UpstreamConfig& egress = s->serve[1];
+  EXPECT_TRUE(egress.egress && egress.strip_authorization && egress.strip_cookies);
+  EXPECT_EQ(egress.protocol, CallProtocol::kOpenai);
+  EXPECT_EQ(egress.prefix, "/v1");
+  EXPECT_EQ(egress.timeout_s, 1'800u);
+  EXPECT_EQ(s->egress_allow, (std::vector<std::string>{"tools.internal", "::1"}));
+  const auto wrong = load(
+      "serve: [{ protocol: mcp, upstream: \"http://localhost\", strip_cookies: often }]\n"
+      "egress:\n"
+      "  allow: [\"https://a/\"]\n"
+      "  deny: [b]\n"
+      "  serve:\n"
+      "    - { protocol: mcp }\n"
+      "    - { protocol: acp, upstream: \"http://localhost\" }\n");
+  ASSERT_FALSE(wrong);
+  for (const char* part :
+       {":1: serve[0].strip_cookies is neither", ":3: egress.allow[0]: a host is",
+        "egress has no key \"deny\"", ":6: egress.serve[0] has the protocol",
+        "egress.serve[1] has no key \"upstream\""}) {
+    EXPECT_NE(wrong.error().message.find(part), std::string::npos) << part << wrong.error().message;
+  }
+}
+
 TEST_F(SettingsTest, AllThatIsWrongAtOnce) {
   const auto s = load(
       "fronts: 1\n"

@@ -218,7 +218,7 @@ TEST(ScheduleTest, AheadOfTheEnd) {
 TEST(ScheduleTest, PausesGrowAndVary) {
   RetryPace pace;
   uint64_t full = 1'000;
-  for (int i = 0; i < 30; ++i) {
+  for (int i = 0; i < 80; ++i) {
     EXPECT_EQ(pace.next(false, 0, 0), full / 2);
     full = std::min<uint64_t>(full * 2, 60'000);
   }
