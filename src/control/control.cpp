@@ -226,8 +226,8 @@ Result<std::unique_ptr<Control>> Control::create(const Config& config, RelayKeys
   }
   control->trust_.activate();
   // Calls that need a credential get it, or are denied, from the first on.
-  control->vault_.serve(&control->credentials_);
   control->slots_.serve(control->credentials_);
+  control->vault_.serve(&control->credentials_);
   if (auto r = sound.get(); !r) return tl::unexpected(r.error());
   control->publish(clock.ticks());
   spdlog::info(

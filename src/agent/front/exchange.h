@@ -17,6 +17,8 @@
 #include "agent/front/egress.h"
 #include "agent/front/net.h"
 #include "agent/front/upstream_config.h"
+#include "base/wiped.h"
+#include "crypto/secret.h"
 
 namespace sluice::agent {
 
@@ -27,10 +29,17 @@ struct UpstreamConnection {
   explicit UpstreamConnection(const asio::any_io_executor& executor) : socket(executor) {
     buffer.reserve(kBuffer);  // Beast reads what fits it at once
   }
+  // Before it is kept: what was read through it is gone.
+  void wipe() noexcept {
+    if (buffer.size() != 0) return;
+    const auto room = buffer.prepare(buffer.capacity());
+    crypto::wipe(room.data(), room.size());
+  }
   bool stale(steady_clock::time_point now) const { return now >= idle_since + kIdleFor; }
 
   tcp::socket socket;
-  boost::beast::flat_buffer buffer;
+  // A server may say again what it was authorized with.
+  boost::beast::basic_flat_buffer<WipingAllocator<char>> buffer;
   steady_clock::time_point idle_since{};
   // Of the credential that it was used with, zeros for none: some servers authorize connections.
   ByteArray<16> tag{};

@@ -143,6 +143,7 @@ class PlainLink final : public UpstreamLink, public std::enable_shared_from_this
     if (!reusable || upstream_->idle.size() >= Upstream::kMostIdle) return;
     connection_->idle_since = steady_clock::now();
     connection_->tag = tag_;
+    if (tag_ != ByteArray<16>{}) connection_->wipe();
     upstream_->idle.push_back(std::move(connection_));
   }
 
