@@ -30,6 +30,11 @@ Vault::Vault(const vault::KeySourceOptions& options, const Clock& clock, TrustTa
 void Vault::restore(const Snapshot& snapshot) {
   take_up(snapshot.vault);
   if (master_.number == 0) return;
+  unlock_by_itself();
+}
+
+// Where its key is in a file or a TPM.
+void Vault::unlock_by_itself() {
   const bool asks = master_.source == vault::KeySource::kPassphrase;
   why_ = asks ? "it opens with a passphrase: sluicectl vault unlock" : "it is being unlocked";
   if (asks) return;
@@ -98,6 +103,8 @@ void Vault::take_up_found() {
     }
   }
   tell(concerned, {});
+  const bool others = master_.number != master && master_.number != 0;
+  if (!keys_ && others) unlock_by_itself();
 }
 
 const CredentialRow* Vault::by_name(uint16_t tenant, const std::string& name) const {
@@ -212,6 +219,10 @@ void Vault::start_unlocking(Passphrase passphrase, const std::string& actor, Don
       const auto key =
           vault::recover_master(options, all->master, passphrase ? passphrase->view() : Bytes{});
       if (!key) return tl::unexpected(key.error());
+      if (all->keys.empty()) {
+        return fail(ErrorCode::kStore,
+                    "the vault's data keys are gone from the store: restore it from a backup");
+      }
       auto ring = vault::KeyRing::open(*key, all->master.number, all->keys);
       if (!ring) return tl::unexpected(ring.error());
       // The key is found wherever it waits: its name is not worth staying locked for.
@@ -232,7 +243,7 @@ void Vault::start_unlocking(Passphrase passphrase, const std::string& actor, Don
       if (heard_) heard_(true, actor);
       tell(places(), [this, actor, done] {
         done({});
-        if (!is_resealed()) {
+        if (keys_ && !is_resealed()) {
           // A rotation was cut off.
           begin_change([this, actor] {
             reseal(actor, 0, [this](const Result<RotationAnswer>&) { end_change(); });

@@ -129,6 +129,7 @@ class Vault : public Credentials {
   Rows rows() const;
   void take_up(const VaultRows& rows);
   void take_up_found();
+  void unlock_by_itself();
   static Result<Opened> look_at_all(vault::KeyRing keys, const VaultRows& rows);
   void open_with(Opened opened);
   void start_unlocking(Passphrase passphrase, const std::string& actor, Done done);

@@ -45,6 +45,7 @@ void Vault::rotate(const std::string& actor, Rotated done) {
 
 // What is damaged stays as it is, for whoever finds out what happened to it.
 void Vault::reseal(const std::string& actor, uint64_t so_far, Rotated done) {
+  if (auto open = must_be_open(); !open) return done(tl::unexpected(open.error()));
   const uint64_t newest = keys_->newest();
   std::vector<Change> list;
   std::vector<CredentialSealed> records;

@@ -423,6 +423,37 @@ TEST_F(VaultTest, RecordsThatWereChangedInTheStoreAreRefusedAlone) {
   EXPECT_EQ(value_at(place(1)) + value_at(place(2)), "") << "allowed for longer";
 }
 
+// A rotation whose answer was lost: what the store holds is what counts, and its key is beside.
+TEST_F(VaultTest, AMasterKeyThatTheStoreKnowsAfterAllIsTakenUp) {
+  ASSERT_TRUE(init());
+  ASSERT_TRUE(set("search", "1", place(1)));
+  const Snapshot before = contents();
+  ASSERT_TRUE(rotate_master());
+  const Snapshot after = contents();
+  fs::rename(options_.key_file, options_.key_file + ".next");
+  vault_->reconcile(before);
+  ASSERT_TRUE(run_until([&] { return !vault_->unlocking(); }));
+  EXPECT_EQ(vault_->state(), VaultState::kLocked) << "that key is gone";
+  vault_->reconcile(after);
+  ASSERT_TRUE(unlocks());
+  EXPECT_EQ(value_at(place(1)), "1");
+  EXPECT_EQ(vault_->master().number, 2u);
+  EXPECT_FALSE(fs::exists(options_.key_file + ".next"));
+}
+
+TEST_F(VaultTest, WithoutItsDataKeysItStaysLocked) {
+  ASSERT_TRUE(init());
+  vault_.reset();
+  store_.reset();
+  executor_.forget();
+  raw(db_, "DELETE FROM vault_keys");
+  open_store();
+  start();
+  ASSERT_TRUE(run_until([&] { return !vault_->unlocking(); }));
+  EXPECT_EQ(vault_->state(), VaultState::kLocked);
+  EXPECT_TRUE(says({{}, vault_->why_locked()}, "data keys are gone")) << vault_->why_locked();
+}
+
 // Sealed it is in the backup, and opens with what is not.
 TEST_F(VaultTest, ABackupOpensWithTheSameKeyFile) {
   ASSERT_TRUE(init());
