@@ -1,20 +1,39 @@
 // Text that has secrets in it, written piece by piece into guarded memory: where it outgrows one
-// buffer it moves to a larger one, and the old one is wiped. Move-only.
+// buffer it moves to a larger one, and the old one is wiped. Move-only. Buffers of the usual size
+// are wiped and kept for the thread's next text: guarded memory costs a dozen system calls each
+// time.
 #pragma once
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "crypto/secret.h"
 #include "crypto/secret_buffer.h"
 
 namespace sluice::crypto {
 
 class SecretText {
  public:
-  static constexpr size_t kLeast = 1'024;
+  static constexpr size_t kUsual = 16'384;
+  static constexpr size_t kMostKept = 32;  // of a thread
 
   // `room`: as much as is expected; growing copies.
-  explicit SecretText(size_t room = 0) : buffer_(room) {}
+  explicit SecretText(size_t room = 0) {
+    if (room > 0) buffer_ = buffer_of(room);
+  }
+  SecretText(SecretText&& other) noexcept
+      : buffer_(std::move(other.buffer_)),
+        size_(std::exchange(other.size_, 0)),
+        used_(std::exchange(other.used_, 0)) {}
+  SecretText& operator=(SecretText&& other) noexcept {
+    std::swap(buffer_, other.buffer_);
+    std::swap(size_, other.size_);
+    std::swap(used_, other.used_);
+    return *this;
+  }
+  ~SecretText() { give_back(buffer_, used_); }
 
   SecretText& operator<<(std::string_view text) {
     std::copy(text.begin(), text.end(), extend(text.size()));
@@ -50,11 +69,13 @@ class SecretText {
   // `n` more bytes, for the caller to fill; valid until more is written.
   char* extend(size_t n) {
     if (n > buffer_.size() - size_) {
-      SecretBuffer larger(std::max({kLeast, buffer_.size() * 2, size_ + n}));
+      SecretBuffer larger = buffer_of(std::max(buffer_.size() * 2, size_ + n));
       std::copy_n(buffer_.data(), size_, larger.data());
-      buffer_ = std::move(larger);
+      std::swap(buffer_, larger);
+      give_back(larger, used_);
     }
     size_ += n;
+    used_ = std::max(used_, size_);
     return reinterpret_cast<char*>(buffer_.data()) + size_ - n;
   }
   // Forgets all behind the first `size` bytes; they are overwritten, or wiped at the end.
@@ -66,13 +87,32 @@ class SecretText {
   MutBytes bytes() { return buffer_.bytes().first(size_); }
   SecretBuffer take() {
     buffer_.shrink(size_);
-    size_ = 0;
+    size_ = used_ = 0;
     return std::exchange(buffer_, SecretBuffer());
   }
 
  private:
+  static std::vector<SecretBuffer>& kept() {
+    static thread_local std::vector<SecretBuffer> buffers;
+    return buffers;
+  }
+  static SecretBuffer buffer_of(size_t room) {
+    if (room > kUsual) return SecretBuffer(room);
+    if (kept().empty()) return SecretBuffer(kUsual);
+    SecretBuffer out = std::move(kept().back());
+    kept().pop_back();
+    return out;
+  }
+  static void give_back(SecretBuffer& buffer, size_t used) noexcept {
+    if (buffer.size() != kUsual || kept().size() >= kMostKept) return;
+    wipe(buffer.data(), used);
+    kept().reserve(kMostKept);
+    kept().push_back(std::move(buffer));
+  }
+
   SecretBuffer buffer_;
   size_t size_ = 0;
+  size_t used_ = 0;  // at most, since the buffer was clean
 };
 
 }  // namespace sluice::crypto

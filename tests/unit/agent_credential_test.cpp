@@ -31,8 +31,7 @@ std::string applied(std::string_view text, const CredentialFields& fields,
   const Credential credential = parsed(fields);
   RequestHead head = head_of(text);
   strip_authorization(head, &credential, rules);
-  const crypto::SecretBuffer out = request_text(head, &credential);
-  return std::string(as_text(out.view()));
+  return std::string(request_text(head, &credential).view());
 }
 
 TEST(CredentialTest, HeaderTakesThePlaceOfTheCallersOwn) {
@@ -110,7 +109,7 @@ TEST(CredentialTest, WhatIsNoAuthorizationStays) {
   EXPECT_EQ(applied(text, {}), text);
   RequestHead head = head_of(text);
   strip_authorization(head, nullptr, {false, false});
-  EXPECT_EQ(as_text(request_text(head, nullptr).view()), text);
+  EXPECT_EQ(request_text(head, nullptr).view(), text);
 }
 
 TEST(CredentialTest, CookiesWhereConfigured) {

@@ -253,7 +253,8 @@ ByteArray<16> Credential::tag() const {
 }
 
 Redactor Credential::redactor() const {
-  Redactor out;
+  // Each value in a few forms, some of them three times as long.
+  Redactor out(8 * content_->size());
   for (const Pair& p : headers_) {
     out.add(p.value);
     // A server may say the token alone, without its scheme.
@@ -304,8 +305,15 @@ void write_target(crypto::SecretText& out, std::string_view target, const Creden
   }
 }
 
-crypto::SecretBuffer request_text(const RequestHead& head, const Credential* credential) {
-  crypto::SecretText out(4'096);
+crypto::SecretText request_text(const RequestHead& head, const Credential* credential) {
+  // Guarded memory is slow to come by: once, for all of it.
+  size_t room = head.method_string().size() + head.target().size() + 16;
+  for (const auto& f : head) room += f.name_string().size() + f.value().size() + 4;
+  if (credential != nullptr) {
+    for (const auto& p : credential->headers()) room += p.name.size() + p.value.size() + 4;
+    for (const auto& p : credential->queries()) room += 3 * (p.name.size() + p.value.size()) + 2;
+  }
+  crypto::SecretText out(room);
   out << view(head.method_string()) << ' ';
   write_target(out, view(head.target()), credential);
   out << " HTTP/1.1\r\n";
@@ -316,7 +324,7 @@ crypto::SecretBuffer request_text(const RequestHead& head, const Credential* cre
     for (const auto& p : credential->headers()) out << p.name << ": " << p.value << "\r\n";
   }
   out << "\r\n";
-  return out.take();
+  return out;
 }
 
 }  // namespace sluice::agent

@@ -55,6 +55,6 @@ void strip_authorization(RequestHead& head, const Credential* credential, StripR
 void write_target(crypto::SecretText& out, std::string_view target, const Credential* credential);
 // The whole head as HTTP/1.1 has it, with the credential's fields and parameters: the one place
 // where secret and request meet.
-crypto::SecretBuffer request_text(const RequestHead& head, const Credential* credential);
+crypto::SecretText request_text(const RequestHead& head, const Credential* credential);
 
 }  // namespace sluice::agent

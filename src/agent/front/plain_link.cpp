@@ -73,7 +73,7 @@ class PlainLink final : public UpstreamLink, public std::enable_shared_from_this
           502, "upstream_unreachable",
           fmt::format("the peer's server at {} broke off: {}", url.authority(), ec.message())};
     }
-    request_ = crypto::SecretBuffer();
+    request_ = crypto::SecretText();
     answer = parser_->get().base();
     upgraded = upgrade_of(answer);
     keep_alive_ = parser_->get().keep_alive();
@@ -332,7 +332,7 @@ class PlainLink final : public UpstreamLink, public std::enable_shared_from_this
   std::unique_ptr<uint8_t[]> piece_;
   Signal side_{io_.get_executor()};
   ByteArray<16> tag_{};
-  crypto::SecretBuffer request_;  // the head, until it cannot be said again
+  crypto::SecretText request_;  // the head, until it cannot be said again
   std::string replay_, why_, upgrade_;
   bool is_head_ = false, keep_alive_ = false;
   bool end_said_ = false, streamed_ = false;

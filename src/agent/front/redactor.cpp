@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "crypto/secret.h"
+
 namespace sluice::agent {
 namespace {
 
@@ -15,6 +17,10 @@ void write_json(crypto::SecretText& out, std::string_view text, bool slashes) {
 }
 
 }  // namespace
+
+Redactor::~Redactor() {
+  crypto::wipe(tail_.data(), tail_.size());
+}
 
 // The form that was written behind `from` counts unless it is there already.
 void Redactor::keep(size_t from) {
@@ -93,8 +99,8 @@ void Redactor::push(Bytes piece, std::string& out) {
     out.append(as_text(piece));
     return;
   }
-  tail_ << as_text(piece);
-  const std::string_view text = tail_.view();
+  tail_ += as_text(piece);
+  const std::string_view text = tail_;
   marks_.resize(text.size(), 0);
   mark(text, marks_);
   // The longest beginning of a secret at the end of what came.
@@ -109,15 +115,17 @@ void Redactor::push(Bytes piece, std::string& out) {
   const size_t leaves = begun < hold_ ? text.size() : std::max(kept, left_);
   for (size_t i = left_; i < leaves; ++i) out += marks_[i] != 0 ? kFiller : text[i];
   left_ = leaves - kept;
-  std::copy(text.begin() + std::ptrdiff_t(kept), text.end(), tail_.bytes().begin());
-  tail_.cut(begun);
+  std::copy(text.begin() + std::ptrdiff_t(kept), text.end(), tail_.begin());
+  crypto::wipe(tail_.data() + begun, kept);
+  tail_.resize(begun);
   marks_.erase(0, kept);
 }
 
 void Redactor::finish(std::string& out) {
-  const std::string_view text = tail_.view();
+  const std::string_view text = tail_;
   for (size_t i = left_; i < text.size(); ++i) out += marks_[i] != 0 ? kFiller : text[i];
-  tail_.cut(0);
+  crypto::wipe(tail_.data(), tail_.size());
+  tail_.clear();
   marks_.clear();
   left_ = 0;
 }

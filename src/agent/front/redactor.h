@@ -18,7 +18,11 @@ class Redactor {
   // Shorter ones stand in other text by chance.
   static constexpr size_t kShortest = 8;
 
-  Redactor() = default;
+  // `room`: for all forms of what will be added; more costs another guarded buffer.
+  explicit Redactor(size_t room = 0) : text_(room) {}
+  Redactor(Redactor&&) = default;
+  Redactor& operator=(Redactor&&) = default;
+  ~Redactor();
   // `hold`: of a secret that has begun at the end of what came, so many bytes are enough to wait
   // for the rest; fewer leave at once, so that a dialogue does not stand still.
   void hold_from(size_t bytes) { hold_ = bytes; }
@@ -47,7 +51,7 @@ class Redactor {
   std::vector<Form> forms_;
   size_t hold_ = 1;
   // The end of what came: it may be the beginning of a secret.
-  crypto::SecretText tail_;
+  std::string tail_;
   std::string marks_;  // of each byte of the tail, whether it is to be covered
   size_t left_ = 0;    // bytes of the tail that have left already
 };
