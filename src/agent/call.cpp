@@ -459,6 +459,7 @@ void Call::finish(CallEnd why, uint16_t status, Now now) {
   const bool told_so = times_.accepted == 0 ? accept_refused(why) : !broke_off(why);
   close_status_ = caller_ && told_so ? 0 : status;
   owner_.ended(*this);
+  credential_.reset();
   in_.bytes.clear();
   if (why != CallEnd::kDone) in_.end.reset();
   out_.bytes.clear();
