@@ -1,6 +1,7 @@
 // scripts/bench inject: what a credential before each call costs a worker, and credentials that are
 // set anew while a saturated edge uses them.
 #include <atomic>
+#include <bit>
 #include <cstdio>
 #include <fstream>
 
@@ -141,8 +142,6 @@ class Bench {
     }
     if (f.problem.empty()) {
       house = house_of(kEdges);
-      house.keys_each = 65'536;
-      house.calls_each = 1024;
       if (auto r = with_relay(house, [&](auto&&... bed) { rotations(bed..., f); }); !r) {
         return report(r.error().message);
       }
@@ -156,8 +155,9 @@ class Bench {
     House house{.workers = 1, .first_core = o_.core, .sessions = agents};
     house.burst = static_cast<uint16_t>(o_.burst);
     house.prepared_keys = house.call_pages = agents;
-    house.calls_each = 64;
-    house.keys_each = 1024;
+    // As many as all of them have while a key is held, however few they are.
+    house.calls_each = std::bit_ceil(std::max<uint32_t>(64, 262'144 / agents));
+    house.keys_each = std::bit_ceil(std::max<uint32_t>(1024, 4'194'304 / agents));
     house.credentials = 2 * agents;  // while all are set anew, the ones before rest
     return house;
   }

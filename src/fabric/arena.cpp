@@ -134,7 +134,7 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
       construct<LatencyHistogram>(base, h.latencies_at, size_t{sizes.workers} * sizes.latencies);
   arena->agent_credentials_ = construct<AgentCredentials>(
       base, h.agent_credentials_at, sizes.credentials == 0 ? 0 : sizes.agents);
-  auto credentials = CredentialTable::create(sizes.credentials);
+  auto credentials = CredentialTable::create(sizes.credentials, huge);
   if (!credentials) return tl::unexpected(credentials.error());
   arena->credentials_ = std::move(*credentials);
   return arena;

@@ -1,5 +1,6 @@
 #include "fabric/credential.h"
 
+#include <fcntl.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -16,14 +17,34 @@
 namespace sluice::fabric {
 namespace {
 
-constexpr size_t kPage = 4096;
+constexpr size_t kSmallPage = 4096;
+constexpr size_t kHugePage = 2u << 20;
+
+// A memfd of so many bytes whose pages are there; none: there are no such pages.
+Fd segment(size_t bytes, unsigned flags) {
+  Fd fd(memfd_create("sluice-credentials", MFD_CLOEXEC | flags));
+  if (!fd || ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0 ||
+      fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes)) != 0) {
+    return Fd();
+  }
+  return fd;
+}
 
 }  // namespace
 
-Result<std::unique_ptr<CredentialTable>> CredentialTable::create(uint32_t slots) {
+Result<std::unique_ptr<CredentialTable>> CredentialTable::create(uint32_t slots, bool huge) {
   std::unique_ptr<CredentialTable> table(new CredentialTable);
   if (slots == 0) return table;
-  const size_t inside = (slots * sizeof(CredentialSlot) + kPage - 1) / kPage * kPage;
+  const auto whole_pages = [&](size_t page) {
+    return (slots * sizeof(CredentialSlot) + page - 1) / page * page;
+  };
+  size_t page = kHugePage;
+  if (huge) table->fd_ = segment(whole_pages(page), MFD_HUGETLB | MFD_HUGE_2MB);
+  if (!table->fd_) {
+    page = kSmallPage;
+    table->fd_ = segment(whole_pages(page), 0);
+  }
+  const size_t inside = whole_pages(page);
   const auto failed = [&](const char* what) {
     return fail(
         ErrorCode::kResource,
@@ -31,17 +52,16 @@ Result<std::unique_ptr<CredentialTable>> CredentialTable::create(uint32_t slots)
                     "(LimitMEMLOCK=, ulimit -l) or lower limits.credentials",
                     what, inside >> 10, std::strerror(errno)));
   };
-  table->fd_ = Fd(memfd_create("sluice-credentials", MFD_CLOEXEC));
-  if (!table->fd_ || ftruncate(table->fd_.get(), static_cast<off_t>(inside)) != 0) {
-    return failed("create");
-  }
+  if (!table->fd_) return failed("create");
   // Reserved as a whole: what is before and behind faults.
-  void* base = mmap(nullptr, inside + 2 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const size_t reserved = inside + 3 * page;
+  void* base = mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED) return failed("map");
   table->base_ = static_cast<uint8_t*>(base);
-  table->size_ = inside + 2 * kPage;
-  void* at = mmap(table->base_ + kPage, inside, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                  table->fd_.get(), 0);
+  table->size_ = reserved;
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(base) + 2 * page - 1) / page * page;
+  void* at = mmap(reinterpret_cast<void*>(first), inside, PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_FIXED, table->fd_.get(), 0);
   if (at == MAP_FAILED) return failed("map");
   if (mlock(at, inside) != 0) return failed("lock");
   madvise(at, inside, MADV_DONTDUMP);

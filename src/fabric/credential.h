@@ -40,8 +40,9 @@ static_assert(sizeof(AgentCredentials) == 32);
 
 class CredentialTable {
  public:
-  // kResource: the memory cannot be had, or not be locked.
-  static Result<std::unique_ptr<CredentialTable>> create(uint32_t slots);
+  // `huge`: of 2 MB pages, where there are free ones; thousands of credentials would cost a worker
+  // a walk through the page tables each. kResource: the memory cannot be had, or not be locked.
+  static Result<std::unique_ptr<CredentialTable>> create(uint32_t slots, bool huge);
   ~CredentialTable();
   CredentialTable(const CredentialTable&) = delete;
   CredentialTable& operator=(const CredentialTable&) = delete;
@@ -53,7 +54,7 @@ class CredentialTable {
   CredentialTable() = default;
 
   Fd fd_;
-  uint8_t* base_ = nullptr;  // the guard page before the slots
+  uint8_t* base_ = nullptr;  // of the reservation: the guard before the slots
   size_t size_ = 0;          // of everything
   CredentialSlot* slots_ = nullptr;
   uint32_t count_ = 0;
