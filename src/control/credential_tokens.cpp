@@ -10,8 +10,9 @@ namespace sluice::control {
 namespace {
 
 constexpr uint64_t kLookMs = 1000;  // how often windows are looked at
-// A caller's clock, and the way to whoever takes the token.
+// Before its end, for clocks that differ and the way to whoever takes the token; less of a short life.
 constexpr int64_t kBeforeEndMs = 2000;
+constexpr int64_t kPartOfLife = 8;
 
 std::function<void()> all_of(std::vector<std::function<void()>> list) {
   return [list = std::move(list)] {
@@ -114,7 +115,8 @@ void CredentialTokens::on_token(uint64_t id, crypto::SecretBuffer content, int64
   if (it == clients_.end()) return;
   ++counts_.tokens;
   it->second.content = std::move(content);
-  it->second.expires_ms = expires_ms;
+  const int64_t life = expires_ms - static_cast<int64_t>(clock_.unix_ms());
+  it->second.ends_ms = expires_ms - std::min(kBeforeEndMs, life / kPartOfLife);
   it->second.problem.clear();
   tell(it->second);
 }
@@ -126,7 +128,7 @@ void CredentialTokens::on_failure(uint64_t id, std::string reason, int64_t retry
   Client& client = it->second;
   const auto now = static_cast<int64_t>(clock_.unix_ms());
   if (client.former) client.content = {};
-  const bool stands = !client.content.empty() && now + kBeforeEndMs < client.expires_ms;
+  const bool stands = !client.content.empty() && now < client.ends_ms;
   if (client.problem != reason) {
     spdlog::warn("no access token for the credential of calls to {}: {}; {}, {}",
                  to_string(client.places.begin()->target), reason,
@@ -153,7 +155,7 @@ CredentialStatus CredentialTokens::status(const CredentialPlace& place, int64_t 
   if (!s.is_oauth2 || s.state != CredentialState::kUsable) return s;
   const auto it = clients_.find(s.id);
   if (it == clients_.end() || it->second.content.empty() ||
-      unix_ms + kBeforeEndMs >= it->second.expires_ms) {
+      unix_ms >= it->second.ends_ms) {
     s.state = CredentialState::kUnavailable;
     s.why = it == clients_.end() || it->second.problem.empty()
                 ? "its access token has been asked for"
@@ -161,7 +163,7 @@ CredentialStatus CredentialTokens::status(const CredentialPlace& place, int64_t 
     return s;
   }
   // Until then, or until there is another.
-  s.until_ms = std::min(s.until_ms, it->second.expires_ms - kBeforeEndMs);
+  s.until_ms = std::min(s.until_ms, it->second.ends_ms);
   return s;
 }
 

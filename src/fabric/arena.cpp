@@ -82,7 +82,7 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
 }
 
 size_t Arena::needed(const ArenaSizes& sizes) {
-  return layout(sizes).total;
+  return layout(sizes).total + CredentialTable::needed(sizes.credentials);
 }
 
 Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind pages,

@@ -74,7 +74,7 @@ enum class PageKind : uint8_t { kHuge, kSmall };
 
 class Arena {
  public:
-  // Bytes that `create` will map, rounded to 2 MB.
+  // Bytes that `create` will map, in 2 MB pages.
   static size_t needed(const ArenaSizes& sizes);
 
   // kHuge fails with kResource where there are not enough free huge pages.

@@ -20,6 +20,10 @@ namespace {
 constexpr size_t kSmallPage = 4096;
 constexpr size_t kHugePage = 2u << 20;
 
+size_t whole_pages(uint32_t slots, size_t page) {
+  return (slots * sizeof(CredentialSlot) + page - 1) / page * page;
+}
+
 // A memfd of so many bytes whose pages are there; none: there are no such pages.
 Fd segment(size_t bytes, unsigned flags) {
   Fd fd(memfd_create("sluice-credentials", MFD_CLOEXEC | flags));
@@ -32,19 +36,20 @@ Fd segment(size_t bytes, unsigned flags) {
 
 }  // namespace
 
+size_t CredentialTable::needed(uint32_t slots) {
+  return whole_pages(slots, kHugePage);
+}
+
 Result<std::unique_ptr<CredentialTable>> CredentialTable::create(uint32_t slots, bool huge) {
   std::unique_ptr<CredentialTable> table(new CredentialTable);
   if (slots == 0) return table;
-  const auto whole_pages = [&](size_t page) {
-    return (slots * sizeof(CredentialSlot) + page - 1) / page * page;
-  };
   size_t page = kHugePage;
-  if (huge) table->fd_ = segment(whole_pages(page), MFD_HUGETLB | MFD_HUGE_2MB);
+  if (huge) table->fd_ = segment(whole_pages(slots, page), MFD_HUGETLB | MFD_HUGE_2MB);
   if (!table->fd_) {
     page = kSmallPage;
-    table->fd_ = segment(whole_pages(page), 0);
+    table->fd_ = segment(whole_pages(slots, page), 0);
   }
-  const size_t inside = whole_pages(page);
+  const size_t inside = whole_pages(slots, page);
   const auto failed = [&](const char* what) {
     return fail(
         ErrorCode::kResource,

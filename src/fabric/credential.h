@@ -40,6 +40,8 @@ static_assert(sizeof(AgentCredentials) == 32);
 
 class CredentialTable {
  public:
+  // Bytes that `create` maps in 2 MB pages.
+  static size_t needed(uint32_t slots);
   // `huge`: of 2 MB pages, where there are free ones; thousands of credentials would cost a worker
   // a walk through the page tables each. kResource: the memory cannot be had, or not be locked.
   static Result<std::unique_ptr<CredentialTable>> create(uint32_t slots, bool huge);

@@ -10,9 +10,12 @@ import threading
 import time
 
 from canary_test import folder_holds, search, where
-from common import check, main, wait_until
+from certificates import authority, certificate
+from common import check, main, run, wait_until
 from http_test import Client, ask, connect, serve, upstream
-from vault_test import ctl, restart, state, unlocked
+from oauth2_test import Lines
+from protocols_test import Node
+from vault_test import ctl, restart, secret_file, state, unlocked
 
 CALLERS = "of-the-caller"
 OWN = {"Authorization": f"Bearer {CALLERS}", "proxy-authorization": f"Basic {CALLERS}", "X-API-KEY": CALLERS, "x-other": "stays"}
@@ -131,6 +134,61 @@ def is_replaced_under_load(lab, port):
     check(not old and len(came) == asked[0], f"none of {len(came)} came with a value after the next was said to be in force")
 
 
+def leads_to_an_endpoint_with_a_token(lab):
+    """An OAuth2 client's token, from oidc-provider beside the relay, for an HTTPS endpoint beside the target: both by other hands."""
+    node = Node()
+    folder = lab.dir / "tls"
+    folder.mkdir()
+    ca = authority(folder, "ca")
+    certificate(folder, "server", "ca", "DNS:localhost")
+    folder.chmod(0o755)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+
+    def run_node(name, script, *args):
+        child = Lines(["ip", "netns", "exec", name, node.program, node.folder / script, *args], env=node.clean, cwd=node.folder)
+        lab.children.append(child.child)
+        return child
+
+    run("ip", "-n", lab.ns("relay"), "link", "set", "lo", "up")
+    giver = run_node(lab.ns("relay"), "oidc.js", folder / "server.crt", folder / "server.key")
+    tokens = giver.next(20)
+    endpoint = run_node(lab.ns("beta"), "https.js", folder)
+    port = endpoint.next(20)["h2"]
+    log = lab.dir / "egress.log"
+    with open(log, "wb") as out:
+        lab.spawn_agent("beta", "egress", "--protocol", "openai-responses", "--allow-host", "localhost", stdout=out, stderr=out,
+                        stdin=subprocess.DEVNULL)
+    wait_until("the egress to be known", lambda: log.read_bytes().count(b"\n") > 0, 10)
+    ctl(lab, "credential", "set", "cloud", "--tenant", "7", "--target", "beta", "--protocol", "openai", "--oauth2", "--client-id", "basic",
+        "--scope", "read", "--token-url-file", secret_file(lab, "token-url", f"https://localhost:{tokens}/token"), "--token-authority", ca,
+        "--endpoint-file", secret_file(lab, "endpoint", f"https://localhost:{port}/base"), "--authority", ca, secret="secret of basic: a/b+c")
+
+    def asked():
+        status, _, body = ask(lab, "GET", "/beta/openai-responses/v1/head", fields=OWN)
+        return (endpoint.next(5), body) if status == 200 else None
+
+    seen = []
+    wait_until("the token to be there", lambda: seen.append(asked()) or seen[-1], 20, 0.1)
+    first, body = seen[-1]
+    token = first["headers"]["authorization"].removeprefix("Bearer ")
+    check(first["url"] == "/base/v1/head" and first["version"] == "2.0" and len(token) > 20 and CALLERS not in json.dumps(first),
+          "the endpoint gets the token, over HTTP/2, and nothing of the caller's")
+    check(token.encode() not in body, "which the caller does not see")
+    # They live for four seconds; a machine that is busy may fetch one late.
+    others, calls, failed, until = set(), 0, 0, time.monotonic() + 9
+    while time.monotonic() < until:
+        found = asked()
+        calls, failed = calls + 1, failed + (found is None)
+        if found:
+            others.add(found[0]["headers"]["authorization"])
+        time.sleep(0.05)
+    check(len(others) >= 3 and failed * 10 <= calls, f"tokens are replaced ahead of their end: {len(others)} in nine seconds, {failed} of {calls} calls denied")
+    giver.child.kill()
+    wait_until("calls to be denied", lambda: asked() is None, 20, 0.2)
+    check(reason(ask(lab, "GET", "/beta/openai-responses/v1/head")) == (503, "credential_unavailable"), "once nobody gives tokens, calls are denied")
+
+
 def is_nowhere_else(lab, port, words):
     needles = [w.encode() for w in words]
     for name, pid in (("relay", lab.relay.pid), *((n, lab.daemons[n].pid) for n in lab.names)):
@@ -158,6 +216,7 @@ def test(lab):
     long_ones_arrive(lab, origin.port)
     denies_what_it_cannot_give(lab, origin.port, secret)
     is_replaced_under_load(lab, origin.port)
+    leads_to_an_endpoint_with_a_token(lab)
     give(lab, secret)
     check(ask(lab, "GET", "/beta/echo")[0] == 200 and values(heads(lab, origin.port)[-1][1], "authorization") == [f"Bearer {secret}"],
           "what is looked for is in use")
