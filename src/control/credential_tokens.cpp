@@ -10,7 +10,8 @@ namespace sluice::control {
 namespace {
 
 constexpr uint64_t kLookMs = 1000;  // how often windows are looked at
-// Before its end, for clocks that differ and the way to whoever takes the token; less of a short life.
+// Before its end, for clocks that differ and the way to whoever takes the token; less of a short
+// life.
 constexpr int64_t kBeforeEndMs = 2000;
 constexpr int64_t kPartOfLife = 8;
 
@@ -154,8 +155,7 @@ CredentialStatus CredentialTokens::status(const CredentialPlace& place, int64_t 
   CredentialStatus s = vault_.status(place, unix_ms);
   if (!s.is_oauth2 || s.state != CredentialState::kUsable) return s;
   const auto it = clients_.find(s.id);
-  if (it == clients_.end() || it->second.content.empty() ||
-      unix_ms >= it->second.ends_ms) {
+  if (it == clients_.end() || it->second.content.empty() || unix_ms >= it->second.ends_ms) {
     s.state = CredentialState::kUnavailable;
     s.why = it == clients_.end() || it->second.problem.empty()
                 ? "its access token has been asked for"

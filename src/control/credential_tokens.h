@@ -42,8 +42,8 @@ class CredentialTokens final : public Credentials, public CredentialSlots {
     uint32_t version = 0;
     std::set<CredentialPlace> places;
     crypto::SecretBuffer content;  // empty: there is no token
-    int64_t ends_ms = 0;  // it is given to no call from then on
-    std::string problem;  // of the last try
+    int64_t ends_ms = 0;           // it is given to no call from then on
+    std::string problem;           // of the last try
     // The client was set anew: its former token is good for calls until there is one of the new, or
     // it is known that there will be none; only then whoever waits is answered.
     bool former = false;
