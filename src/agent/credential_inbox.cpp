@@ -26,7 +26,7 @@ bool CredentialInbox::add(const crypto::PublicKey& peer, uint64_t call_id, Bytes
   if (!fresh && (a.head.version != head.version || a.head.count != head.count)) {
     // Set anew while its call was being repeated: the older parts are of no use.
     if (!a.known) --unknown_;
-    a = {};
+    a = Arriving();
   } else if (!fresh) {
     return put(a, head, part);
   }
@@ -35,14 +35,19 @@ bool CredentialInbox::add(const crypto::PublicKey& peer, uint64_t call_id, Bytes
     arriving_.erase(it);
     return false;
   }
-  a.head = head;
-  a.since_ms = now_ms;
   if (known != known_.end()) {
     a.known = known->second.content;
   } else {
+    try {
+      a.bytes = crypto::SecretBuffer(head.count * wire::kCredentialPart);
+    } catch (const std::bad_alloc&) {
+      arriving_.erase(it);
+      return false;
+    }
     ++unknown_;
-    a.bytes = crypto::SecretBuffer(head.count * wire::kCredentialPart);
   }
+  a.head = head;
+  a.since_ms = now_ms;
   return put(a, head, part);
 }
 

@@ -31,8 +31,11 @@ Mark mark_in(std::string_view text) {
 // What stands there without a mark is a secret that somebody has typed.
 bool is_for_secrets(std::string name) {
   for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
-  return name == "authorization" || name == "proxy-authorization" || name == "cookie" ||
-         name == "x-api-key" || name == "api-key";
+  for (const char* part : {"auth", "token", "key", "secret", "cookie", "passw", "signature",
+                           "session", "credential"}) {
+    if (name.find(part) != std::string::npos) return true;
+  }
+  return false;
 }
 
 class Composer {
@@ -77,8 +80,7 @@ Result<void> add_header(Composer& out, const std::string& header, Bytes secret) 
   const size_t colon = header.find(':');
   if (colon == std::string::npos) {
     return fail(ErrorCode::kUsage,
-                fmt::format("--header {} is not NAME: VALUE, with {{}} where the secret goes",
-                            header.substr(0, 32)));
+                "one --header is not NAME: VALUE, with {} where the secret goes");
   }
   if (auto ok = out.field(CredentialField::kHeaderName, as_bytes(header.substr(0, colon))); !ok) {
     return ok;

@@ -204,6 +204,13 @@ void AdminCredentials::set(const AdminCall& call, http::Respond respond) {
                                        "\"about\": docs/credentials.md",
                                        http::kSecretType)));
   }
+  // The relay itself asks its token URL, from where it stands in its operators' network.
+  const auto parts = vault::check_content(call.secret->view());
+  if (call.caller.tenant && parts && (*parts & vault::kOauth2Part) != 0) {
+    return respond(refused(ErrorCode::kPermission,
+                           "OAuth2 clients are set by an operator of all tenants, since the relay "
+                           "asks their token URLs itself"));
+  }
   auto life = read_life(call.body);
   if (!life) return respond(http::error_response(life.error()));
   NewCredential what{*of, *name, call.secret, std::move(*life), {}};

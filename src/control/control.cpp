@@ -318,7 +318,6 @@ void Control::publish(uint64_t now) {
     // At the start ends were computed a moment ago.
     if (clock_known_ != 0) {
       trust_.clock_was_set();
-      vault_.clock_was_set();
       slots_.clock_was_set();
     }
     clock_known_ = tick0;

@@ -11,6 +11,7 @@ namespace sluice::control {
 namespace {
 
 constexpr int64_t kLookAgainMs = 1000;
+constexpr int64_t kFarMs = int64_t{50} * 365 * 86'400'000;
 // In one round: each opens a record of the vault.
 constexpr unsigned kMostAtOnce = 64;
 
@@ -83,12 +84,17 @@ bool CredentialPublisher::write(const CredentialPlace& at, Place& place,
   slot.kind = uint8_t(wire::CredentialKind::kFields);
   slot.size = static_cast<uint16_t>(content.size());
   if (!content.empty()) std::memcpy(slot.bytes, content.data(), content.size());
-  slot.until.store(ticks_at(status.until_ms), std::memory_order_relaxed);
-  slot.opens_at.store(status.opens_ms == 0 ? 0 : ticks_at(status.opens_ms),
-                      std::memory_order_relaxed);
+  set_times(slot, status);
   place.problem.clear();
   publish(at, place.slot);
   return true;
+}
+
+void CredentialPublisher::set_times(fabric::CredentialSlot& slot,
+                                    const CredentialStatus& status) const {
+  slot.until.store(ticks_at(status.until_ms), std::memory_order_relaxed);
+  slot.opens_at.store(status.opens_ms == 0 ? 0 : ticks_at(status.opens_ms),
+                      std::memory_order_relaxed);
 }
 
 void CredentialPublisher::close(const CredentialPlace& at, Place& place, std::string why) {
@@ -103,10 +109,7 @@ void CredentialPublisher::close(const CredentialPlace& at, Place& place, std::st
 
 void CredentialPublisher::publish(const CredentialPlace& at, uint32_t value) {
   const AgentEntry* agent = trust_.by_address(at.target);
-  if (agent == nullptr || arena_.agent_credentials().empty() ||
-      at.protocol >= fabric::kCredentialProtocols) {
-    return;
-  }
+  if (agent == nullptr || at.protocol >= fabric::kCredentialProtocols) return;
   arena_.agent_credentials()[agent->index].of[at.protocol].store(value, std::memory_order_release);
 }
 
@@ -122,14 +125,23 @@ void CredentialPublisher::rest(uint32_t slot, std::function<void()> done) {
 }
 
 uint64_t CredentialPublisher::ticks_at(int64_t unix_ms) const {
-  if (unix_ms == INT64_MAX) return ~uint64_t{0};
   const auto now = static_cast<int64_t>(clock_.unix_ms());
+  // Ticks of such an end would not fit a number.
+  if (unix_ms == INT64_MAX || unix_ms - now > kFarMs) return ~uint64_t{0};
   return unix_ms <= now ? clock_.ticks()
                         : clock_.ticks() + clock_.ticks_from_ms(uint64_t(unix_ms - now));
 }
 
 void CredentialPublisher::clock_was_set() {
+  const auto now = static_cast<int64_t>(clock_.unix_ms());
   for (auto& [at, place] : places_) {
+    const CredentialStatus status = credentials_->status(at, now);
+    // What is there stays; only its instants are at other ticks.
+    if (place.slot != fabric::kNone && status.state == place.state) {
+      set_times(arena_.credentials()[place.slot], status);
+      look_again(at, place, status.until_ms);
+      continue;
+    }
     const uint32_t before = place.slot;
     fill(at, place);
     rest(before, nullptr);
@@ -152,13 +164,17 @@ bool CredentialPublisher::poll() {
     if (r.done) r.done();
   }
   const auto now = static_cast<int64_t>(clock_.unix_ms());
+  // Workers have closed what ends: where all slots rest, that can wait.
   for (unsigned i = 0; i < kMostAtOnce && !due_.empty() && due_.begin()->first <= now; ++i) {
+    if (free_.empty() && !resting_.empty()) break;
     const CredentialPlace at = due_.begin()->second;
     busy = true;
     changed(at, nullptr);
     // What ends now and is still as it was is looked at again in a while, not at once.
-    Place& place = places_.at(at);
-    if (place.look_again_ms <= now) look_again(at, place, now + kLookAgainMs);
+    const auto it = places_.find(at);
+    if (it != places_.end() && it->second.look_again_ms <= now) {
+      look_again(at, it->second, now + kLookAgainMs);
+    }
   }
   for (unsigned i = 0; i < kMostAtOnce && !crowded_out_.empty() && !free_.empty(); ++i) {
     const CredentialPlace at = *crowded_out_.begin();

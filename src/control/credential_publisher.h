@@ -57,6 +57,7 @@ class CredentialPublisher final : public CredentialSlots {
   // False: there is no slot, and so no calls.
   bool write(const CredentialPlace& at, Place& place, const CredentialStatus& status,
              Bytes content);
+  void set_times(fabric::CredentialSlot& slot, const CredentialStatus& status) const;
   void close(const CredentialPlace& at, Place& place, std::string why);
   void publish(const CredentialPlace& at, uint32_t value);
   void look_again(const CredentialPlace& at, Place& place, int64_t unix_ms);

@@ -37,8 +37,10 @@ void CredentialTokens::changed(const CredentialPlace& place, std::function<void(
   Waiting waiting;
   if (!goes_on) waiting = leave(place);
   look_at(place);
-  if (goes_on && it->second.former) {
-    if (done) it->second.waiting.push_back(std::move(done));
+  // Its window may have ended in this very moment, and the client with it.
+  const auto still = clients_.find(s.id);
+  if (goes_on && still != clients_.end() && still->second.former) {
+    if (done) still->second.waiting.push_back(std::move(done));
     return;
   }
   if (waiting.empty()) return slots_.changed(place, std::move(done));

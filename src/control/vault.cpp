@@ -353,7 +353,9 @@ void Vault::end_change() {
 
 void Vault::apply(const std::string& actor, std::vector<Change> list, Done then) {
   store_.apply({actor, clock_.unix_ms(), std::move(list)},
-               [then = std::move(then)](const Result<WriteTimes>& r) {
+               [this, then = std::move(then)](const Result<WriteTimes>& r) {
+                 // What was read before this was written knows nothing of it.
+                 if (r) found_.reset();
                  then(r ? Result<void>() : tl::unexpected(r.error()));
                });
 }

@@ -216,8 +216,9 @@ void Vault::let_go_of_the_gone() {
   if (changing_ || !waiting_.empty()) return;
   for (const auto& [place, row] : bindings_) {
     const AgentEntry* agent = trust_.by_address(place.target);
-    const bool gone = agent == nullptr || agent->revoked || (!agent->standing() && !agent->over);
-    if (!gone) continue;
+    // One that is not in the table, since that is too small, may be there after the next start.
+    if (agent == nullptr) continue;
+    if (!agent->revoked && (agent->standing() || agent->over)) continue;
     spdlog::info("the credential {} is no longer bound to {}, which is no agent any more",
                  credentials_.at(row.id).name, to_string(place.target));
     unbind(place, "relay", [](const Result<void>& r) {

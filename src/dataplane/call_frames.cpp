@@ -297,9 +297,7 @@ void prefetch_call(const Context& c, const Slot& s) noexcept {
   prefetch(&first);
   prefetch(&first.accepted);
   if (f.type != uint8_t(FrameType::kCallOpen)) return;
-  if (c.tables.credentials != nullptr) {
-    prefetch(&c.tables.credentials[c.tables.edges[s.edge].target]);
-  }
+  prefetch(&c.tables.credentials[c.tables.edges[s.edge].target]);
   // A new one is compared with all that stand where it may.
   for (uint32_t i = 1; i < fabric::CallTable::kProbes; ++i) {
     prefetch(&calls.at(static_cast<uint32_t>(f.call_id + i) & (calls.slots() - 1)));

@@ -267,16 +267,16 @@ void repeat(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e,
     return deny(c, s, e, CallReason::kOutsideWindow, opens_in_ms(c, edge));
   }
   if (r.repeats >= kMostRepeats) return s.die(DropReason::kCallRepeated);
-  // Its target has what it needs once it has answered.
-  const uint32_t credential = r.accepted.load(std::memory_order_relaxed) != 0
-                                  ? fabric::kNoCredential
-                                  : credential_of(c.tables, edge, e.protocol);
-  if (credential == fabric::kCredentialUnavailable) {
-    return deny(c, s, e, CallReason::kCredentialUnavailable);
-  }
+  const uint32_t needs = credential_of(c.tables, edge, e.protocol);
+  // Its target has what it needs once it has answered. One that knows nothing of the call, since it
+  // began anew, does not take it up without.
+  const bool answered = r.accepted.load(std::memory_order_relaxed) != 0;
+  const uint32_t credential = answered ? fabric::kNoCredential : needs;
+  // Not a denial: its target may have it already, and answer.
+  if (credential == fabric::kCredentialUnavailable) return s.die(DropReason::kCredentialRoom);
   if (is_slot(credential)) {
     if (!within_window(c.tables.credential_slots[credential], c.now)) {
-      return deny(c, s, e, CallReason::kOutsideWindow);
+      return s.die(DropReason::kCredentialRoom);
     }
     if (s.verdict == Verdict::kNone) return wait_for_room(c, s, f);
     if (const DropReason why = charge_call(c, s, bytes_before(c, edge, e.protocol));
@@ -287,7 +287,9 @@ void repeat(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e,
   ++r.repeats;
   r.last = c.now;
   forward_call_frame(c, s, is_slot(credential));
-  if (s.at(Next::kForward) && is_slot(credential)) (void)add_credential(c, s, f, e.protocol);
+  if (!s.at(Next::kForward)) return;
+  if (is_slot(credential)) (void)add_credential(c, s, f, e.protocol);
+  if (answered && needs != fabric::kNoCredential) mark_credentialed(s);
 }
 
 // Window, key, quota and record: from here on the call is open, or waits for an approval.

@@ -62,10 +62,10 @@ struct Tables {
   fabric::Agent* agents = nullptr;
   fabric::Edge* edges = nullptr;
   fabric::ReplayWindow* windows = nullptr;
-  uint64_t* lanes = nullptr;                        // this worker's
-  fabric::TenantShare* shares = nullptr;            // this worker's
-  fabric::LatencyHistogram* latencies = nullptr;    // this worker's, where there are any
-  fabric::AgentCredentials* credentials = nullptr;  // where there are any
+  uint64_t* lanes = nullptr;                      // this worker's
+  fabric::TenantShare* shares = nullptr;          // this worker's
+  fabric::LatencyHistogram* latencies = nullptr;  // this worker's, where there are any
+  fabric::AgentCredentials* credentials = nullptr;
   const fabric::CredentialSlot* credential_slots = nullptr;
   uint16_t mtus[fabric::kMaxPorts] = {};
   uint32_t session_count = 0;

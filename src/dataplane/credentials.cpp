@@ -60,10 +60,7 @@ void prefetch_credential(const Context& c, const Slot& s) noexcept {
 Slot::Credential room_needed(const Context& c, const WaitingFrame& w) noexcept {
   const Tables& t = c.tables;
   constexpr Slot::Credential kNothing{fabric::kNoCredential, 0};
-  if (t.credentials == nullptr ||
-      w.slot.outer[wire::kDataRegion] != uint8_t(wire::FrameType::kCallOpen)) {
-    return kNothing;
-  }
+  if (w.slot.outer[wire::kDataRegion] != uint8_t(wire::FrameType::kCallOpen)) return kNothing;
   // Whatever the edge's slot is by now, it is looked at again before anything is forwarded.
   const uint32_t index = credential_of(t, t.edges[w.slot.edge], protocol_of(w.slot));
   if (!is_slot(index)) return kNothing;
@@ -100,11 +97,15 @@ bool add_credential(Context& c, Slot& s, const wire::FrameHeader& f, uint8_t pro
     return false;
   }
   const CredentialSlot& from = t.credential_slots[s.credential.slot];
+  if (!within_window(from, c.now)) {
+    s.die(DropReason::kCredentialRoom);
+    return false;
+  }
   for (unsigned i = 0; i < s.credential.frames; ++i) {
     write_part(s, f, edge, from, i, *(&s - s.credential.frames + i));
   }
   c.counters.credentials.add(s.credential.frames);
-  s.outer[wire::kDataRegion + offsetof(wire::FrameHeader, flags)] |= wire::kFlagCredentialed;
+  mark_credentialed(s);
   return true;
 }
 

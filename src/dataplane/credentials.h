@@ -15,9 +15,7 @@ namespace sluice::dataplane {
 // kCredentialUnavailable.
 inline uint32_t credential_of(const Tables& t, const fabric::Edge& edge,
                               uint8_t protocol) noexcept {
-  if (t.credentials == nullptr || protocol >= fabric::kCredentialProtocols) {
-    return fabric::kNoCredential;
-  }
+  if (protocol >= fabric::kCredentialProtocols) return fabric::kNoCredential;
   return t.credentials[edge.target].of[protocol].load(std::memory_order_acquire);
 }
 inline bool is_slot(uint32_t credential) noexcept {
@@ -40,6 +38,11 @@ bool keep_room(Context& c, Burst& b, unsigned frames) noexcept;
 // Writes the parts before a CALL_OPEN that is to be forwarded, and says so in it. False: it cannot
 // be, and died.
 bool add_credential(Context& c, Slot& s, const wire::FrameHeader& f, uint8_t protocol) noexcept;
+
+// Says to the target that this CALL_OPEN needs a credential.
+inline void mark_credentialed(Slot& s) noexcept {
+  s.outer[wire::kDataRegion + offsetof(wire::FrameHeader, flags)] |= wire::kFlagCredentialed;
+}
 
 // A part that dies before it is sealed leaves nothing in its buffer.
 void wipe_unsealed(const Slot& s) noexcept;

@@ -73,8 +73,7 @@ ArenaHeader Arena::layout(const ArenaSizes& sizes) {
   h.scopes_at = place(uint64_t{sizes.scope_sets} * sizeof(ScopeSet));
   h.edge_calls_at = place(uint64_t{sizes.edge_calls} * sizeof(EdgeCalls));
   h.latencies_at = place(uint64_t{sizes.workers} * sizes.latencies * sizeof(LatencyHistogram));
-  h.agent_credentials_at =
-      place(sizes.credentials == 0 ? 0 : uint64_t{sizes.agents} * sizeof(AgentCredentials));
+  h.agent_credentials_at = place(uint64_t{sizes.agents} * sizeof(AgentCredentials));
   h.total = round_up(at, kHugePage);
   std::strncpy(h.ipsec_mb_version, crypto::Aead::library_version(), sizeof h.ipsec_mb_version - 1);
   std::strncpy(h.ipsec_mb_path, crypto::aead().path(), sizeof h.ipsec_mb_path - 1);
@@ -132,8 +131,8 @@ Result<std::unique_ptr<Arena>> Arena::create(const ArenaSizes& sizes, PageKind p
   arena->edge_calls_ = construct<EdgeCalls>(base, h.edge_calls_at, sizes.edge_calls);
   arena->latencies_ =
       construct<LatencyHistogram>(base, h.latencies_at, size_t{sizes.workers} * sizes.latencies);
-  arena->agent_credentials_ = construct<AgentCredentials>(
-      base, h.agent_credentials_at, sizes.credentials == 0 ? 0 : sizes.agents);
+  arena->agent_credentials_ =
+      construct<AgentCredentials>(base, h.agent_credentials_at, sizes.agents);
   auto credentials = CredentialTable::create(sizes.credentials, huge);
   if (!credentials) return tl::unexpected(credentials.error());
   arena->credentials_ = std::move(*credentials);

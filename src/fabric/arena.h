@@ -124,9 +124,9 @@ class Arena {
   // Filled by control while no edge names it.
   std::span<ScopeSet> scopes() const { return {scopes_, sizes().scope_sets}; }
   std::span<EdgeCalls> edge_calls() const { return {edge_calls_, sizes().edge_calls}; }
-  // Of an agent; empty where there are no credentials.
+  // Also where there is room for none: then calls that need one are denied.
   std::span<AgentCredentials> agent_credentials() const {
-    return {agent_credentials_, sizes().credentials == 0 ? 0 : sizes().agents};
+    return {agent_credentials_, sizes().agents};
   }
   std::span<CredentialSlot> credentials() const { return credentials_->slots(); }
 

@@ -69,7 +69,7 @@ Result<std::unique_ptr<CredentialTable>> CredentialTable::create(uint32_t slots,
                   MAP_SHARED | MAP_FIXED, table->fd_.get(), 0);
   if (at == MAP_FAILED) return failed("map");
   if (mlock(at, inside) != 0) return failed("lock");
-  madvise(at, inside, MADV_DONTDUMP);
+  if (madvise(at, inside, MADV_DONTDUMP) != 0) return failed("keep out of core dumps");
   table->slots_ = reinterpret_cast<CredentialSlot*>(at);
   table->count_ = slots;
   for (uint32_t i = 0; i < slots; ++i) new (table->slots_ + i) CredentialSlot();

@@ -197,12 +197,9 @@ Result<void> settle_master(const KeySourceOptions& options, const MasterRecord& 
   const auto waiting = read_key_file(next);
   if (!waiting && waiting.error().code == ErrorCode::kNotFound) return {};
   if (!waiting) return tl::unexpected(waiting.error());
-  if (!fits(record, *waiting)) {
-    // Of a rotation that never reached the store.
-    const auto key = read_key_file(options.key_file);
-    if (key && fits(record, *key)) unlink(next.c_str());
-    return {};
-  }
+  // Of a rotation that never reached the store, or of one that the store did not say it has: the
+  // next rotation takes it up.
+  if (!fits(record, *waiting)) return {};
   if (rename(next.c_str(), options.key_file.c_str()) != 0) {
     return fail(ErrorCode::kResource, fmt::format("cannot rename {} to {}: {}", next,
                                                   options.key_file, std::strerror(errno)));

@@ -33,16 +33,19 @@ constexpr auto kAuthorizationFields = std::to_array<std::string_view>({
     "circle_token",
     "client_cert",
     "client_cert_chain",
+    "cf_access_jwt_assertion",
     "dpop",
     "job_token",
     "ocp_apim_subscription_key",
     "private_token",
+    "remote_user",
     "signature",
     "signature_input",
     "token",
     "x_access_key",
     "x_access_token",
     "x_amz_security_token",
+    "x_amzn_oidc_data",
     "x_api_secret",
     "x_api_token",
     "x_app_key",
@@ -54,12 +57,18 @@ constexpr auto kAuthorizationFields = std::to_array<std::string_view>({
     "x_figma_token",
     "x_forwarded_access_token",
     "x_forwarded_client_cert",
+    "x_forwarded_email",
+    "x_forwarded_groups",
+    "x_forwarded_preferred_username",
     "x_forwarded_user",
     "x_functions_key",
     "x_gitlab_token",
+    "x_goog_authenticated_user_email",
     "x_id_token",
+    "x_ms_client_principal",
     "x_rapidapi_key",
     "x_redmine_api_key",
+    "x_remote_user",
     "x_secret_key",
     "x_session_token",
     "x_shopify_access_token",
@@ -84,12 +93,35 @@ constexpr auto kAuthorizationParameters = std::to_array<std::string_view>({
     "apikey",
     "auth_token",
     "authorization",
+    "client_secret",
+    "jwt",
+    "key",
+    "sig",
     "subscription_key",
+    "token",
+    "x_amz_credential",
+    "x_amz_security_token",
+    "x_amz_signature",
     "x_api_key",
     "x_goog_api_key",
 });
+// What an API wants beside a credential and says again itself: no secret.
+constexpr auto kPublicFields = std::to_array<std::string_view>({
+    "accept",
+    "accept_charset",
+    "accept_language",
+    "anthropic_beta",
+    "anthropic_version",
+    "api_version",
+    "cache_control",
+    "content_type",
+    "openai_beta",
+    "user_agent",
+    "x_ms_version",
+});
 // What a message is made of, and whom it is for: never a credential's.
 constexpr auto kNoCredential = std::to_array<std::string_view>({
+    "accept_encoding",
     "connection",
     "content_length",
     "expect",
@@ -256,6 +288,7 @@ Redactor Credential::redactor() const {
   // Each value in a few forms, some of them three times as long.
   Redactor out(8 * content_->size());
   for (const Pair& p : headers_) {
+    if (is_among(kPublicFields, folded(p.name))) continue;
     out.add(p.value);
     // A server may say the token alone, without its scheme.
     const size_t space = p.value.find(' ');
@@ -266,6 +299,17 @@ Redactor Credential::redactor() const {
   }
   for (const Pair& p : queries_) out.add(p.value);
   out.add(endpoint_);
+  // The caller's path stands between the endpoint's and its query.
+  const size_t mark = std::min(endpoint_.find('?'), endpoint_.size());
+  std::string_view base = endpoint_.substr(0, mark);
+  while (base.ends_with('/')) base.remove_suffix(1);
+  out.add(base);
+  std::string_view rest = endpoint_.substr(std::min(mark + 1, endpoint_.size()));
+  while (!rest.empty()) {
+    const std::string_view piece = rest.substr(0, rest.find_first_of("&;"));
+    out.add(piece.substr(piece.find('=') + 1));
+    rest.remove_prefix(std::min(piece.size() + 1, rest.size()));
+  }
   out.add(webhook_);
   // The secret of a webhook is its path.
   const size_t host = webhook_.find("://");

@@ -127,6 +127,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
     auto parsed = co_await read_head();
     const bool sound = parsed && parsed->head.method() != http::verb::connect &&
                        parsed->head.target().starts_with('/') &&
+                       parsed->head.target().find('#') == std::string_view::npos &&
                        !has_dot_segments(view(parsed->head.target()));
     if (!sound) {
       co_return upstream_problem(400, "bad_request",
