@@ -125,9 +125,12 @@ def is_nowhere(lab, words):
     """In what was printed, the store with its backup, the logs, and what the relay shows of changes and audit."""
     lab.ctl("backup", str(lab.dir / "copy.db"))
     for shown in (("changes", "--limit", "1000"), ("audit", "tail", "--count", "1000"), ("events",)):
-        out = subprocess.run([BUILD / "sluicectl", "--socket", lab.socket, "--json", *shown], capture_output=True, text=True, timeout=30)
-        check(out.returncode == 0 and ("credential_set" in out.stdout), f"sluicectl {shown[0]} knows of credentials")
-        said.append(out.stdout)
+        def look(shown=shown):
+            out = subprocess.run([BUILD / "sluicectl", "--socket", lab.socket, "--json", *shown], capture_output=True, text=True, timeout=30)
+            said.append(out.stdout)
+            return out.returncode == 0 and "credential_set" in out.stdout
+        # The audit log takes up changes a moment after they are answered.
+        wait_until(f"sluicectl {shown[0]} to know of credentials", look, 10, 0.1)
     everything = "".join(said)
     check(not [w for w in words.values() if w in everything], "no secret, endpoint or webhook is in any answer")
     files = [p for folder in (lab.state,) for p in folder.rglob("*") if p.is_file()] + [lab.dir / "copy.db", lab.dir / "relay.log"]
