@@ -41,7 +41,12 @@ class Known final : public sluice::control::Credentials {
   unsigned opened = 0;
 };
 
-constexpr CredentialStatus kUsable{CredentialState::kUsable, INT64_MAX, 0, "", 1, false};
+const CredentialStatus kUsable = [] {
+  CredentialStatus s;
+  s.state = CredentialState::kUsable;
+  s.until_ms = INT64_MAX;
+  return s;
+}();
 constexpr uint8_t kMcp = 2;
 constexpr size_t kPart = 1'176;
 

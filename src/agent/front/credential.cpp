@@ -232,12 +232,12 @@ Result<Credential> Credential::parse(std::shared_ptr<const crypto::SecretBuffer>
       case CredentialField::kHeaderName:
         if (!is_token(text) || is_among(kNoCredential, folded(text)))
           return wrong("sets a field that is none");
-        open = &out.headers_.emplace_back(text, std::string_view{});
+        open = &out.headers_.emplace_back(Pair{text, std::string_view{}});
         awaited = CredentialField::kHeaderValue;
         break;
       case CredentialField::kQueryName:
         if (text.empty()) return wrong("sets a parameter without a name");
-        open = &out.queries_.emplace_back(text, std::string_view{});
+        open = &out.queries_.emplace_back(Pair{text, std::string_view{}});
         awaited = CredentialField::kQueryValue;
         break;
       case CredentialField::kHeaderValue:
