@@ -9,11 +9,12 @@ import subprocess
 import threading
 import time
 
-from canary_test import folder_holds, search, where
+from canary_test import folder_holds
 from certificates import authority, certificate
 from common import check, main, run, wait_until
 from http_test import Client, ask, connect, serve, upstream
 from oauth2_test import Lines
+from process_memory import search, where
 from protocols_test import Node
 from vault_test import ctl, restart, secret_file, state, unlocked
 
