@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "crypto/secret.h"
 #include "crypto/secret_file.h"
 
 namespace sluice::cli {
@@ -103,10 +104,7 @@ Result<SecretBuffer> secret_from_input(const std::string& what, size_t limit, bo
   if (!secret || !again) return secret;
   const auto second = ask(terminal, what + ", again", limit);
   if (!second) return tl::unexpected(second.error());
-  if (secret->size() == second->size() &&
-      std::memcmp(secret->data(), second->view().data(), secret->size()) == 0) {
-    return secret;
-  }
+  if (crypto::equal_secret(secret->view(), second->view())) return secret;
   return fail(ErrorCode::kUsage, "the two are not the same");
 }
 

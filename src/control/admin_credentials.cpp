@@ -101,26 +101,25 @@ void AdminCredentials::add_routes(AdminRoutes& routes) {
                     [this](const AdminCall& c, http::Respond r) { unbind(c, std::move(r)); }});
 }
 
-json AdminCredentials::credential_json(const CredentialRow& row) const {
+json AdminCredentials::credential_json(const CredentialRow& row, const Bound& bound) const {
   const Vault& v = control_.vault();
   const uint64_t now = control_.around().clock.unix_ms();
   const CredentialLife& life = v.life_of(row.id);
-  CredentialStatus status{.why = "the vault is locked"};
-  if (v.is_damaged(row.id)) {
-    status.why = "it was changed in the store: set it anew";
-  } else if (v.state() == VaultState::kUnlocked) {
-    status = judge(life, row.set_ms, now);
-  }
+  const CredentialStatus status = v.status_of(row.id, static_cast<int64_t>(now));
   json windows = json::array();
   for (const TimeWindow& w : life.windows) windows.push_back(to_string(w));
   json bindings = json::array();
-  for (const auto& [place, binding] : v.bindings()) {
-    if (binding.id != row.id) continue;
+  const auto [first, last] = bound.equal_range(row.id);
+  for (auto it = first; it != last; ++it) {
+    const BindingRow& binding = *it->second;
+    const CredentialPlace place{VirtualAddress::from_u64(binding.target), binding.protocol};
     const AgentEntry* agent = control_.trust().by_address(place.target);
+    const std::string problem = control_.credential_slots().problem(place);
     bindings.push_back({{"target", agent == nullptr ? json() : json(agent->name)},
                         {"address", to_string(place.target)},
                         {"protocol", wire::name_of(wire::kProtocolNames, place.protocol)},
-                        {"bound_at_ms", binding.at_ms}});
+                        {"bound_at_ms", binding.at_ms},
+                        {"why", problem.empty() ? json() : json(problem)}});
   }
   const bool by_time = status.until_ms != 0 && status.until_ms != INT64_MAX;
   const uint64_t aging = aging_from_ms(life, row.set_ms);
@@ -145,13 +144,20 @@ json AdminCredentials::credential_json(const CredentialRow& row) const {
           {"bindings", bindings}};
 }
 
+AdminCredentials::Bound AdminCredentials::bound() const {
+  Bound out;
+  for (const auto& [place, row] : control_.vault().bindings()) out.emplace(row.id, &row);
+  return out;
+}
+
 http::Response AdminCredentials::list(const Caller& caller) const {
   json out = json::array();
+  const Bound all = bound();
   std::map<std::pair<uint16_t, std::string>, const CredentialRow*> sorted;
   for (const auto& [id, row] : control_.vault().credentials()) {
     if (caller.sees(row.tenant)) sorted[{row.tenant, row.name}] = &row;
   }
-  for (const auto& [name, row] : sorted) out.push_back(credential_json(*row));
+  for (const auto& [name, row] : sorted) out.push_back(credential_json(*row, all));
   return ok({{"credentials", out}});
 }
 
@@ -222,7 +228,7 @@ void AdminCredentials::set(const AdminCall& call, http::Respond respond) {
   control_.vault().set(std::move(what), call.caller.name,
                        [this, respond, of = *of, name = *name](const Result<uint32_t>& r) {
                          if (!r) return respond(http::error_response(r.error()));
-                         respond(ok(credential_json(*control_.vault().by_name(of, name))));
+                         respond(ok(credential_json(*control_.vault().by_name(of, name), bound())));
                        });
 }
 
@@ -240,11 +246,11 @@ void AdminCredentials::bind(const AdminCall& call, http::Respond respond) {
   const auto id = credential(call);
   const auto where = id ? place(call) : tl::unexpected(id.error());
   if (!where) return respond(http::error_response(where.error()));
-  control_.vault().bind(*id, *where, call.caller.name,
-                        [this, respond, id = *id](const Result<void>& r) {
-                          if (!r) return respond(http::error_response(r.error()));
-                          respond(ok(credential_json(control_.vault().credentials().at(id))));
-                        });
+  control_.vault().bind(
+      *id, *where, call.caller.name, [this, respond, id = *id](const Result<void>& r) {
+        if (!r) return respond(http::error_response(r.error()));
+        respond(ok(credential_json(control_.vault().credentials().at(id), bound())));
+      });
 }
 
 void AdminCredentials::unbind(const AdminCall& call, http::Respond respond) {

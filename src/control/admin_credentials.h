@@ -1,6 +1,8 @@
 // The operator's API about credentials: they go in and are not seen again. Control thread.
 #pragma once
 
+#include <map>
+
 #include "control/admin_route.h"
 #include "control/control.h"
 
@@ -13,7 +15,10 @@ class AdminCredentials {
 
  private:
   http::Response list(const Caller& caller) const;
-  nlohmann::json credential_json(const CredentialRow& row) const;
+  // By credential.
+  using Bound = std::multimap<uint64_t, const BindingRow*>;
+  Bound bound() const;
+  nlohmann::json credential_json(const CredentialRow& row, const Bound& bound) const;
   // What of a request's body names; kNotFound, kPermission, kUsage.
   Result<uint16_t> tenant(const AdminCall& call) const;
   Result<uint64_t> credential(const AdminCall& call) const;

@@ -81,7 +81,6 @@ class Control {
   Approvals& approvals() { return approvals_; }
   Events& events() { return events_; }
   Vault& vault() { return vault_; }
-  const CredentialTokens& credentials() const { return credentials_; }
   CredentialPublisher& credential_slots() { return slots_; }
   const Watch& watch() const { return watch_; }
   uint64_t epoch() const { return around_.arena.relay().epoch; }

@@ -25,16 +25,11 @@ CredentialPublisher::CredentialPublisher(const Clock& clock, fabric::Arena& aren
   }
 }
 
-void CredentialPublisher::serve(Credentials& credentials) {
-  credentials_ = &credentials;
-  for (const CredentialPlace& at : credentials.places()) changed(at, nullptr);
-}
-
 void CredentialPublisher::changed(const CredentialPlace& at, std::function<void()> done) {
   if (credentials_->is_bound(at)) {
-    const auto [it, fresh] = places_.try_emplace(at);
-    const uint32_t before = it->second.slot;
-    fill(at, it->second);
+    Place& place = places_[at];
+    const uint32_t before = place.slot;
+    fill(at, place);
     return rest(before, std::move(done));
   }
   uint32_t before = fabric::kNone;
@@ -57,25 +52,25 @@ void CredentialPublisher::fill(const CredentialPlace& at, Place& place) {
   place.state = status.state;
   if (status.state == CredentialState::kUnavailable) return close(at, place, status.why);
   if (status.state == CredentialState::kOutsideWindow) {
-    (void)write(at, place, status, {});
+    write(at, place, status, {});
     return;
   }
   auto content = credentials_->open(at);
   if (!content) return close(at, place, content.error().message);
-  (void)write(at, place, status, content->view());
+  write(at, place, status, content->view());
 }
 
-bool CredentialPublisher::write(const CredentialPlace& at, Place& place,
+void CredentialPublisher::write(const CredentialPlace& at, Place& place,
                                 const CredentialStatus& status, Bytes content) {
   if (content.size() > wire::kCredentialMax) {
     close(at, place,
           fmt::format("it has {} bytes, more than {}", content.size(), wire::kCredentialMax));
-    return false;
+    return;
   }
   if (free_.empty()) {
     crowded_out_.insert(at);
     close(at, place, "more credentials are in use than limits.credentials has room for");
-    return false;
+    return;
   }
   place.slot = free_.back();
   free_.pop_back();
@@ -87,7 +82,6 @@ bool CredentialPublisher::write(const CredentialPlace& at, Place& place,
   set_times(slot, status);
   place.problem.clear();
   publish(at, place.slot);
-  return true;
 }
 
 void CredentialPublisher::set_times(fabric::CredentialSlot& slot,

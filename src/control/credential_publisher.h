@@ -21,8 +21,8 @@ class CredentialPublisher final : public CredentialSlots {
   CredentialPublisher(const Clock& clock, fabric::Arena& arena, fabric::Qsbr& qsbr,
                       TrustTable& trust);
 
-  // Once, before anything is polled: from then on each place is filled, or closed.
-  void serve(Credentials& credentials);
+  // Whom to ask. Places are filled, or closed, as changed() tells of them.
+  void serve(Credentials& credentials) { credentials_ = &credentials; }
 
   void changed(const CredentialPlace& place, std::function<void()> done) override;
   // Instants are at other ticks.
@@ -54,8 +54,7 @@ class CredentialPublisher final : public CredentialSlots {
     std::function<void()> done;
   };
   void fill(const CredentialPlace& at, Place& place);
-  // False: there is no slot, and so no calls.
-  bool write(const CredentialPlace& at, Place& place, const CredentialStatus& status,
+  void write(const CredentialPlace& at, Place& place, const CredentialStatus& status,
              Bytes content);
   void set_times(fabric::CredentialSlot& slot, const CredentialStatus& status) const;
   void close(const CredentialPlace& at, Place& place, std::string why);

@@ -31,6 +31,11 @@ void CredentialTokens::changed(const CredentialPlace& place, std::function<void(
   const CredentialStatus s = vault_.is_bound(place)
                                  ? vault_.status(place, static_cast<int64_t>(clock_.unix_ms()))
                                  : CredentialStatus{};
+  if (s.is_oauth2) {
+    oauth2_.insert(place);
+  } else {
+    oauth2_.erase(place);
+  }
   const auto it = clients_.find(s.id);
   const bool goes_on = s.is_oauth2 && s.state == CredentialState::kUsable && it != clients_.end() &&
                        !it->second.content.empty() && it->second.places.contains(place);
@@ -116,7 +121,6 @@ Result<void> CredentialTokens::ask(uint64_t id, const CredentialPlace& place) {
 void CredentialTokens::on_token(uint64_t id, crypto::SecretBuffer content, int64_t expires_ms) {
   const auto it = clients_.find(id);
   if (it == clients_.end()) return;
-  ++counts_.tokens;
   it->second.content = std::move(content);
   const int64_t life = expires_ms - static_cast<int64_t>(clock_.unix_ms());
   it->second.ends_ms = expires_ms - std::min(kBeforeEndMs, life / kPartOfLife);
@@ -127,7 +131,6 @@ void CredentialTokens::on_token(uint64_t id, crypto::SecretBuffer content, int64
 void CredentialTokens::on_failure(uint64_t id, std::string reason, int64_t retry_ms) {
   const auto it = clients_.find(id);
   if (it == clients_.end()) return;
-  ++counts_.failures;
   Client& client = it->second;
   const auto now = static_cast<int64_t>(clock_.unix_ms());
   if (client.former) client.content = {};
@@ -143,14 +146,13 @@ void CredentialTokens::on_failure(uint64_t id, std::string reason, int64_t retry
   if (!stands) tell(client);
 }
 
-bool CredentialTokens::poll() {
+void CredentialTokens::poll() {
   const uint64_t now = clock_.ticks();
-  if (looked_ != 0 && now - looked_ < clock_.ticks_from_ms(kLookMs)) return false;
+  if (looked_ != 0 && now - looked_ < clock_.ticks_from_ms(kLookMs)) return;
   looked_ = now;
   // A window that opened or closed by time; slots look at that time themselves, once more when the
   // token is there.
-  for (const CredentialPlace& place : vault_.places()) look_at(place);
-  return false;
+  for (const CredentialPlace& place : oauth2_) look_at(place);
 }
 
 CredentialStatus CredentialTokens::status(const CredentialPlace& place, int64_t unix_ms) const {

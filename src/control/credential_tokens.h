@@ -22,19 +22,12 @@ class CredentialTokens final : public Credentials, public CredentialSlots {
                    oauth2::TokenKeeper::Post post);
 
   void changed(const CredentialPlace& place, std::function<void()> done) override;
-  // True if it did something.
-  bool poll();
+  void poll();
 
   std::vector<CredentialPlace> places() const override { return vault_.places(); }
   bool is_bound(const CredentialPlace& place) const override { return vault_.is_bound(place); }
   CredentialStatus status(const CredentialPlace& place, int64_t unix_ms) const override;
   Result<crypto::SecretBuffer> open(const CredentialPlace& place) override;
-
-  struct Counts {
-    uint64_t tokens = 0;    // ever
-    uint64_t failures = 0;  // of the token endpoints, ever
-  };
-  const Counts& counts() const { return counts_; }
 
  private:
   using Waiting = std::vector<std::function<void()>>;
@@ -63,9 +56,9 @@ class CredentialTokens final : public Credentials, public CredentialSlots {
   const oauth2::TokenKeeper::Post post_;
   std::unique_ptr<oauth2::TokenKeeper> keeper_;  // from the first client on
   std::map<uint64_t, Client> clients_;           // by credential, while their windows are open
-  std::map<CredentialPlace, uint64_t> of_;
-  Counts counts_;
-  uint64_t looked_ = 0;  // ticks
+  std::map<CredentialPlace, uint64_t> of_;       // its places
+  std::set<CredentialPlace> oauth2_;             // all places of clients, open or not
+  uint64_t looked_ = 0;                          // ticks
 };
 
 }  // namespace sluice::control

@@ -38,7 +38,7 @@ struct CredentialStatus {
   bool is_oauth2 = false;  // open() gives what a token is asked for with
 };
 
-// Implemented by the vault.
+// The vault, and CredentialTokens before it.
 class Credentials {
  public:
   virtual ~Credentials() = default;
@@ -50,7 +50,7 @@ class Credentials {
   virtual Result<crypto::SecretBuffer> open(const CredentialPlace& place) = 0;
 };
 
-// Implemented by whoever fills the workers' slots.
+// Whoever fills the workers' slots, and CredentialTokens before it.
 class CredentialSlots {
  public:
   virtual ~CredentialSlots() = default;

@@ -129,24 +129,31 @@ std::vector<CredentialPlace> Vault::places_of(uint64_t id) const {
 }
 
 CredentialStatus Vault::status(const CredentialPlace& place, int64_t unix_ms) const {
-  CredentialStatus out{.until_ms = kNotByTime};
   const auto binding = bindings_.find(place);
   if (binding == bindings_.end()) {
-    out.why = "no credential is bound to these calls";
-    return out;
+    return {.until_ms = kNotByTime, .why = "no credential is bound to these calls"};
   }
-  const CredentialRow& row = credentials_.at(binding->second.id);
-  const bool sound = !damaged_.contains(row.id) && !unproved_.contains(place);
-  if (keys_ && sound) {
-    out =
-        judge(lives_.at(row.id), row.set_ms, static_cast<uint64_t>(std::max<int64_t>(unix_ms, 0)));
+  CredentialStatus out = status_of(binding->second.id, unix_ms);
+  if (keys_ && unproved_.contains(place)) {
+    out.state = CredentialState::kUnavailable;
+    out.until_ms = kNotByTime;
+    out.why = "its binding was changed in the store: bind it anew";
+  }
+  return out;
+}
+
+CredentialStatus Vault::status_of(uint64_t id, int64_t unix_ms) const {
+  CredentialStatus out{.until_ms = kNotByTime};
+  const CredentialRow& row = credentials_.at(id);
+  if (keys_ && !damaged_.contains(id)) {
+    out = judge(lives_.at(id), row.set_ms, static_cast<uint64_t>(std::max<int64_t>(unix_ms, 0)));
   } else if (keys_) {
     out.why = "it was changed in the store: set it anew";
   } else {
     out.why = "the vault is locked: " + why_;
   }
   out.version = row.version;
-  out.id = row.id;
+  out.id = id;
   out.is_oauth2 = (row.parts & vault::kOauth2Part) != 0;
   return out;
 }
@@ -246,7 +253,7 @@ void Vault::start_unlocking(Passphrase passphrase, const std::string& actor, Don
         if (keys_ && !is_resealed()) {
           // A rotation was cut off.
           begin_change([this, actor] {
-            reseal(actor, 0, [this](const Result<RotationAnswer>&) { end_change(); });
+            reseal(actor, {}, [this](const Result<RotationAnswer>&) { end_change(); });
           });
         }
       });
@@ -338,7 +345,7 @@ void Vault::lock(const std::string& actor, Done done) {
 // --- Changes -------------------------------------------------------------------------------------
 
 void Vault::begin_change(std::function<void()> change) {
-  if (changing_) {
+  if (changing_ || !waiting_.empty()) {
     waiting_.push_back(std::move(change));
     return;
   }
@@ -381,14 +388,6 @@ void Vault::tell(const std::vector<CredentialPlace>& places, std::function<void(
       if (--*left == 0) (*last)();
     });
   }
-}
-
-void Vault::clock_was_set() {
-  std::vector<CredentialPlace> timed;
-  for (const auto& [place, row] : bindings_) {
-    if (!(lives_.at(row.id) == CredentialLife{})) timed.push_back(place);
-  }
-  tell(timed, {});
 }
 
 bool Vault::poll() {

@@ -67,12 +67,12 @@ class Vault : public Credentials {
   }
   // True if something was done.
   bool poll();
-  // The host's clock was set: what is open by time may be another.
-  void clock_was_set();
 
   std::vector<CredentialPlace> places() const override;
   bool is_bound(const CredentialPlace& place) const override { return bindings_.contains(place); }
   CredentialStatus status(const CredentialPlace& place, int64_t unix_ms) const override;
+  // Of a credential, bound or not.
+  CredentialStatus status_of(uint64_t id, int64_t unix_ms) const;
   Result<crypto::SecretBuffer> open(const CredentialPlace& place) override;
 
   // For operators. Answers come when what was asked for is durable and in force everywhere.
@@ -135,7 +135,13 @@ class Vault : public Credentials {
   void start_unlocking(Passphrase passphrase, const std::string& actor, Done done);
   void note_damage();
 
-  void reseal(const std::string& actor, uint64_t so_far, Rotated done);
+  // How far it has come in either table.
+  struct Resealed {
+    uint64_t records = 0;  // so far
+    uint64_t id = 0;
+    std::optional<CredentialPlace> place;
+  };
+  void reseal(const std::string& actor, Resealed so_far, Rotated done);
   void remove_old_keys(const std::string& actor, uint64_t so_far, Rotated done);
   bool is_resealed() const;
   void store_credential(NewCredential what, const std::string& actor,

@@ -224,7 +224,7 @@ void Vault::let_go_of_the_gone() {
     unbind(place, "relay", [](const Result<void>& r) {
       if (!r) spdlog::error("a binding of an agent that is gone stays: {}", r.error().message);
     });
-    return;  // the next one in a second, or at once where the disk is quick
+    return;  // the next one in a second
   }
 }
 

@@ -38,20 +38,22 @@ void Vault::rotate(const std::string& actor, Rotated done) {
       if (!r) return end(tl::unexpected(r.error()));
       keys_ = ring;
       wrapped_[fresh.number] = fresh;
-      reseal(actor, 0, end);
+      reseal(actor, {}, end);
     });
   });
 }
 
 // What is damaged stays as it is, for whoever finds out what happened to it.
-void Vault::reseal(const std::string& actor, uint64_t so_far, Rotated done) {
+void Vault::reseal(const std::string& actor, Resealed so_far, Rotated done) {
   if (auto open = must_be_open(); !open) return done(tl::unexpected(open.error()));
   const uint64_t newest = keys_->newest();
   std::vector<Change> list;
   std::vector<CredentialSealed> records;
   std::vector<BindingSealed> proofs;
-  for (const auto& [id, row] : credentials_) {
+  for (auto it = credentials_.upper_bound(so_far.id); it != credentials_.end(); ++it) {
     if (records.size() == kResealedAtOnce) break;
+    const auto& [id, row] = *it;
+    so_far.id = id;
     if (row.key == newest || damaged_.contains(id)) continue;
     const auto text = vault::open_record(*keys_, row.key, record_name(row), row.sealed);
     if (!text) continue;  // it was looked at when the vault was opened
@@ -59,14 +61,17 @@ void Vault::reseal(const std::string& actor, uint64_t so_far, Rotated done) {
         {id, newest, vault::seal_record(*keys_, newest, record_name(row), text->view())});
     list.emplace_back(records.back());
   }
-  for (const auto& [place, row] : bindings_) {
+  for (auto it = so_far.place ? bindings_.upper_bound(*so_far.place) : bindings_.begin();
+       it != bindings_.end(); ++it) {
     if (proofs.size() == kResealedAtOnce) break;
+    const auto& [place, row] = *it;
+    so_far.place = place;
     if (row.key == newest || unproved_.contains(place)) continue;
     const auto name = binding_name(row, credentials_.at(row.id).tenant);
     proofs.push_back({row.target, row.protocol, newest, vault::seal_binding(*keys_, newest, name)});
     list.emplace_back(proofs.back());
   }
-  if (list.empty()) return remove_old_keys(actor, so_far, std::move(done));
+  if (list.empty()) return remove_old_keys(actor, so_far.records, std::move(done));
   apply(actor, std::move(list),
         [this, actor, so_far, done = std::move(done), records = std::move(records),
          proofs = std::move(proofs)](const Result<void>& r) {
@@ -80,7 +85,9 @@ void Vault::reseal(const std::string& actor, uint64_t so_far, Rotated done) {
             row.key = b.key;
             row.proof = b.proof;
           }
-          reseal(actor, so_far + records.size(), done);
+          Resealed next = so_far;
+          next.records += records.size();
+          reseal(actor, next, done);
         });
 }
 
@@ -129,15 +136,16 @@ void Vault::rotate_master(Passphrase passphrase, const std::string& actor, Rotat
       std::vector<vault::WrappedKey> wrapped;
       vault::KeyRing keys;
     };
-    side_.run([this, options = options_, ring = *keys_, all = rows(),
-               passphrase = std::move(passphrase), actor, end,
+    std::vector<vault::WrappedKey> wrapped_now;
+    for (const auto& [number, key] : wrapped_) wrapped_now.push_back(key);
+    side_.run([this, options = options_, ring = *keys_, number = master_.number + 1,
+               wrapped_now = std::move(wrapped_now), passphrase = std::move(passphrase), actor, end,
                now = clock_.unix_ms()]() mutable -> std::function<void()> {
       auto made = std::make_shared<Result<Made>>([&]() -> Result<Made> {
-        const uint64_t number = all->master.number + 1;
         auto master =
             vault::make_master(options, number, now, passphrase ? passphrase->view() : Bytes{});
         if (!master) return tl::unexpected(master.error());
-        auto wrapped = ring.wrap_anew(all->keys, master->key, number);
+        auto wrapped = ring.wrap_anew(wrapped_now, master->key, number);
         if (!wrapped) return tl::unexpected(wrapped.error());
         auto fresh = vault::KeyRing::open(master->key, number, *wrapped);
         if (!fresh) return tl::unexpected(fresh.error());

@@ -53,19 +53,9 @@ class SecretText {
       }
     }
   }
-  void append_base64(std::string_view bytes) {
-    constexpr std::string_view kDigits =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < bytes.size(); i += 3) {
-      uint32_t bits = 0;
-      for (size_t k = 0; k < 3; ++k) {
-        bits = bits << 8 | (i + k < bytes.size() ? static_cast<uint8_t>(bytes[i + k]) : 0u);
-      }
-      for (size_t k = 0; k < 4; ++k) {
-        *this << (i + k <= bytes.size() ? kDigits[bits >> (18 - 6 * k) & 63] : '=');
-      }
-    }
-  }
+  void append_base64(std::string_view bytes);
+  // Of what is base64 in `text` from its beginning on; none of it where it is not.
+  void append_from_base64(std::string_view text);
   // `n` more bytes, for the caller to fill; valid until more is written.
   char* extend(size_t n) {
     if (n > buffer_.size() - size_) {

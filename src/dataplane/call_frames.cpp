@@ -56,7 +56,6 @@ WaitingFrame& push(Context& c, Slot& s, const FrameHeader& f, bool signed_frame)
   w.signed_frame = signed_frame;
   fabric::Agent& agent = c.tables.agents[w.agent];
   ++(signed_frame ? agent.waiting_opens : agent.waiting_data);
-  if (f.type == uint8_t(FrameType::kCallOpen)) prefetch_credential(c, s);
   if (signed_frame) c.fair->charge(agent.tenant, FairShare::kSignature);
   s.next = Next::kWait;
   return w;
@@ -282,6 +281,7 @@ void prefetch_caller(const Context& c, const Slot& s) noexcept {
 
 void prefetch_call(const Context& c, const Slot& s) noexcept {
   const FrameHeader f = wire::read_frame(s.outer + wire::kDataRegion);
+  if (f.type == uint8_t(FrameType::kCallOpen)) prefetch_credential(c, s);
   const fabric::Agent& sender = c.tables.agents[s.session->agent];
   const fabric::Agent& peer = c.tables.agents[c.tables.edges[s.edge].target];
   if (const uint32_t out = peer.session.load(std::memory_order_acquire); out != kNone) {
@@ -297,7 +297,6 @@ void prefetch_call(const Context& c, const Slot& s) noexcept {
   prefetch(&first);
   prefetch(&first.accepted);
   if (f.type != uint8_t(FrameType::kCallOpen)) return;
-  prefetch(&c.tables.credentials[c.tables.edges[s.edge].target]);
   // A new one is compared with all that stand where it may.
   for (uint32_t i = 1; i < fabric::CallTable::kProbes; ++i) {
     prefetch(&calls.at(static_cast<uint32_t>(f.call_id + i) & (calls.slots() - 1)));

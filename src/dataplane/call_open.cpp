@@ -125,7 +125,7 @@ CallReason judge_uses(const Context& c, const fabric::Agent& agent, const Envelo
 }
 
 CallReason judge_rights(const Context& c, const fabric::Edge& edge, const Envelope& e,
-                        uint32_t& retry_ms) noexcept {
+                        uint32_t credential, uint32_t& retry_ms) noexcept {
   if (!rights_cover(c, edge, e)) return CallReason::kMissingScope;
   if (edge.right == kReplyOnly || !has_bit(edge.capabilities, e.capability)) {
     return CallReason::kCapabilityNotAllowed;
@@ -135,7 +135,6 @@ CallReason judge_rights(const Context& c, const fabric::Edge& edge, const Envelo
     retry_ms = opens_in_ms(c, edge);
     return CallReason::kOutsideWindow;
   }
-  const uint32_t credential = credential_of(c.tables, edge, e.protocol);
   if (is_slot(credential) && !within_window(c.tables.credential_slots[credential], c.now)) {
     const uint64_t opens =
         c.tables.credential_slots[credential].opens_at.load(std::memory_order_relaxed);
@@ -146,15 +145,14 @@ CallReason judge_rights(const Context& c, const fabric::Edge& edge, const Envelo
 }
 
 // Limits, and room for one more call. Spends rate tokens where they have not been spent yet.
-CallReason judge_limits(Context& c, Slot& s, const Envelope& e, uint64_t tag,
+CallReason judge_limits(Context& c, Slot& s, const Envelope& e, uint64_t tag, uint32_t credential,
                         uint32_t& retry_ms) noexcept {
   const fabric::Agent& agent = c.tables.agents[s.session->agent];
   const fabric::Edge& edge = c.tables.edges[s.edge];
   if (!circuit_closed(c, edge, retry_ms)) return CallReason::kCircuitOpen;
   const uint32_t label = load_le<uint32_t>(s.outer + wire::kDataRegion + 4);
   if (crowded(c, edge, agent, label)) return CallReason::kRateLimited;
-  if (s.verdict == Verdict::kNone &&
-      !charge_open(c, s, bytes_before(c, edge, e.protocol), retry_ms))
+  if (s.verdict == Verdict::kNone && !charge_open(c, s, bytes_before(c, credential), retry_ms))
     return CallReason::kRateLimited;
   if (!within_quota(c, edge, retry_ms)) return CallReason::kQuotaExhausted;
   if (!has_room(c, agent, e, tag)) return CallReason::kIdempotencyTableFull;
@@ -189,18 +187,19 @@ Judged judge(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e,
       return {.reason = CallReason::kReplayed, .record = there};
     }
   }
+  const uint32_t credential = credential_of(c.tables, edge, e.protocol);
   Judged out{.reason = judge_time(c, e, parked)};
   if (out.reason == CallReason::kAuthorized && !parked) out.reason = judge_uses(c, agent, e, tag);
   if (out.reason == CallReason::kAuthorized) {
-    out.reason = judge_rights(c, edge, e, out.retry_ms);
+    out.reason = judge_rights(c, edge, e, credential, out.retry_ms);
   }
   if (out.reason != CallReason::kAuthorized) return out;
   if (c.now >= relay.calls_stale_at.load(std::memory_order_relaxed)) {
     return is(CallReason::kControlStale);
   }
-  if (!parked) out.reason = judge_limits(c, s, e, tag, out.retry_ms);
+  if (!parked) out.reason = judge_limits(c, s, e, tag, credential, out.retry_ms);
   if (out.reason != CallReason::kAuthorized) return out;
-  if (credential_of(c.tables, edge, e.protocol) == fabric::kCredentialUnavailable) {
+  if (credential == fabric::kCredentialUnavailable) {
     return is(CallReason::kCredentialUnavailable);
   }
   const uint32_t audited = relay.audited.load(std::memory_order_relaxed);
@@ -272,14 +271,14 @@ void repeat(Context& c, Slot& s, const wire::FrameHeader& f, const Envelope& e,
   // began anew, does not take it up without.
   const bool answered = r.accepted.load(std::memory_order_relaxed) != 0;
   const uint32_t credential = answered ? fabric::kNoCredential : needs;
-  // Not a denial: its target may have it already, and answer.
-  if (credential == fabric::kCredentialUnavailable) return s.die(DropReason::kCredentialRoom);
+  // What cannot be had now is no denial: its target may have it already, and answer.
+  if (credential == fabric::kCredentialUnavailable ||
+      (is_slot(credential) && !within_window(c.tables.credential_slots[credential], c.now))) {
+    return s.die(DropReason::kCredentialRoom);
+  }
   if (is_slot(credential)) {
-    if (!within_window(c.tables.credential_slots[credential], c.now)) {
-      return s.die(DropReason::kCredentialRoom);
-    }
     if (s.verdict == Verdict::kNone) return wait_for_room(c, s, f);
-    if (const DropReason why = charge_call(c, s, bytes_before(c, edge, e.protocol));
+    if (const DropReason why = charge_call(c, s, bytes_before(c, credential));
         why != DropReason::kNone) {
       return s.die(why);
     }

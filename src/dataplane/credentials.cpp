@@ -45,10 +45,9 @@ void write_part(const Slot& open, const wire::FrameHeader& f, const fabric::Edge
 
 }  // namespace
 
-uint32_t bytes_before(const Context& c, const fabric::Edge& edge, uint8_t protocol) noexcept {
-  const uint32_t index = credential_of(c.tables, edge, protocol);
-  if (!is_slot(index)) return 0;
-  const size_t size = c.tables.credential_slots[index].size;
+uint32_t bytes_before(const Context& c, uint32_t credential) noexcept {
+  if (!is_slot(credential)) return 0;
+  const size_t size = c.tables.credential_slots[credential].size;
   return static_cast<uint32_t>(size + wire::credential_parts(size) * kBeforePart);
 }
 
@@ -92,15 +91,12 @@ bool add_credential(Context& c, Slot& s, const wire::FrameHeader& f, uint8_t pro
   if (index == fabric::kNoCredential) return true;
   // What was set anew since room was kept, in this very round, has not been said to be gone:
   // control waits for the round's end. What was taken away is gone.
-  if (!is_slot(index) || s.verdict != Verdict::kGood || s.credential.frames == 0) {
+  if (!is_slot(index) || s.verdict != Verdict::kGood || s.credential.frames == 0 ||
+      !within_window(t.credential_slots[s.credential.slot], c.now)) {
     s.die(DropReason::kCredentialRoom);
     return false;
   }
   const CredentialSlot& from = t.credential_slots[s.credential.slot];
-  if (!within_window(from, c.now)) {
-    s.die(DropReason::kCredentialRoom);
-    return false;
-  }
   for (unsigned i = 0; i < s.credential.frames; ++i) {
     write_part(s, f, edge, from, i, *(&s - s.credential.frames + i));
   }

@@ -25,10 +25,11 @@ inline bool within_window(const fabric::CredentialSlot& slot, uint64_t now) noex
   return slot.size != 0 && now < slot.until.load(std::memory_order_relaxed);
 }
 
-// Bytes that go before a call, beside its own; they count against its caller's rates.
-uint32_t bytes_before(const Context& c, const fabric::Edge& edge, uint8_t protocol) noexcept;
+// Bytes that go before a call which needs that; they count against its caller's rates.
+uint32_t bytes_before(const Context& c, uint32_t credential) noexcept;
 
-// Of a CALL_OPEN that begins to wait: asks memory for what says how long its credential is.
+// Of a CALL_OPEN that has come: asks memory for what says until when its credential may be used,
+// and how long it is.
 void prefetch_credential(const Context& c, const Slot& s) noexcept;
 // Of a frame in the line: how many slots of a burst its credential takes, and the room itself.
 Slot::Credential room_needed(const Context& c, const WaitingFrame& w) noexcept;

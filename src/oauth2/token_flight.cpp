@@ -60,7 +60,6 @@ TokenFlight::TokenFlight(const ClientRecord& record, const FlightLimits& limits)
   curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, limits.whole_ms);
   curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, &TokenFlight::on_body);
   curl_easy_setopt(c, CURLOPT_WRITEDATA, this);
-  curl_easy_setopt(c, CURLOPT_PRIVATE, this);
 }
 
 size_t TokenFlight::on_body(char* data, size_t, size_t n, void* self) {

@@ -1,7 +1,6 @@
 #include "vault/content.h"
 
 #include <algorithm>
-#include <array>
 
 #include <fmt/format.h>
 
@@ -14,11 +13,6 @@ using wire::CredentialField;
 
 constexpr size_t kLongestUrl = 2048;
 
-// They say how a message is framed or where it goes, which is not a credential's business.
-constexpr std::array<std::string_view, 9> kNotHeaders = {
-    "connection", "content-length",    "host",    "keep-alive", "proxy-connection",
-    "te",         "transfer-encoding", "trailer", "upgrade"};
-
 bool is_visible(Bytes text) {
   return std::all_of(text.begin(), text.end(), [](uint8_t c) { return c > ' ' && c < 0x7f; });
 }
@@ -27,20 +21,6 @@ bool is_visible(Bytes text) {
 bool is_value(Bytes text) {
   return !text.empty() && text.front() != ' ' && text.back() != ' ' &&
          std::all_of(text.begin(), text.end(), [](uint8_t c) { return c >= ' ' && c < 0x7f; });
-}
-
-// A token of RFC 9110, 5.6.2.
-bool is_header_name(Bytes text) {
-  constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
-  if (text.empty() || text.size() > 128) return false;
-  std::string lower;
-  for (const uint8_t c : text) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    const bool digit = c >= '0' && c <= '9';
-    if (!letter && !digit && kOthers.find(static_cast<char>(c)) == kOthers.npos) return false;
-    lower += static_cast<char>(letter ? c | 0x20 : c);
-  }
-  return std::find(kNotHeaders.begin(), kNotHeaders.end(), lower) == kNotHeaders.end();
 }
 
 bool is_url(Bytes text) {
@@ -57,8 +37,9 @@ bool is_pem(Bytes text) {
 std::string_view unfit(CredentialField type, Bytes text) {
   switch (type) {
     case CredentialField::kHeaderName:
-      return is_header_name(text) ? ""
-                                  : "a header's name is a token, and none that frames messages";
+      return wire::is_credential_header(as_text(text))
+                 ? ""
+                 : "a header's name is a token, and none that frames messages";
     case CredentialField::kHeaderValue:
       return is_value(text) ? "" : "a header's value is one line of ASCII without spaces around it";
     case CredentialField::kQueryName:

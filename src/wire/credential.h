@@ -59,6 +59,38 @@ enum class CredentialField : uint8_t {
   kTokenAuthority = 38,  // PEM, as kAuthority, of the token endpoint
 };
 
+// A header that a credential may set: a token of RFC 9110, 5.6.2, and none of those that say how a
+// message is framed, coded or where it goes, however they are written (servers that hand headers on
+// as variables take `_` and `.` for `-`).
+inline bool is_credential_header(std::string_view name) {
+  constexpr std::string_view kNone[] = {"accept-encoding",
+                                        "connection",
+                                        "content-length",
+                                        "expect",
+                                        "host",
+                                        "keep-alive",
+                                        "proxy-connection",
+                                        "te",
+                                        "trailer",
+                                        "transfer-encoding",
+                                        "upgrade"};
+  if (name.empty() || name.size() > 128) return false;
+  char folded[128];
+  for (size_t i = 0; i < name.size(); ++i) {
+    const char c = name[i];
+    const bool upper = c >= 'A' && c <= 'Z';
+    const bool plain = upper || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    if (!plain && std::string_view("!#$%&'*+-.^_`|~").find(c) == std::string_view::npos) {
+      return false;
+    }
+    folded[i] = upper ? static_cast<char>(c | 0x20) : c == '_' || c == '.' ? '-' : c;
+  }
+  for (const std::string_view none : kNone) {
+    if (none == std::string_view(folded, name.size())) return false;
+  }
+  return true;
+}
+
 // True for what the target never sees.
 constexpr bool stays_at_relay(CredentialField type) {
   return static_cast<uint8_t>(type) >= 32;

@@ -266,13 +266,16 @@ TEST_F(Credential, ManyCallsAtOnceEachHaveTheirs) {
     packets.push_back(alpha->peer.seal(3, 0, to_beta(), e.counter, {}, Buf(40, uint8_t(i))));
   }
   arrive_at_once(*alpha, packets);
+  // On a machine that stands still meanwhile, data waits for longer than it may.
+  const auto late = [&] { return r.counters().at("drop.call_wait"); };
   std::vector<oracle::Frame> got;
   ASSERT_TRUE(r.poll_until([&] {
     settle();
     for (auto& f : r.receive(*beta)) got.push_back(std::move(f));
-    return got.size() >= 14 * 9;
+    return got.size() + late() >= 14 * 9;
   }));
-  ASSERT_EQ(got.size(), 14u * 9);
+  ASSERT_EQ(got.size() + late(), 14u * 9);
+  uint64_t without_data = 0;
   for (size_t i = 0; i < 14; ++i) {
     // Calls and their data keep their order: seven parts, the call, later its data.
     const auto is_call = [&, n = i](const oracle::Frame& f) mutable {
@@ -285,9 +288,13 @@ TEST_F(Credential, ManyCallsAtOnceEachHaveTheirs) {
     const auto data = std::find_if(
         got.begin() + static_cast<ptrdiff_t>(at), got.end(),
         [&](const oracle::Frame& f) { return f.frame == 3 && f.call_id == got[at].call_id; });
-    ASSERT_NE(data, got.end());
-    EXPECT_EQ(data->rest, Buf(40, uint8_t(i)));
+    if (data == got.end()) {
+      ++without_data;
+    } else {
+      EXPECT_EQ(data->rest, Buf(40, uint8_t(i)));
+    }
   }
+  EXPECT_EQ(without_data, late());
 }
 
 TEST_F(Credential, NothingIsLeftOfItWhereTheCallIsNotLetThrough) {

@@ -249,7 +249,8 @@ class Tpm:
              "--server", f"type=tcp,port={self.port}", "--ctrl", f"type=tcp,port={self.port + 1}",
              "--flags", "not-need-init,startup-clear"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.lab.children.append(self.child)
-        time.sleep(0.3)  # it has no way to say that it is ready
+        wait_until("swtpm to listen", lambda: self.child.poll() is not None or f":{self.port + 1} " in run(
+            "ip", "netns", "exec", self.lab.ns("relay"), "ss", "-Hltn").stdout, 5, 0.02)
         if self.child.poll() is not None:
             raise OSError("swtpm does not start here")
 

@@ -155,7 +155,6 @@ TEST(EndpointTest, HostileUrls) {
     EXPECT_EQ(says.find("example.com"), std::string::npos) << says;
     EXPECT_EQ(says.find("password"), std::string::npos) << says;
   }
-  EXPECT_GE(std::size(rows), 60u);
 }
 
 TEST(EndpointTest, HostileResolvers) {

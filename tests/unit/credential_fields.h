@@ -13,13 +13,13 @@ namespace sluice {
 
 using CredentialFields = std::vector<std::pair<wire::CredentialField, std::string>>;
 
-inline std::shared_ptr<const crypto::SecretBuffer> credential_of(const CredentialFields& fields) {
+inline std::shared_ptr<crypto::SecretBuffer> credential_of(const CredentialFields& fields) {
   Buffer text(64u << 10);
   MutBytes rest = text;
   for (const auto& [type, bytes] : fields) {
     rest = wire::write_credential_field(rest, type, as_bytes(bytes));
   }
-  return std::make_shared<const crypto::SecretBuffer>(Bytes(text).first(text.size() - rest.size()));
+  return std::make_shared<crypto::SecretBuffer>(Bytes(text).first(text.size() - rest.size()));
 }
 
 }  // namespace sluice

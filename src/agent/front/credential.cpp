@@ -117,31 +117,9 @@ constexpr auto kPublicFields = std::to_array<std::string_view>({
     "user_agent",
     "x_ms_version",
 });
-// What a message is made of, and whom it is for: never a credential's.
-constexpr auto kNoCredential = std::to_array<std::string_view>({
-    "accept_encoding",
-    "connection",
-    "content_length",
-    "expect",
-    "host",
-    "keep_alive",
-    "proxy_connection",
-    "te",
-    "trailer",
-    "transfer_encoding",
-    "upgrade",
-});
-
 template <typename Names>
 bool is_among(const Names& names, std::string_view name) {
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
-
-bool is_token(std::string_view name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-  });
 }
 
 bool is_value(std::string_view value) {
@@ -230,8 +208,7 @@ Result<Credential> Credential::parse(std::shared_ptr<const crypto::SecretBuffer>
     if (open != nullptr && part.type != awaited) return wrong("has a name without its value");
     switch (part.type) {
       case CredentialField::kHeaderName:
-        if (!is_token(text) || is_among(kNoCredential, folded(text)))
-          return wrong("sets a field that is none");
+        if (!wire::is_credential_header(text)) return wrong("sets a field that is none");
         open = &out.headers_.emplace_back(Pair{text, std::string_view{}});
         awaited = CredentialField::kHeaderValue;
         break;
@@ -283,8 +260,7 @@ ByteArray<16> Credential::tag() const {
 }
 
 Redactor Credential::redactor() const {
-  // Each value in a few forms, some of them three times as long.
-  Redactor out(8 * content_->size());
+  Redactor out;
   for (const Pair& p : headers_) {
     if (is_among(kPublicFields, folded(p.name))) continue;
     out.add(p.value);
@@ -317,6 +293,7 @@ Redactor Credential::redactor() const {
 }
 
 void strip_authorization(RequestHead& head, const Credential* credential, StripRules rules) {
+  if (credential == nullptr && !rules.authorization && !rules.cookies) return;
   std::vector<std::string> fields, parameters;
   if (credential != nullptr) {
     for (const auto& p : credential->headers()) fields.push_back(folded(p.name));

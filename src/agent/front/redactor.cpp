@@ -52,20 +52,8 @@ void Redactor::add(std::string_view secret) {
 }
 
 void Redactor::add_basic(std::string_view base64) {
-  constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   crypto::SecretText pair;
-  uint32_t bits = 0;
-  unsigned held = 0;
-  for (const char c : base64) {
-    const size_t digit = kDigits.find(c);
-    if (digit == std::string_view::npos) break;
-    bits = bits << 6 | uint32_t(digit);
-    held += 6;
-    if (held < 8) continue;
-    held -= 8;
-    pair << static_cast<char>(bits >> held & 0xff);
-  }
+  pair.append_from_base64(base64);
   add(pair.view());
   const size_t colon = pair.view().find(':');
   if (colon != std::string_view::npos) add(pair.view().substr(colon + 1));

@@ -18,8 +18,7 @@ class Redactor {
   // Shorter ones stand in other text by chance.
   static constexpr size_t kShortest = 8;
 
-  // `room`: for all forms of what will be added; more costs another guarded buffer.
-  explicit Redactor(size_t room = 0) : text_(room) {}
+  Redactor() = default;
   Redactor(Redactor&&) = default;
   Redactor& operator=(Redactor&&) = default;
   ~Redactor();
