@@ -1,5 +1,6 @@
 #include "bench/in_memory.h"
 
+#include <algorithm>
 #include <fstream>
 
 #include <rte_eth_ring.h>
@@ -28,9 +29,17 @@ fabric::Topology topology_of(const House& house) {
   t.file_prefix = fmt::format("sluice-bench-{}", getpid());
   t.burst = house.burst;
   const unsigned cores = static_cast<unsigned>(sysconf(_SC_NPROCESSORS_ONLN));
+  const auto core_of = [&](unsigned w) {
+    return w < house.cores.size() ? house.cores[w] : (house.first_core + w) % cores;
+  };
   t.control_core = (house.first_core + house.workers) % cores;
+  while (!house.cores.empty() &&
+         std::count(house.cores.begin(), house.cores.end(), t.control_core) &&
+         t.control_core + 1 < cores) {
+    ++t.control_core;
+  }
   for (unsigned w = 0; w < house.workers; ++w) {
-    t.workers.push_back({(house.first_core + w) % cores, {{0, static_cast<uint16_t>(w)}}});
+    t.workers.push_back({core_of(w), {{0, static_cast<uint16_t>(w)}}});
   }
   t.verifiers.assign(house.verifiers, t.control_core);
   // They share control's core, and let it work while they have nothing to do.

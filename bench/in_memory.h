@@ -20,7 +20,8 @@ namespace sluice::bench {
 
 struct House {
   unsigned workers = 1;
-  unsigned first_core = 0;  // of the workers; control takes the core after them, or core 0
+  unsigned first_core = 0;           // of the workers; control takes the core after them, or core 0
+  std::vector<unsigned> cores = {};  // of each worker, instead; control takes the first other one
   // Threads that verify calls' signatures; whoever makes the relay runs them (beside.h).
   unsigned verifiers = 0;
   uint32_t sessions = 64;  // an even number: agents 2k and 2k+1 are a pair

@@ -33,6 +33,7 @@ struct Options {
   std::vector<unsigned> workers = {1, 2};
   unsigned burst = 64;
   unsigned core = 1;
+  std::vector<unsigned> cores;
   unsigned slices = kSlices;
   std::string json;
 };
@@ -94,6 +95,10 @@ class Bench {
     const unsigned most = *std::max_element(o_.workers.begin(), o_.workers.end());
     House first{.workers = most, .first_core = most == 1 ? o_.core : 0, .sessions = 64};
     first.burst = static_cast<uint16_t>(o_.burst);
+    if (!o_.cores.empty() && o_.cores.size() < most) {
+      return report(fmt::format("--cores names {} for {} workers", o_.cores.size(), most));
+    }
+    first.cores = o_.cores;
     auto eal = InMemoryRelay::start_eal(first);
     if (!eal) return report(eal.error().message);
     print_head();
@@ -241,6 +246,7 @@ int main(int argc, char** argv) {
   app.add_option("--workers", o.workers, "1, 2");
   app.add_option("--burst", o.burst, "packets taken from a queue at once").range(1, 64);
   app.add_option("--core", o.core, "of the one worker");
+  app.add_option("--cores", o.cores, "of each worker, instead");
   app.add_option("--slices", o.slices, "of 0.3 s each, whose median counts");
   app.add_option("--json", o.json, "write the cases there");
   if (const auto done = app.parse(argc, argv)) return *done;

@@ -245,6 +245,15 @@ class Lab:
         self.daemons[name] = self.spawn_agent(name, "up", stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         return self.daemons[name]
 
+    def serve(self, name, *args):
+        """A server of the agent's that its daemon knows; it ends with the lab, or before."""
+        path = self.dir / f"{name}.serve.log"
+        with open(path, "ab") as log:
+            before = log.tell()
+            child = self.spawn_agent(name, "serve", *args, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        wait_until("the server to be known", lambda: b"serving" in path.read_bytes()[before:], 10)
+        return child
+
     def info(self, name):
         result = self.agent(name, "info", "--json", check=False)
         return json.loads(result.stdout) if result.returncode == 0 else {}

@@ -14,6 +14,7 @@ MAY_INCLUDE = {
     "audit": {"audit", "base", "crypto", "wire/call.h"},
     "fabric": {"fabric", "base", "wire", "crypto"},
     "vault": {"vault", "base", "crypto", "wire/credential.h"},
+    "host": {"host", "base"},
     "http": {"http", "base"},
     "oauth2": {"oauth2", "http", "base", "wire", "crypto"},
     # Of the audit log, what its records look like.
@@ -22,8 +23,8 @@ MAY_INCLUDE = {
     "relayd": {"relayd", "dataplane", "control", "oauth2", "audit", "vault", "fabric", "http", "base", "wire", "crypto"},
     # The replay window is a header of fabric without DPDK: the agent keeps the same one.
     "agent": {"agent", "http", "base", "wire", "crypto", "fabric/replay_window.h"},
-    # Of control, what works on a store where no relay runs.
-    "cli": {"cli", "audit", "http", "base", "crypto/text.h", "crypto/secret.h", "crypto/secret_buffer.h", "crypto/secret_file.h", "wire/credential.h",
+    # Of control and the dataplane, what works where no relay runs: a store, a configuration, what it takes.
+    "cli": {"cli", "audit", "host", "http", "base", "control/config.h", "control/capacity.h", "dataplane/memory_need.h", "fabric/topology.h", "vault/master_key.h", "crypto/text.h", "crypto/secret.h", "crypto/secret_buffer.h", "crypto/secret_file.h", "wire/credential.h",
             "control/store_restore.h"},
     # Of the agent, what makes a session; of fabric, headers of plain values.
     "pktgen": {"pktgen", "base", "wire", "crypto", "agent/handshake.h", "agent/session.h", "agent/edges.h",

@@ -18,6 +18,7 @@
 #include "agent/identity_file.h"
 #include "agent/settings.h"
 #include "base/file.h"
+#include "base/finding.h"
 
 namespace sluice::agent {
 namespace {
@@ -27,18 +28,6 @@ using nlohmann::json;
 constexpr int64_t kClockWarnMs = 5'000;
 constexpr int64_t kClockFailMs = 30'000;
 constexpr int kConnectMs = 1'000;
-
-enum class Grade { kOk, kWarning, kFailed };
-struct Finding {
-  const char* check;
-  Grade grade;
-  std::string detail;
-  std::string remedy;  // empty: none is needed
-};
-
-const char* name_of(Grade grade) {
-  return grade == Grade::kOk ? "ok" : grade == Grade::kWarning ? "warning" : "failed";
-}
 
 struct Addresses {
   Addresses(const std::string& host, uint16_t port, int type) {
@@ -237,29 +226,14 @@ std::vector<Finding> examine(const std::string& state) {
 }  // namespace
 
 Result<int> run_doctor(const std::string& state, bool as_json) {
-  const std::vector<Finding> findings = examine(state);
-  bool failed = false;
-  json list = json::array();
-  const bool colour = isatty(STDOUT_FILENO) == 1;
-  for (const Finding& f : findings) {
-    failed |= f.grade == Grade::kFailed;
-    if (as_json) {
-      list.push_back({{"check", f.check},
-                      {"result", name_of(f.grade)},
-                      {"detail", f.detail},
-                      {"remedy", f.remedy.empty() ? json(nullptr) : json(f.remedy)}});
-      continue;
-    }
-    const char* paint = !colour                      ? ""
-                        : f.grade == Grade::kOk      ? "\x1b[32m"
-                        : f.grade == Grade::kWarning ? "\x1b[33m"
-                                                     : "\x1b[31m";
-    fmt::print("{}{:<8}{} {:<9} {}\n", paint, name_of(f.grade), colour ? "\x1b[0m" : "", f.check,
-               printable(f.detail));
-    if (!f.remedy.empty()) fmt::print("{:<18} {}\n", "", f.remedy);
+  std::vector<Finding> findings = examine(state);
+  for (Finding& f : findings) f.detail = printable(f.detail);
+  if (as_json) {
+    fmt::print("{}\n", pretty(findings_json<json>(findings)));
+  } else {
+    print_findings(findings);
   }
-  if (as_json) fmt::print("{}\n", pretty({{"healthy", !failed}, {"findings", std::move(list)}}));
-  return failed ? 1 : 0;
+  return any_failed(findings) ? 1 : 0;
 }
 
 }  // namespace sluice::agent

@@ -13,9 +13,11 @@
 #include "cli/audit.h"
 #include "cli/client.h"
 #include "cli/credential.h"
+#include "cli/doctor.h"
 #include "cli/observe.h"
 #include "cli/store.h"
 #include "cli/top.h"
+#include "cli/tune.h"
 #include "cli/vault.h"
 #include "cli/views.h"
 #include "crypto/secret.h"
@@ -263,7 +265,9 @@ int run(int argc, char** argv) {
       "  sluicectl token create …          a join string that lets agents enrol themselves\n"
       "  sluicectl agent add DID …         enrol one agent by its DID\n"
       "  sluicectl revoke NAME --reason …  cut an agent off, with the proof and its times\n"
-      "  sluicectl credential set NAME …   a secret that calls get and callers never see"};
+      "  sluicectl credential set NAME …   a secret that calls get and callers never see\n"
+      "  sluicectl doctor                  what is wrong with this host, and what helps\n"
+      "  sluicectl tune                    a map of cores and queues for this machine"};
   app.name("sluicectl");
   app.footer(exit_codes());
   auto* socket = app.add_option("--socket", o.client.socket, "The relay's admin socket");
@@ -381,6 +385,8 @@ int run(int argc, char** argv) {
   const AuditCommands audit = add_audit(app, o.audit);
   const VaultCommands vault(app);
   const CredentialCommands credential(app);
+  const DoctorCommand doctor(app);
+  const TuneCommand tune(app);
   auto* backup = app.add_subcommand(
       "backup", "Copy what the relay must not forget into a new file; the relay goes on meanwhile");
   backup->add_option("FILE", o.file, "On the relay's host; must not exist yet")->required();
@@ -425,6 +431,8 @@ int run(int argc, char** argv) {
   if (const auto code = observe.run(o.client)) return *code;
   if (const auto code = vault.run(o.client)) return *code;
   if (const auto code = credential.run(o.client)) return *code;
+  if (const auto code = doctor.run(o.client)) return *code;
+  if (const auto code = tune.run(o.client)) return *code;
   if (consent_command->parsed()) return consent(o);
   if (approvals->parsed()) return o.client.show("/v1/approvals", print_approvals);
   if (approve->parsed() || deny->parsed()) {

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/file.h"
+#include "config_manual.h"
 #include "control/config_parts.h"
 #include "crypto/text.h"
 #include "crypto/x25519.h"
@@ -30,9 +31,10 @@ using RelayKey = std::optional<ByteArray<32>>;
 
 // `relay_key` is asked once the file's relay.key_file is known.
 LoadedConfig read_config(std::string_view yaml,
-                         const std::function<RelayKey(const std::string&)>& relay_key) {
+                         const std::function<RelayKey(const std::string&)>& relay_key,
+                         std::vector<KeyRule>* rules = nullptr) {
   LoadedConfig out;
-  Problems problems;
+  Problems problems(rules);
   if (yaml.size() > kLargestFile) {
     problems.add(0, "the file " + too_large());
   } else if (const auto tree = read_yaml(yaml, problems)) {
@@ -114,6 +116,17 @@ LoadedConfig load_config(const std::string& path) {
   const auto text = read_file(path, kLargestFile);
   if (!text) return refuse(text.error().message);
   return read_config(*text, public_relay_key);
+}
+
+std::vector<KeyRule> key_rules() {
+  std::vector<KeyRule> out;
+  (void)read_config(
+      config_manual(), [](const std::string&) { return RelayKey(); }, &out);
+  return out;
+}
+
+std::string_view config_manual() {
+  return kManual;
 }
 
 }  // namespace sluice::control

@@ -197,6 +197,13 @@ struct ConfigProblem {
   std::string text;  // one sentence with the remedy
 };
 
+// What may stand at a key, as the reader of the configuration has it.
+struct KeyRule {
+  std::string place;    // limits.agents, ports[].mtu
+  std::string form;     // "1 to 64", "spin, backoff", "true or false", "text"
+  std::string initial;  // the default; empty: there is none, or it is worked out
+};
+
 struct LoadedConfig {
   Config config;
   std::vector<ConfigProblem> problems;  // empty: the configuration is good
@@ -206,6 +213,11 @@ struct LoadedConfig {
 // `relay_key`: the relay's public tunnel key, which Enrol statements must name; none: not checked.
 LoadedConfig parse_config(std::string_view yaml, std::optional<ByteArray<32>> relay_key);
 LoadedConfig load_config(const std::string& path);
+
+// Of every key that the manual (config/sluiced.yaml) gives a value, in the order of reading.
+std::vector<KeyRule> key_rules();
+// The manual itself.
+std::string_view config_manual();
 
 // As the YAML spells them.
 std::string_view name_of(fabric::EalMode mode);

@@ -41,6 +41,16 @@ void Problems::add(int line, std::string text) {
   list_.push_back({line, std::move(text)});
 }
 
+// Items of lists and entries of maps are told once: ports[].name, whichever the port.
+void Problems::add_rule(KeyRule rule) {
+  for (size_t at = 0; (at = rule.place.find('[', at)) != std::string::npos; ++at) {
+    rule.place.erase(at + 1, rule.place.find(']', at) - at - 1);
+  }
+  const bool known = std::any_of(rules_->begin(), rules_->end(),
+                                 [&](const KeyRule& r) { return r.place == rule.place; });
+  if (!known) rules_->push_back(std::move(rule));
+}
+
 std::vector<ConfigProblem> Problems::take_sorted() {
   const auto by_line = [](const auto& a, const auto& b) { return a.line < b.line; };
   // What says that the list was cut stays last.

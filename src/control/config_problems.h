@@ -15,6 +15,8 @@ namespace sluice::control {
 
 class Problems {
  public:
+  // `rules`: also learns what may stand at every key that is read; null: nobody asks.
+  explicit Problems(std::vector<KeyRule>* rules = nullptr) : rules_(rules) {}
   // Past this many nothing more is kept: nobody reads on, and a hostile file costs no more.
   static constexpr size_t kMost = 500;
 
@@ -24,7 +26,11 @@ class Problems {
   // By line; those of one line in the order in which they were found.
   std::vector<ConfigProblem> take_sorted();
 
+  bool asks_for_rules() const { return rules_ != nullptr; }
+  void add_rule(KeyRule rule);
+
  private:
+  std::vector<KeyRule>* rules_;
   std::vector<ConfigProblem> list_;
 };
 

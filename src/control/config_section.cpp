@@ -178,7 +178,17 @@ void Section::require_any(std::initializer_list<std::string_view> keys,
   problems_.add(line(), fmt::format("{}: {}", place_, remedy));
 }
 
+void Section::tell(std::string_view key, std::string_view form, std::string_view initial) const {
+  if (!problems_.asks_for_rules()) return;
+  problems_.add_rule({place(key), std::string(form), std::string(initial)});
+}
+
 std::optional<TextValue> Section::text(std::string_view key) const {
+  tell(key, "text", "");
+  return read_text(key);
+}
+
+std::optional<TextValue> Section::read_text(std::string_view key) const {
   const YamlNode* n = find(key);
   if (n == nullptr) return std::nullopt;
   auto t = scalar_text(problems_, *n, place(key));
@@ -187,8 +197,9 @@ std::optional<TextValue> Section::text(std::string_view key) const {
 }
 
 void Section::flag(std::string_view key, bool& out) const {
+  tell(key, "true or false", out ? "true" : "false");
   const YamlNode* n = find(key);
-  const auto v = text(key);
+  const auto v = read_text(key);
   if (!v) return;
   if (!n->quoted && (v->text == "true" || v->text == "false")) {
     out = v->text == "true";
@@ -197,10 +208,13 @@ void Section::flag(std::string_view key, bool& out) const {
   }
 }
 
-std::optional<uint64_t> Section::read_number(std::string_view key, uint64_t low,
-                                             uint64_t high) const {
+std::optional<uint64_t> Section::read_number(std::string_view key, uint64_t low, uint64_t high,
+                                             uint64_t initial) const {
+  if (problems_.asks_for_rules()) {
+    tell(key, fmt::format("{} to {}", low, high), std::to_string(initial));
+  }
   const YamlNode* n = find(key);
-  const auto v = text(key);
+  const auto v = read_text(key);
   if (!v) return std::nullopt;
   const auto number = n->quoted ? std::nullopt : parse_decimal(v->text);
   if (!number) {
@@ -217,8 +231,10 @@ std::optional<uint64_t> Section::read_number(std::string_view key, uint64_t low,
 }
 
 std::optional<size_t> Section::read_choice(std::string_view key,
-                                           std::span<const std::string_view> names) const {
-  const auto v = text(key);
+                                           std::span<const std::string_view> names,
+                                           std::string_view initial) const {
+  tell(key, join_names(names), initial);
+  const auto v = read_text(key);
   if (!v) return std::nullopt;
   for (size_t i = 0; i < names.size(); ++i) {
     if (names[i] == v->text) return i;
@@ -230,7 +246,8 @@ std::optional<size_t> Section::read_choice(std::string_view key,
 }
 
 void Section::path(std::string_view key, std::string& out) const {
-  const auto v = text(key);
+  tell(key, "absolute path", out);
+  const auto v = read_text(key);
   if (!v) return;
   if (!v->text.starts_with('/')) {
     problem(v->line, key,
@@ -243,6 +260,7 @@ void Section::path(std::string_view key, std::string& out) const {
 }
 
 void Section::file_path(std::string_view key, std::string& out) const {
+  tell(key, "absolute path", out);
   std::string given;
   path(key, given);
   if (given.ends_with('/')) {

@@ -65,22 +65,29 @@ class Section {
   // Assigns if present and within [low, high]; returns whether it did.
   template <typename T>
   bool number(std::string_view key, T& out, uint64_t low, uint64_t high) const {
-    const auto v = read_number(key, low, high);
+    const auto v = read_number(key, low, high, static_cast<uint64_t>(out));
     if (v) out = static_cast<T>(*v);
     return v.has_value();
   }
   template <typename T>
   void choice(std::string_view key, T& out, Choices<T> choices) const {
     std::vector<std::string_view> names;
-    for (const auto& c : choices) names.push_back(c.first);
-    if (const auto i = read_choice(key, names)) out = (choices.begin() + *i)->second;
+    std::string_view initial;
+    for (const auto& c : choices) {
+      names.push_back(c.first);
+      if (c.second == out) initial = c.first;
+    }
+    if (const auto i = read_choice(key, names, initial)) out = (choices.begin() + *i)->second;
   }
 
  private:
   const YamlNode* find(std::string_view key) const;
-  std::optional<uint64_t> read_number(std::string_view key, uint64_t low, uint64_t high) const;
-  std::optional<size_t> read_choice(std::string_view key,
-                                    std::span<const std::string_view> names) const;
+  std::optional<TextValue> read_text(std::string_view key) const;
+  std::optional<uint64_t> read_number(std::string_view key, uint64_t low, uint64_t high,
+                                      uint64_t initial) const;
+  std::optional<size_t> read_choice(std::string_view key, std::span<const std::string_view> names,
+                                    std::string_view initial) const;
+  void tell(std::string_view key, std::string_view form, std::string_view initial) const;
 
   Problems& problems_;
   const YamlNode* node_;

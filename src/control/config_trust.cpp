@@ -5,7 +5,6 @@
 
 #include "control.pb.h"
 #include "control/config_parts.h"
-#include "control/enrolment.h"
 #include "crypto/text.h"
 #include "wire/statement.h"
 

@@ -19,19 +19,11 @@ constexpr uint64_t kPublishMs = 100;
 constexpr int64_t kClockStepMs = 50;
 constexpr uint64_t kQuotaMs = 1000;
 constexpr size_t kEndsPerPoll = 64;  // agents whose admission is over
-constexpr uint32_t kSpareCredentials = 16;
 
 std::vector<uint16_t> port_mtus(const Config& config) {
   std::vector<uint16_t> out;
   for (const auto& p : config.topology.ports) out.push_back(p.mtu);
   return out;
-}
-
-// As many as there is memory and use for.
-uint32_t prepared_keys(const LimitsConfig& limits) {
-  if (crypto::batch_engine() == nullptr) return 0;
-  const uint64_t fit = (uint64_t{limits.prepared_keys_mb} << 20) / sizeof(crypto::PreparedKey);
-  return static_cast<uint32_t>(std::min<uint64_t>(limits.agents, fit));
 }
 
 Changes enrol_changes(const std::vector<AgentRow>& rows) {
@@ -82,25 +74,6 @@ fabric::CallOptions call_options(const CallsConfig& c) {
           .circuit_calls = c.circuit_calls,
           .circuit_within_ms = c.circuit_within_s * 1000,
           .circuit_open_ms = c.circuit_open_s * 1000};
-}
-
-fabric::ArenaSizes arena_sizes(const Config& config) {
-  return {.agents = config.limits.agents,
-          .edges = config.limits.edges,
-          .sessions = config.limits.sessions,
-          .lanes_in = config.handshake.agent_lanes,
-          .workers = static_cast<uint32_t>(config.topology.workers.size()),
-          .tenants = config.limits.tenants,
-          .prepared_keys = prepared_keys(config.limits),
-          .call_pages = std::min(config.limits.calling_agents, config.limits.agents),
-          .calls_each = config.limits.calls_per_agent,
-          .keys_each = config.limits.idempotency_keys_per_agent,
-          .scope_sets = config.limits.scope_sets,
-          .edge_calls = config.limits.limited_edges,
-          .latencies = config.observability.latency ? 1 + config.observability.latency_tenants : 0,
-          // One of each is on its way out while another takes its place.
-          .credentials =
-              config.limits.credentials == 0 ? 0 : config.limits.credentials + kSpareCredentials};
 }
 
 Control::Control(const Config& config, RelayKeys keys, std::unique_ptr<Store> store,

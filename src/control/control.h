@@ -136,7 +136,4 @@ uint64_t fill_relay_record(fabric::Arena& arena);
 // The calls: section as workers have it.
 fabric::CallOptions call_options(const CallsConfig& calls);
 
-// The tables that the limits: of a configuration ask for.
-fabric::ArenaSizes arena_sizes(const Config& config);
-
 }  // namespace sluice::control

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "control/capacity.h"
 #include "control/control.h"
 #include "crypto/text.h"
 #include "dataplane/plane.h"
@@ -143,6 +144,14 @@ int new_key(const std::string& path) {
   return 0;
 }
 
+int print_keys() {
+  for (const auto& rule : control::key_rules()) {
+    fmt::print("{:<40} {:<44} {}\n", rule.place, rule.form,
+               rule.initial.empty() ? "" : "default " + rule.initial);
+  }
+  return 0;
+}
+
 int print_join(const control::Config& config, const std::string& host) {
   const auto text = control::read_public_text(config.relay.key_file, config.relay.state_dir);
   if (!text) return report(text.error());
@@ -159,11 +168,13 @@ int run(int argc, char** argv) {
       "  sluiced -c /etc/sluice/sluiced.yaml              run\n"
       "  sluiced -c FILE --join relay.example.net         what agents are given"};
   std::string config_path = "/etc/sluice/sluiced.yaml", check, key_path, host;
-  bool print = false;
+  bool print = false, manual = false, keys = false;
   app.add_option("-c,--config", config_path, "Configuration (config/sluiced.yaml is its manual)");
   app.add_option("--check", check, "Report every mistake in FILE and exit: 0 good, 3 not")
       ->type_name("FILE");
   app.add_flag("--print-config", print, "Print the effective configuration, defaults included");
+  app.add_flag("--manual", manual, "Print the manual of the configuration: every key, commented");
+  app.add_flag("--keys", keys, "Print every key with what may stand there and its default");
   app.add_option("--new-key", key_path, "Make a relay key in FILE and print its public half")
       ->type_name("FILE");
   app.add_option("--join", host, "Print the join string for agents that reach the relay at HOST")
@@ -171,6 +182,11 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", SLUICE_VERSION);
   CLI11_PARSE(app, argc, argv);
 
+  if (manual) {
+    fmt::print("{}", control::config_manual());
+    return 0;
+  }
+  if (keys) return print_keys();
   harden_process();
   vault::quiet_tpm();
   if (!crypto::init()) return report({ErrorCode::kInternal, "libsodium does not start"});

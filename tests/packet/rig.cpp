@@ -12,6 +12,7 @@
 #include <rte_ring.h>
 
 #include "control.pb.h"
+#include "control/capacity.h"
 #include "fabric/buffer.h"
 #include "packet/guard.h"
 

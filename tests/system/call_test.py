@@ -25,16 +25,6 @@ def call_json(lab, name, *args, data=b""):
     return code, json.loads(out), err
 
 
-def serve(lab, name, *args):
-    """A server that is registered; it ends with the lab, or before."""
-    log = open(lab.dir / f"{name}.serve.log", "ab")
-    before = log.tell()
-    child = lab.spawn_agent(name, "serve", *args, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    wait_until("the server to be registered",
-               lambda: b"serving calls" in (lab.dir / f"{name}.serve.log").read_bytes()[before:], 10)
-    return child
-
-
 def connected(lab, name):
     return lab.info(name).get("session", {}).get("up")
 
@@ -91,7 +81,7 @@ def refusals(lab):
     check(call(lab, "alice", "bob", data=bytes(16 * MIB + 1))[0] == 15, "more than 16 MiB is too large")
     check(lab.agent("bob", "serve", check=False).returncode == 2, "a server needs something to run")
     key = "5a" * 16
-    serve_once = serve(lab, "bob", "--echo")
+    serve_once = lab.serve("bob", "--echo")
     check(call(lab, "alice", "bob", "--idempotency-key", key, data=b"x")[:2] == (0, b"x"), "a key passes once")
     code, _, err = call(lab, "alice", "bob", "--idempotency-key", key, data=b"x")
     check(code == 8 and "[duplicate_idempotency_key]" in err, "and not twice")
@@ -100,7 +90,7 @@ def refusals(lab):
 
 
 def bytes_both_ways(lab):
-    server = serve(lab, "bob", "--echo")
+    server = lab.serve("bob", "--echo")
     for n in (0, 1, 1119, 1120, 1121, 100_000):
         data = os.urandom(n)
         code, out, err = call(lab, "alice", "bob", data=data)
@@ -115,19 +105,19 @@ def bytes_both_ways(lab):
 def programs(lab):
     script = ("cat > /dev/null; printf '%s|%s|%s|%s|%s|%s' "
               "\"$SLUICE_CALLER\" \"$SLUICE_CALLER_NAME\" \"$SLUICE_TRACE\" \"$SLUICE_CAPABILITY\" \"$SLUICE_SERVICE\" \"$SLUICE_CALLER_VERIFIED\"")
-    server = serve(lab, "bob", "--exec", "sh", "-c", script)
+    server = lab.serve("bob", "--exec", "sh", "-c", script)
     trace = "00112233445566778899aabbccddeeff"
     code, out, _ = call(lab, "alice", "bob", "--trace", trace, "--capability", "read", "--service", "9", data=b"q")
     check(code == 0 and out.decode() == f"{lab.dids['alice']}|alice|{trace}|read|9|1", "the program knows who calls, and about what")
     lab.end(server)
-    server = serve(lab, "bob", "--limit", "1s", "--exec", "sh", "-c", "read what; case $what in fail) echo partly; exit 3;; kill) kill -9 $$;; esac; sleep 60")
+    server = lab.serve("bob", "--limit", "1s", "--exec", "sh", "-c", "read what; case $what in fail) echo partly; exit 3;; kill) kill -9 $$;; esac; sleep 60")
     code, out, err = call(lab, "alice", "bob", data=b"fail\n")
     check((code, out) == (17, b"partly\n") and "exit status 3" in err, "its exit status is told, with what it said")
     check(call_json(lab, "alice", "bob", data=b"kill\n")[1]["status"] == 256 + 9, "a signal as well")
     code, answer, _ = call_json(lab, "alice", "bob", data=b"wait\n")
     check((code, answer["error"]["reason"]) == (17, "program_timeout"), "it is stopped when its time is over")
     lab.end(server)
-    server = serve(lab, "bob", "--exec", "sha256sum")
+    server = lab.serve("bob", "--exec", "sha256sum")
     def one(i):
         data = os.urandom(20_000 + i)
         code, out, err = call(lab, "alice", "bob", data=data)
@@ -136,7 +126,7 @@ def programs(lab):
         results = list(pool.map(one, range(10)))
     check(all(r is True for r in results), f"ten at once: {[r for r in results if r is not True]}")
     lab.end(server)
-    server = serve(lab, "bob", "--parallel", "4", "--exec", "sleep", "60")
+    server = lab.serve("bob", "--parallel", "4", "--exec", "sleep", "60")
     held = [subprocess.Popen(lab.agent_argv("alice", "call", "bob"), cwd=lab.dir, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL) for _ in range(3)]
     lab.children.extend(held)
@@ -145,7 +135,7 @@ def programs(lab):
     check(code == 7 and "[busy]" in err, "one peer does not take the last quarter")
     lab.end(server)
     check([h.wait(10) for h in held] == [17] * 3, "calls end with the server that had them")
-    server = serve(lab, "bob", "--parallel", "1", "--exec", "sh", "-c", "cat; sleep 60")
+    server = lab.serve("bob", "--parallel", "1", "--exec", "sh", "-c", "cat; sleep 60")
     first = subprocess.Popen(lab.agent_argv("alice", "call", "bob", "--timeout", "60s"), cwd=lab.dir, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     lab.children.append(first)
@@ -210,8 +200,8 @@ def operator_pair(lab):
     for n in lab.names:
         lab.start_agent(n)
     lab.wait_connected()
-    serve(lab, "beta", "--echo")
-    serve(lab, "alpha", "--echo")
+    lab.serve("beta", "--echo")
+    lab.serve("alpha", "--echo")
 
     def both_ways():
         for a, b in (("alpha", "beta"), ("beta", "alpha")):

@@ -33,7 +33,7 @@ def say_it(lab, canary):
     """Datagrams both ways, and calls with their answers."""
     for a, b in (("alice", "bob"), ("bob", "alice")):
         lab.agent(a, "send", b, f"{canary} {a} {{}}", "--count", "200", "--rate", "2000")
-    lab.spawn_agent("bob", "serve", "--echo", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    lab.serve("bob", "--echo")
     asked = f"{canary} asked"
 
     def answered():

@@ -67,15 +67,6 @@ def upstream(lab, name, port=0):
     return child
 
 
-def serve(lab, name, *args):
-    log = lab.dir / f"{name}.serve.log"
-    with open(log, "ab") as out:
-        before = out.tell()
-        child = lab.spawn_agent(name, "serve", *args, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
-    wait_until("the server to be known", lambda: b"serving" in log.read_bytes()[before:], 10)
-    return child
-
-
 def numbers(begin, n):
     first, last = begin // 8, (begin + n + 7) // 8
     return b"".join(struct.pack(">Q", i) for i in range(first, last))[begin % 8:begin % 8 + n]
@@ -128,7 +119,7 @@ def exchanges(lab):
 
 
 def protocols(lab, port):
-    server = serve(lab, "beta", "--protocol", "mcp", "--upstream", f"http://127.0.0.1:{port}/head", "--path", "/tools/")
+    server = lab.serve("beta", "--protocol", "mcp", "--upstream", f"http://127.0.0.1:{port}/head", "--path", "/tools/")
     seen = json.loads(ask(lab, "POST", "/beta/mcp/tools?s=1", b"{}")[2])
     check((seen["target"], seen["fields"]["sluice-protocol"]) == ("/head?s=1", "mcp"), "a protocol's path is another server's")
     check(json.loads(ask(lab, "GET", "/tools?s=1", fields={"Host": "mcp.beta.sluice.localhost"})[2])["target"] == "/head?s=1",
@@ -313,17 +304,17 @@ def departures(lab):
 
 def faults(lab, server, port):
     lab.end(server)
-    server = serve(lab, "beta", "--upstream", f"http://127.0.0.1:{port + 1}", "--timeout", "1s")
+    server = lab.serve("beta", "--upstream", f"http://127.0.0.1:{port + 1}", "--timeout", "1s")
     status, why = problem(ask(lab, "GET", "/beta/x"))
     check((status, why["reason"]) == (502, "upstream_unreachable"), why["detail"])
     lab.end(server)
-    server = serve(lab, "beta", "--upstream", f"http://127.0.0.1:{port}", "--timeout", "1s")
+    server = lab.serve("beta", "--upstream", f"http://127.0.0.1:{port}", "--timeout", "1s")
     status, why = problem(ask(lab, "GET", "/beta/slow?s=5"))
     check((status, why["reason"]) == (504, "upstream_timeout"), why["detail"])
     lab.end(server)
     status, why = problem(ask(lab, "GET", "/beta/x"))
     check((status, why["reason"]) == (502, "not_served"), why["detail"])
-    server = serve(lab, "beta", "--upstream", f"http://127.0.0.1:{port}")
+    server = lab.serve("beta", "--upstream", f"http://127.0.0.1:{port}")
     second = lab.agent("beta", "serve", "--upstream", "http://127.0.0.1:1", check=False)
     check(second.returncode == 8, f"one server a path: {second.stderr.strip()}")
     for bad in ("https://x", "http://", "ftp://a", "http://a:0/", "http://a/?q"):
@@ -426,7 +417,7 @@ def commands(lab, port):
 
 def egress(lab, port):
     """What the relay gives no credential for goes nowhere; a server that wants none of the callers' own gets none."""
-    child = serve(lab, "beta", "--protocol", "anp", "--upstream", f"http://127.0.0.1:{port}", "--strip-authorization", "--strip-cookies")
+    child = lab.serve("beta", "--protocol", "anp", "--upstream", f"http://127.0.0.1:{port}", "--strip-authorization", "--strip-cookies")
     sent = {"Authorization": "Bearer own", "x-api-key": "own", "Cookie": "own=1", "X-Own": "1"}
     status, _, body = ask(lab, "GET", "/beta/anp/head?access_token=own&a=1", fields=sent)
     seen = json.loads(body)
@@ -456,7 +447,7 @@ def test(lab):
         lab.start_agent(name)
     lab.wait_connected()
     origin = upstream(lab, "beta")
-    server = serve(lab, "beta", "--upstream", f"http://127.0.0.1:{origin.port}")
+    server = lab.serve("beta", "--upstream", f"http://127.0.0.1:{origin.port}")
     exchanges(lab)
     protocols(lab, origin.port)
     streams(lab)

@@ -92,7 +92,7 @@ class Api:
 def approvals(lab, api):
     """One call that is approved, and one that is not."""
     api.call("POST", "/v1/policy", {"yaml": "rules: [{ from: alice, to: bob, calls: { approval: { capabilities: [tool_call] } } }]\n", "after": 0})
-    lab.spawn_agent("bob", "serve", "--echo", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    lab.serve("bob", "--echo")
     for verdict, code in (("approve", 0), ("deny", 13)):
         child = subprocess.Popen(lab.agent_argv("alice", "call", "bob", "--timeout", "60s"), cwd=lab.dir,
                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
