@@ -44,7 +44,12 @@ std::string format_table(const std::vector<Column>& columns,
 std::string with_unit_us(double us) {
   if (us < 1000) return fmt::format("{:.1f} us", us);
   if (us < 1e6) return fmt::format("{:.2f} ms", us / 1e3);
-  return fmt::format("{:.2f} s", us / 1e6);
+  // Of seconds on, so many that a larger unit says it in fewer digits.
+  const double s = us / 1e6;
+  if (s < 120) return fmt::format("{:.2f} s", s);
+  if (s < 2 * 3600) return fmt::format("{:.0f} min", s / 60);
+  if (s < 2 * 86'400) return fmt::format("{:.1f} h", s / 3600);
+  return fmt::format("{:.1f} d", s / 86'400);
 }
 
 std::string with_unit_bytes(double bytes) {
