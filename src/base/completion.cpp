@@ -24,6 +24,7 @@ bool is_path(const CLI::Option* o) {
 
 void add_options(const CLI::App& app, Words& w) {
   for (const CLI::Option* o : app.get_options()) {
+    if (o->get_group().empty()) continue;  // hidden
     if (o->get_positional() && is_path(o)) w.takes_file = true;
     const bool value = o->get_items_expected_max() > 0;
     for (const auto& name : o->get_lnames()) {
@@ -44,7 +45,8 @@ void add_arms(const CLI::App& app, const std::string& path, Words inherited, std
               std::string& arms) {
   add_options(app, inherited);
   Words mine = inherited;
-  const auto below = app.get_subcommands([](const CLI::App*) { return true; });
+  const auto below =
+      app.get_subcommands([](const CLI::App* sub) { return !sub->get_group().empty(); });
   for (const CLI::App* sub : below) {
     if (sub->get_name().empty()) {
       add_options(*sub, mine);  // a group of options
