@@ -75,11 +75,18 @@ Result<std::string> completion_script(const CLI::App& app, std::string_view shel
   add_arms(app, "", {}, paths, arms);
   std::string function = name;
   for (char& c : function) c = c == '-' ? '_' : c;
-  const std::string head =
-      shell == "zsh"
-          ? fmt::format("#compdef {}\nautoload -U +X bashcompinit && bashcompinit\n", name)
-          : fmt::format("# bash completion for {0}: source <({0} completion bash)\n", name);
-  return head + fmt::format(R"(_{0}() {{
+  std::string head =
+      fmt::format("# bash completion for {0}: source <({0} completion bash)\n", name);
+  std::string tail;
+  if (shell == "zsh") {
+    head = fmt::format("#compdef {}\nautoload -U +X bashcompinit && bashcompinit\n", name);
+    function += "_words";
+    // zsh reads a file of this name when it is first asked, and takes it for the answer.
+    tail = fmt::format("if [[ ${{funcstack[1]}} == _{} ]]; then _bash_complete -F _{}; fi\n", name,
+                       function);
+  }
+  return head +
+         fmt::format(R"(_{0}() {{
   local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} where= word i
   local words= values= files= takes_file=0
   for ((i = 1; i < COMP_CWORD; i++)); do
@@ -100,7 +107,8 @@ Result<std::string> completion_script(const CLI::App& app, std::string_view shel
 }}
 complete -F _{0} {3}
 )",
-                            function, paths, arms, name);
+                     function, paths, arms, name) +
+         tail;
 }
 
 }  // namespace sluice
