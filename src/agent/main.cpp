@@ -10,9 +10,9 @@
 #include "agent/cli_daemon.h"
 #include "agent/cli_upstream.h"
 #include "agent/daemon.h"
-#include "base/completion.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/self_description.h"
 #include "crypto/aead.h"
 
 namespace {
@@ -23,7 +23,6 @@ using namespace sluice::agent;
 struct Options {
   std::string state;
   std::string log = "info";
-  std::string shell;  // of completion
   InitCommand init;
   std::string rejoin_file;
   bool rejoin_older = false;
@@ -93,7 +92,7 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
   up->footer(
       "Runs in the foreground until SIGTERM, SIGINT or sluice-agent down. agent.yaml in the state "
       "folder configures\nits HTTP front and the servers behind it (docs/http.md); "
-      "config/sluice-agent.service is a systemd user unit.\n"
+      "sluice-agent.service is a systemd user unit, sluice-agent@.service one of the host (docs/install.md).\n"
       "Example:  sluice-agent --log debug up");
   up->callback([&] { run = [&](const auto& state) { return run_up(state, o.log); }; });
 
@@ -408,9 +407,13 @@ int run_command(int argc, char** argv) {
   describe_trust(app, o, run);
   describe_messages(app, o, run);
   describe_calls(app, o, run);
-  auto* completion = app.add_subcommand("completion", "Print a script that completes commands");
-  completion->add_option("SHELL", o.shell, "bash or zsh")->required();
-  completion->footer("Example:  source <(sluice-agent completion bash)");
+  const SelfDescription description(
+      app, {.summary = "an agent's side of Sluice",
+            .files = {{"~/.local/state/sluice-agent",
+                       "The agent's identity and state, of its owner alone"},
+                      {"~/.local/state/sluice-agent/agent.yaml",
+                       "What the daemon serves, docs/http.md"}},
+            .see_also = {"sluiced(8)", "sluicectl(8)"}});
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -418,12 +421,7 @@ int run_command(int argc, char** argv) {
     return report({ErrorCode::kUsage, fmt::format("{}; see: sluice-agent --help", e.what())},
                   o.json());
   }
-  if (completion->parsed()) {
-    const auto script = completion_script(app, o.shell);
-    if (!script) return report(script.error(), false);
-    fmt::print("{}", *script);
-    return 0;
-  }
+  if (const auto code = description.run()) return *code;
   if (!crypto::init() || !crypto::aead().usable()) {
     return report({ErrorCode::kResource, "this CPU lacks AES-NI, which the tunnel needs"},
                   o.json());

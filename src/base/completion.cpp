@@ -24,6 +24,7 @@ bool is_path(const CLI::Option* o) {
 
 void add_options(const CLI::App& app, Words& w) {
   for (const CLI::Option* o : app.get_options()) {
+    if (o->get_group().empty()) continue;  // hidden
     if (o->get_positional() && is_path(o)) w.takes_file = true;
     const bool value = o->get_items_expected_max() > 0;
     for (const auto& name : o->get_lnames()) {
@@ -44,7 +45,8 @@ void add_arms(const CLI::App& app, const std::string& path, Words inherited, std
               std::string& arms) {
   add_options(app, inherited);
   Words mine = inherited;
-  const auto below = app.get_subcommands([](const CLI::App*) { return true; });
+  const auto below =
+      app.get_subcommands([](const CLI::App* sub) { return !sub->get_group().empty(); });
   for (const CLI::App* sub : below) {
     if (sub->get_name().empty()) {
       add_options(*sub, mine);  // a group of options
@@ -73,11 +75,18 @@ Result<std::string> completion_script(const CLI::App& app, std::string_view shel
   add_arms(app, "", {}, paths, arms);
   std::string function = name;
   for (char& c : function) c = c == '-' ? '_' : c;
-  const std::string head =
-      shell == "zsh"
-          ? fmt::format("#compdef {}\nautoload -U +X bashcompinit && bashcompinit\n", name)
-          : fmt::format("# bash completion for {0}: source <({0} completion bash)\n", name);
-  return head + fmt::format(R"(_{0}() {{
+  std::string head =
+      fmt::format("# bash completion for {0}: source <({0} completion bash)\n", name);
+  std::string tail;
+  if (shell == "zsh") {
+    head = fmt::format("#compdef {}\nautoload -U +X bashcompinit && bashcompinit\n", name);
+    function += "_words";
+    // zsh reads a file of this name when it is first asked, and takes it for the answer.
+    tail = fmt::format("if [[ ${{funcstack[1]}} == _{} ]]; then _bash_complete -F _{}; fi\n", name,
+                       function);
+  }
+  return head +
+         fmt::format(R"(_{0}() {{
   local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} where= word i
   local words= values= files= takes_file=0
   for ((i = 1; i < COMP_CWORD; i++)); do
@@ -98,7 +107,8 @@ Result<std::string> completion_script(const CLI::App& app, std::string_view shel
 }}
 complete -F _{0} {3}
 )",
-                            function, paths, arms, name);
+                     function, paths, arms, name) +
+         tail;
 }
 
 }  // namespace sluice

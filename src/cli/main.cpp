@@ -5,11 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "base/completion.h"
 #include "base/duration.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "base/self_description.h"
 #include "cli/audit.h"
 #include "cli/client.h"
 #include "cli/credential.h"
@@ -42,7 +42,6 @@ struct Options {
   std::vector<std::string> pair;  // revoke: two agents
   std::string did, name, life = "1h", host, token, request, file;
   bool dry_run = false;
-  std::string shell;
   std::string call;  // that waits for an approval
   std::string overlap = "30d";
   std::string admitted_for;  // empty: without end
@@ -405,14 +404,19 @@ int run(int argc, char** argv) {
       "The store that stood there is kept under another name. Whom it revoked after the backup was "
       "made\nis trusted again once --forget-changes was said: revoke them anew before agents come "
       "back.");
-  auto* completion = app.add_subcommand("completion", "Print a script that completes commands");
-  completion->add_option("SHELL", o.shell, "bash or zsh")->required();
-  completion->footer("Example:  source <(sluicectl completion bash)");
+  const SelfDescription description(
+      app,
+      {.section = 8,
+       .summary = "look at and steer a running Sluice relay",
+       .files = {{"/run/sluice/admin.sock", "The relay's admin socket"},
+                 {"/var/lib/sluice", "The relay's durable state: restore and audit begin-anew"}},
+       .see_also = {"sluiced(8)", "sluiced.yaml(5)", "sluice-agent(1)"}});
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : info(ErrorCode::kUsage).exit_code;
   }
+  if (const auto code = description.run()) return *code;
   if (status->parsed()) return o.client.show("/v1/status", print_status);
   if (agents->parsed()) return o.client.show("/v1/agents", print_agents);
   if (edges->parsed()) return o.client.show("/v1/edges", print_edges);
@@ -454,12 +458,6 @@ int run(int argc, char** argv) {
   if (audit.all->parsed()) return run_audit(o.client, o.audit, audit);
   if (backup->parsed()) return run_backup(o.client, o.file);
   if (restore->parsed()) return run_restore(o.client, o.restore);
-  if (completion->parsed()) {
-    const auto script = completion_script(app, o.shell);
-    if (!script) return o.client.report(script.error());
-    fmt::print("{}", *script);
-    return 0;
-  }
   if (changes->parsed()) {
     return o.client.show(fmt::format("/v1/changes?after={}&limit={}", o.after, o.limit),
                          print_changes);

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/process.h"
+#include "base/self_description.h"
 #include "pktgen/commands.h"
 #include "pktgen/fleet.h"
 #include "pktgen/trust.h"
@@ -147,7 +148,7 @@ constexpr const char* kAbout =
     "Frames are counted with FCS: 94 bytes are an empty message on IPv4.";
 
 int run(int argc, char** argv) {
-  CLI::App app{kAbout};
+  CLI::App app{kAbout, "sluice-pktgen"};
   app.set_version_flag("--version", SLUICE_VERSION);
   app.require_subcommand(1);
   RawOptions raw;
@@ -166,6 +167,9 @@ int run(int argc, char** argv) {
   }
   add_run(*traffic, raw);
   add_search(*search, raw);
+  const SelfDescription description(app, {.summary = "load generator for Sluice relays, over DPDK",
+                                          .files = {},
+                                          .see_also = {"sluiced(8)"}});
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -173,6 +177,7 @@ int run(int argc, char** argv) {
     return rc == 0 ? 0 : info(ErrorCode::kUsage).exit_code;
   }
 
+  if (const auto code = description.run()) return *code;
   harden_process();
   if (!crypto::init()) return report({ErrorCode::kInternal, "libsodium does not start"});
   if (!crypto::aead().usable()) {

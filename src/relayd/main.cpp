@@ -1,5 +1,6 @@
 // sluiced: wiring only. What is declared later dies first: workers before rings, rings before EAL.
 #include <sched.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/self_description.h"
 #include "control/capacity.h"
 #include "control/control.h"
 #include "crypto/text.h"
@@ -118,6 +120,7 @@ Result<void> serve(const control::Config& config, const std::string& path) {
                config.relay.udp_port, config.topology.workers.size(), crypto::aead().path(),
                crypto::to_base64url((*control)->keys().tunnel.public_key));
 
+  sd_notify(0, "READY=1");
   loop.run(**control, [&] {
     const auto loaded = control::load_config(path);
     if (!loaded.problems.empty()) {
@@ -132,6 +135,7 @@ Result<void> serve(const control::Config& config, const std::string& path) {
     }
     spdlog::info("trust reloaded: {} agents, {} pairs", change->agents, change->pairs);
   });
+  sd_notify(0, "STOPPING=1");
   (*plane)->stop();
   spdlog::info("stopped");
   return {};
@@ -166,7 +170,8 @@ int run(int argc, char** argv) {
       "  sluiced --new-key /var/lib/sluice/relay.key      the relay's key, once\n"
       "  sluiced --check /etc/sluice/sluiced.yaml         every mistake with its line\n"
       "  sluiced -c /etc/sluice/sluiced.yaml              run\n"
-      "  sluiced -c FILE --join relay.example.net         what agents are given"};
+      "  sluiced -c FILE --join relay.example.net         what agents are given",
+      "sluiced"};
   std::string config_path = "/etc/sluice/sluiced.yaml", check, key_path, host;
   bool print = false, manual = false, keys = false;
   app.add_option("-c,--config", config_path, "Configuration (config/sluiced.yaml is its manual)");
@@ -180,7 +185,20 @@ int run(int argc, char** argv) {
   app.add_option("--join", host, "Print the join string for agents that reach the relay at HOST")
       ->type_name("HOST");
   app.set_version_flag("--version", SLUICE_VERSION);
-  CLI11_PARSE(app, argc, argv);
+  const SelfDescription description(
+      app,
+      {.section = 8,
+       .summary = "the Sluice relay",
+       .files = {{"/etc/sluice/sluiced.yaml", "The configuration"},
+                 {"/var/lib/sluice", "Keys and durable state: relay.state_dir"},
+                 {"/run/sluice/admin.sock", "The admin API for sluicectl: admin.socket"}},
+       .see_also = {"sluiced.yaml(5)", "sluicectl(8)", "sluice-pktgen(1)", "sluice-agent(1)"}});
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : info(ErrorCode::kUsage).exit_code;
+  }
+  if (const auto code = description.run()) return *code;
 
   if (manual) {
     fmt::print("{}", control::config_manual());
