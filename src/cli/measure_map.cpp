@@ -23,11 +23,13 @@ using nlohmann::json;
 
 constexpr const char* kPayloads = "64,512,1400";
 
-// In a build folder under bench/, else where it is installed.
+// In a build folder under bench/, else where it is installed beside bin/.
 std::string program() {
   std::error_code ec;
-  const fs::path beside = fs::read_symlink("/proc/self/exe", ec).parent_path() / "bench/relay";
-  return fs::exists(beside, ec) ? beside.string() : SLUICE_LIBEXEC_DIR "/relay-bench";
+  const fs::path here = fs::read_symlink("/proc/self/exe", ec).parent_path();
+  const fs::path built = here / "bench/relay";
+  return fs::exists(built, ec) ? built.string()
+                               : (here.parent_path() / "libexec/sluice/relay").string();
 }
 
 // A file that only this program and its child see.
