@@ -37,6 +37,8 @@ def build_packages(folder):
     control.write_text(control.read_text().replace(f"Version: {VERSION}", f"Version: {VERSION}+later"))
     with open(tree / "etc/sluice/sluiced.yaml", "a") as shipped:
         shipped.write("# Of a later version.\n")
+    with open(tree / "lib/systemd/system/sluiced.service", "a") as unit:
+        unit.write("# Of a later version.\n")
     later = folder / "sluice_later.deb"
     run("dpkg-deb", "--root-owner-group", "-Znone", "-b", tree, later)
     return debs["sluice"], debs["sluice-agent"], later
@@ -167,6 +169,7 @@ def try_upgrade(host, later):
     said = host.sh(f"{DPKG} -i /root/{later.name}").stdout
     check(host.sh("dpkg-query -W -f '${Version}' sluice").stdout == f"{VERSION}+later", "the later version is installed")
     check(state_of(host, "sluiced") == before and connected(host), "the upgrade did not end the tunnels")
+    check(host.sh("systemctl show -p NeedDaemonReload --value sluiced").stdout.strip() == "no", "systemd knows of the later unit")
     check("systemctl restart sluiced" in said, "and says how the new version is taken")
     check("# Mine." in host.path("/etc/sluice/sluiced.yaml").read_text(), "the operator's configuration stays")
     host.sh("systemctl restart sluiced")
