@@ -92,7 +92,8 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
   up->footer(
       "Runs in the foreground until SIGTERM, SIGINT or sluice-agent down. agent.yaml in the state "
       "folder configures\nits HTTP front and the servers behind it (docs/http.md); "
-      "sluice-agent.service is a systemd user unit, sluice-agent@.service one of the host (docs/install.md).\n"
+      "sluice-agent.service is a systemd user unit, sluice-agent@.service one of the host "
+      "(docs/install.md).\n"
       "Example:  sluice-agent --log debug up");
   up->callback([&] { run = [&](const auto& state) { return run_up(state, o.log); }; });
 

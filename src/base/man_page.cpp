@@ -24,6 +24,8 @@ uint32_t code_point(unsigned char first, std::string_view& rest) {
   return value;
 }
 
+constexpr uint32_t kEllipsis = 0x2026;
+
 // groff(7) would set some of these as typographic characters, which nobody can paste or search for.
 std::string escaped(std::string_view text) {
   std::string out;
@@ -57,7 +59,9 @@ std::string escaped(std::string_view text) {
         if (static_cast<unsigned char>(c) < 0x80) {
           out += c;
         } else {
-          out += fmt::format("\\[u{:04X}]", code_point(static_cast<unsigned char>(c), text));
+          const uint32_t point = code_point(static_cast<unsigned char>(c), text);
+          // A terminal without it would have nothing there.
+          out += point == kEllipsis ? "..." : fmt::format("\\[u{:04X}]", point);
         }
     }
   }
