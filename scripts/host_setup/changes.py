@@ -50,9 +50,13 @@ def remove_folders(host, folders):
             break  # somebody else has something in it
 
 
+def unfinished(target):
+    return target.with_name(target.name + ".sluice-new")
+
+
 def _write(target, content):
     target.parent.mkdir(parents=True, exist_ok=True)
-    new = target.with_name(target.name + ".sluice-new")
+    new = unfinished(target)
     with open(new, "w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), 0o644)
         file.write(content)
@@ -64,16 +68,16 @@ def _write(target, content):
 def undo_file(host, state, entry):
     target = host.path(entry["name"])
     present = host.text(entry["name"])
-    if present == entry["before"]:
-        return None  # never written, or put back already
-    if present != entry["after"]:
+    unfinished(target).unlink(missing_ok=True)
+    if present not in (entry["before"], entry["after"]):
         return f"{entry['name']} was changed since: it stays"
-    state.want_hooks(entry["hooks"])
-    if entry["before"] is None:
-        target.unlink()
-        remove_folders(host, entry["folders"])
-    else:
-        _write(target, entry["before"])
+    if present != entry["before"]:
+        state.want_hooks(entry["hooks"])
+        if entry["before"] is None:
+            target.unlink()
+        else:
+            _write(target, entry["before"])
+    remove_folders(host, entry["folders"])
     return None
 
 
@@ -98,7 +102,7 @@ def undo_link(host, state, entry):
     link = host.path(entry["name"])
     if link.is_symlink() and os.readlink(link) == entry["after"]:
         link.unlink()
-        remove_folders(host, entry["folders"])
+    remove_folders(host, entry["folders"])
     return None
 
 
@@ -120,6 +124,7 @@ class Value:
             if host.value(self.path) == entry["before"]:
                 state.drop(entry)
             if self.may_refuse:
+                state.refuse(self.path, host.boot())
                 return f"{self.path} stays as it is: {self.may_refuse}"
             raise Refused(f"{self.path} does not take {self.value}: {error.strerror}")
         entry["after"] = host.value(self.path)

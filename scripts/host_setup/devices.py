@@ -89,7 +89,8 @@ def plan_vfio(host, options):
                 item.state, item.changes = CHANGE, [Module("vfio-pci")]
             else:
                 item.state = MANUAL
-                item.notes.append("this kernel has no modules here: boot one that has vfio-pci, such as Debian's linux-image-amd64")
+                item.notes.append("this kernel has no modules here: boot one that has vfio-pci, such as that of "
+                                  "Debian's linux-image-amd64")
         items.append(item)
     return items
 

@@ -109,14 +109,16 @@ class Options:
                           "worker, or leave the steps out with --without kernel interrupts", 2)
 
 
-def make_plan(host, options):
+def make_plan(host, options, state):
+    options.refusing = state.refusing(host.boot())
     return [item for step in options.steps for item in STEPS[step](host, options)]
 
 
 def show(items, as_json):
     bad = [i for i in items if i.state != GOOD]
     if as_json:
-        print(json.dumps({"good": not bad, "reboot": any(i.state == REBOOT for i in items), "items": [i.as_json() for i in items]}, indent=1))
+        print(json.dumps({"good": not bad, "reboot": any(i.state == REBOOT for i in items),
+                          "items": [i.as_json() for i in items]}, indent=1))
     else:
         print(table(items))
     return bad
@@ -184,7 +186,7 @@ def work(a):
         finally:
             state.close()
     options = Options(a, host)
-    items = make_plan(host, options)
+    items = make_plan(host, options, state)
     if not a.apply:
         bad = show(items, a.json)
         if not a.json and any(i.state == CHANGE for i in bad):
@@ -205,7 +207,7 @@ def apply_and_tell(host, options, items, state, as_json):
     finally:
         sys.stdout = output
         state.close()
-    left = make_plan(host, options)
+    left = make_plan(host, options, state)
     if as_json:
         show(left, True)
     else:

@@ -57,10 +57,10 @@ def _node(host, node, now, wanted, options):
 
 
 def _boot(host, ours, lines, options):
-    present = host.text(BOOT)
-    asked = {int(node): int(count) for node, count in re.findall(r"^w!- \S*/node(\d+)/\S* - - - - (\d+)$", present or "", re.M)}
-    item = Item("hugepages", "2 MB pages at boot", ", ".join(f"{c} on node {n}" for n, c in sorted(asked.items())) or "not asked for",
-                f"{options.pages} a node", BOOT)
+    found = re.findall(r"^w!- \S*/node(\d+)/\S* - - - - (\d+)$", host.text(BOOT) or "", re.M)
+    asked = {int(node): int(count) for node, count in found}
+    now = ", ".join(f"{count} on node {node}" for node, count in sorted(asked.items()))
+    item = Item("hugepages", "2 MB pages at boot", now or "not asked for", f"{options.pages} a node", BOOT)
     if any(asked.get(node, 0) < options.pages for node in ours):
         content = "# Sluice: pages for the relay, asked for before memory is in pieces.\n" + "\n".join(lines) + "\n"
         item.state, item.changes = CHANGE, [File(BOOT, content)]

@@ -52,7 +52,7 @@ def plan_interrupts(host, options):
         if default is not None and _bits(default) & _bits(cores.mask(isolated)):
             items.append(Item("interrupts", "new interrupts", f"mask {default}", f"mask {cores.mask(left)}",
                               f"echo {cores.mask(left)} > {DEFAULT_IRQ}", CHANGE, [Value(DEFAULT_IRQ, cores.mask(left), True)]))
-        items.append(_interrupts(host, isolated, left))
+        items.append(_interrupts(host, options, left))
     if host.has_program("irqbalance"):
         content = ("# Sluice: these cores are the relay's.\n"
                    f"[Service]\nEnvironment=IRQBALANCE_BANNED_CPULIST={cores.text(isolated)}\n")
@@ -65,18 +65,26 @@ def _bits(mask):
     return int(mask.replace(",", ""), 16)
 
 
-def _interrupts(host, isolated, left):
-    """By where they really arrive. Those of per-CPU queues, which their driver places, take no other list."""
-    changes = []
+def _interrupts(host, options, left):
+    """By where they arrive and may go on arriving: a list that was written holds from the next interrupt on. Those of a
+    device's queues, which its driver places, take no other list; isolcpus=managed_irq keeps them away from cores that
+    give their queue no work."""
+    changes, placed, isolated = [], 0, options.relay.busy
+    managed = "isolcpus=managed_irq" in (host.value("/proc/cmdline") or "")
     for folder in sorted(pathlib.Path("/proc/irq").glob("[0-9]*"), key=lambda f: int(f.name)):
         listed = str(folder / "smp_affinity_list")
         arrives = host.value(folder / "effective_affinity_list") or host.value(listed) or ""
-        if cores.parse(arrives, str(folder)) & isolated:
-            allowed = cores.parse(host.value(listed) or "", listed)
+        allowed = cores.parse(host.value(listed) or "", listed)
+        if not cores.parse(arrives, str(folder)) & allowed & isolated:
+            continue
+        if listed in options.refusing or (managed and allowed <= isolated):
+            placed += 1
+        else:
             changes.append(Value(listed, cores.text(allowed - isolated or left), True,
                                  "placed by its driver; isolcpus=managed_irq keeps it away"))
     now = f"{len(changes)} on the relay's cores" if changes else "off the relay's cores"
-    item = Item("interrupts", "interrupts", now, f"on cores {cores.text(left)}")
+    item = Item("interrupts", "interrupts", now + (f", {placed} placed by drivers" if placed else ""),
+                f"on cores {cores.text(left)}")
     if changes:
         item.state, item.how, item.changes = CHANGE, "/proc/irq/*/smp_affinity_list", changes
     return item

@@ -17,11 +17,12 @@ class State:
         self.file = self.folder / "changes.json"
         self.entries = []
         self.hooks = []  # programs that still have to run for what was written
+        self.refusals = {"boot": "", "names": []}  # of the kernel, known until it boots again
         self.lock = None
         if self.file.exists():
             try:
                 read = json.loads(self.file.read_text())
-                self.entries, self.hooks = read["entries"], read["hooks"]
+                self.entries, self.hooks, self.refusals = read["entries"], read["hooks"], read["refusals"]
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise Refused(f"{self.file} cannot be read ({error}): nothing is changed before somebody has looked at it")
 
@@ -44,6 +45,7 @@ class State:
             return
         if not self.entries and not self.hooks:
             self.file.unlink(missing_ok=True)
+            self.file.with_suffix(".new").unlink(missing_ok=True)
             try:
                 self.folder.rmdir()
             except OSError:
@@ -72,10 +74,19 @@ class State:
         self.hooks += [h for h in hooks if h not in self.hooks]
         self.save()
 
+    def refuse(self, name, boot):
+        if self.refusals["boot"] != boot:
+            self.refusals = {"boot": boot, "names": []}
+        self.refusals["names"].append(name)
+        self.save()
+
+    def refusing(self, boot):
+        return set(self.refusals["names"]) if self.refusals["boot"] == boot else set()
+
     def save(self):
         new = self.file.with_suffix(".new")
         with open(new, "w", encoding="utf-8") as file:
-            json.dump({"entries": self.entries, "hooks": self.hooks}, file, indent=1)
+            json.dump({"entries": self.entries, "hooks": self.hooks, "refusals": self.refusals}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, self.file)
