@@ -62,7 +62,7 @@ def arguments(argv):
     p.add_argument("--devices", metavar="LIST", help='PCI addresses in place of the configuration\'s; "" for none')
     pages = p.add_mutually_exclusive_group()
     pages.add_argument("--hugepages-gb", type=float, metavar="N",
-                       help="GB on each of the relay's NUMA nodes (1); the relay's start says what it needs")
+                       help="GB on each of the relay's NUMA nodes (1); sluicectl tune says what a relay needs")
     pages.add_argument("--pages", type=int, metavar="N", help="the same as a number of 2 MB pages")
     p.add_argument("--nodes", metavar="LIST", default="0", help="with --root: the NUMA nodes that get them (0)")
     p.add_argument("--only", nargs="+", metavar="STEP", choices=STEPS, default=list(STEPS), help="these steps alone")
