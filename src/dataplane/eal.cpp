@@ -142,10 +142,11 @@ Result<std::unique_ptr<Eal>> Eal::start(const fabric::Topology& t, const MemoryN
   std::unique_ptr<Eal> eal(new Eal);
   if (t.mode == fabric::EalMode::kShared) {
     if (rte_pdump_init() != 0) {
-      return fail(ErrorCode::kResource,
-                  fmt::format("DPDK's packet capture does not start: {}; give EAL more hugepages, or "
-                              "set eal.mode: in_memory, which has none",
-                              rte_strerror(rte_errno)));
+      return fail(
+          ErrorCode::kResource,
+          fmt::format("DPDK's packet capture does not start: {}; give EAL more hugepages, or "
+                      "set eal.mode: in_memory, which has none",
+                      rte_strerror(rte_errno)));
     }
     eal->capture_ = true;
   }
