@@ -36,11 +36,11 @@ void read_observability(const Section& root, ObservabilityConfig& out) {
   s.number("latency_tenants", out.latency_tenants, 0, 4096);
   if (!root.has("metrics")) return;
   const Section metrics = root.section("metrics", {"listen"});
-  if (!metrics.require("listen", "give ADDRESS:PORT, such as 127.0.0.1:9090")) return;
+  if (!metrics.require("listen", "give ADDRESS:PORT, such as 127.0.0.1:9760")) return;
   const auto v = metrics.text("listen");
   if (v && !split_listen(v->text, out.metrics_address, out.metrics_port)) {
     metrics.problem(v->line, "listen",
-                    fmt::format("{} is not ADDRESS:PORT, such as 127.0.0.1:9090 or \"[::1]:9090\"",
+                    fmt::format("{} is not ADDRESS:PORT, such as 127.0.0.1:9760 or \"[::1]:9760\"",
                                 quote(v->text)));
   }
 }

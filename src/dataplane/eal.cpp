@@ -7,6 +7,7 @@
 
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_pdump.h>
 
 #include <fmt/format.h>
 
@@ -87,10 +88,22 @@ Result<std::unique_ptr<Eal>> Eal::start(const fabric::Topology& t, const MemoryN
                     "that does not exist, no privilege, or another process with file_prefix {})",
                     rte_strerror(rte_errno), t.file_prefix));
   }
-  return std::unique_ptr<Eal>(new Eal);
+  std::unique_ptr<Eal> eal(new Eal);
+  if (t.mode == fabric::EalMode::kShared) {
+    if (rte_pdump_init() != 0) {
+      return fail(
+          ErrorCode::kResource,
+          fmt::format("DPDK's packet capture does not start: {}; give EAL more hugepages, or "
+                      "set eal.mode: in_memory, which has none",
+                      rte_strerror(rte_errno)));
+    }
+    eal->capture_ = true;
+  }
+  return eal;
 }
 
 Eal::~Eal() {
+  if (capture_) rte_pdump_uninit();
   const std::string folder = rte_eal_get_runtime_dir();
   rte_eal_cleanup();
   rmdir(folder.c_str());  // where nothing is shared, it is empty now

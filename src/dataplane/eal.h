@@ -20,6 +20,9 @@ class Eal {
 
  private:
   Eal() = default;
+  // dpdk-dumpcap may attach (mode shared). Its callbacks are on the ports' queues, so on workers,
+  // only while it captures; EAL's IPC thread sets and removes them.
+  bool capture_ = false;
 };
 
 }  // namespace sluice::dataplane
