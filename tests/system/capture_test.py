@@ -65,6 +65,8 @@ def check_capture(lab, traffic):
     file = lab.dir / "alpha.dumpcap"
     child = capture(lab, "net_af_packet0", file)
     settled(lab, traffic)
+    # The messages go one way alone.
+    lab.agent("alpha", "ping", "beta", "--count", "5")
     packets = end_capture(child, file)
     tunnel = [bytes(p[UDP].payload) for p in packets if UDP in p and PORT in (p[UDP].sport, p[UDP].dport)]
     there = sum(1 for p in packets if UDP in p and p[UDP].dport == PORT)
