@@ -72,9 +72,12 @@ def check_capture(lab, traffic):
     there = sum(1 for p in packets if UDP in p and p[UDP].dport == PORT)
     check(there >= 300 and len(tunnel) > there, f"alpha's wire was captured: {there} tunnel packets to the relay, {len(tunnel) - there} from it")
     check(not any(SECRET in t for t in tunnel), "and all of it is sealed")
-    outside = rdpcap(str(lab.stop_captures()["alpha"]))
-    seen = {bytes(p[UDP].payload) for p in outside if UDP in p}
-    check(set(tunnel) <= seen, "each of them was on the wire, byte for byte")
+    # Ended at once, tcpdump would leave what it has not read yet.
+    wire = lab.captures["alpha"][1]
+    wait_until("each of them to have been on the wire, byte for byte",
+               lambda: set(tunnel) <= {bytes(p[UDP].payload) for p in rdpcap(str(wire)) if UDP in p}, 20, 0.5)
+    print("ok: each of them was on the wire, byte for byte")
+    lab.stop_captures()
 
 
 def check_filter(lab, traffic):
