@@ -54,7 +54,7 @@ def end_capture(child, file):
 
 
 def settled(lab, traffic, more=300):
-    """As much again has arrived."""
+    """So many more have arrived; what was on its way before counts among them."""
     goal = len(traffic.got) + more
     wait_until("traffic", lambda: len(traffic.got) >= goal, 30)
 
@@ -64,7 +64,7 @@ def check_capture(lab, traffic):
     check(len(re.findall(r"^\d+\. net_af_packet\d", listed, re.M)) == 2, f"dpdk-dumpcap -D lists the ports: {' '.join(listed.split())}")
     file = lab.dir / "alpha.dumpcap"
     child = capture(lab, "net_af_packet0", file)
-    settled(lab, traffic)
+    settled(lab, traffic, 600)
     # The messages go one way alone.
     lab.agent("alpha", "ping", "beta", "--count", "5")
     packets = end_capture(child, file)
@@ -83,7 +83,7 @@ def check_capture(lab, traffic):
 def check_filter(lab, traffic):
     file = lab.dir / "filtered.dumpcap"
     child = capture(lab, "net_af_packet1", file, "-f", f"udp and src host {lab.address('beta', 1)}", "-s", "60")
-    settled(lab, traffic, 100)
+    settled(lab, traffic, 400)
     packets = end_capture(child, file)
     check(len(packets) >= 100 and {p["IP"].src for p in packets} == {lab.address("beta", 1)}, f"a filter and a length: {len(packets)} packets to beta alone")
     check(max(len(bytes(p)) for p in packets) <= 60, "of 60 bytes each")
@@ -131,7 +131,7 @@ def test(lab):
         check_capture(lab, traffic)
         check_filter(lab, traffic)
         check_telemetry(lab)
-        settled(lab, traffic, 100)
+        settled(lab, traffic, 400)
         traffic.stop().check_whole()
         check(lab.end(lab.relay) == 0, "the relay ends in order")
     finally:
