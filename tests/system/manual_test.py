@@ -62,6 +62,12 @@ def sections(page):
     return out, text.stdout
 
 
+def rendered(page):
+    shown = subprocess.run(["man", "--warnings", "-l", page], capture_output=True, text=True,
+                           env={**os.environ, "MANWIDTH": "80", "LC_ALL": "C.UTF-8"})
+    check(shown.returncode == 0 and not shown.stderr, f"man(1) shows {page.name} without a warning: {shown.stderr}")
+
+
 def offered(program, paths):
     """What bash's completion offers for `PROGRAM VERB… ` and for `… --`, of every verb, in one shell."""
     script = run(BUILD / program, "completion", "bash")
@@ -77,9 +83,6 @@ def offered(program, paths):
 def try_program(page):
     program = page.stem
     check(page.read_text() == run(BUILD / program, "man"), f"{page.name} was made by the program that is there")
-    check("warning" not in subprocess.run(["man", "--warnings", "-l", page], capture_output=True, text=True,
-                                          env={**os.environ, "MANWIDTH": "80", "LC_ALL": "C.UTF-8"}).stderr,
-          f"man(1) shows {page.name} without a warning")
     verbs = all_of(program)
     written, whole = sections(page)
     completed = offered(program, verbs)
@@ -94,7 +97,7 @@ def try_program(page):
     check("man" not in completed[()] and ("man",) not in verbs, f"{program} keeps the verb for its build to itself")
     for code in re.findall(r"^\| `\w+` \| (\d+) ", (ROOT / "docs/errors.md").read_text(), re.M):
         check(re.search(rf"^       {code}\b", whole, re.M), f"{page.name} says what exit status {code} means")
-    for other, number in re.findall(r"([\w.-]+)\((\d)\)", whole.split("SEE ALSO")[1]):
+    for other, number in re.findall(r"([\w.-]+)\((\d)\)", whole.split("SEE ALSO")[1].split("\n\n")[0]):
         check((BUILD / "config" / f"{other}.{number}").is_file(), f"{page.name} refers to {other}({number}), which exists")
     zsh = (BUILD / "config" / f"_{program}").read_text()
     check(zsh.startswith(f"#compdef {program}\n"), f"zsh finds the completion of {program}")
@@ -107,10 +110,12 @@ def keys_of_configuration():
 
 
 def main():
-    programs = [page for page in PAGES if page.suffix != ".5"]
+    programs = [page for page in PAGES if (BUILD / page.stem).exists()]
     check({p.stem for p in programs} >= {"sluiced", "sluicectl", "sluice-agent", "sluice-pktgen"}, "every program has a page")
     for page in programs:
         try_program(page)
+    for page in PAGES:
+        rendered(page)
     _, text = sections(BUILD / "config/sluiced.yaml.5")
     keys = keys_of_configuration()
     missing = {k for k in keys if not re.search(rf"(?<![a-z_]){k}(?![a-z_])", text)}
