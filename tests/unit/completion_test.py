@@ -21,6 +21,8 @@ CASES = [
     ("sluicectl", ["status", "/etc/host"], set(), {"/etc/hosts"}),
     ("sluice-agent", [""], {"init", "up", "handshake"}, {"--scopes"}),
     ("sluice-agent", ["handshake", "--s"], {"--scopes"}, {"--for", "--state"}),
+    ("sluice-pcap", [""], {"show", "decrypt"}, {"--json"}),
+    ("sluice-pcap", ["decrypt", "/etc/host"], {"/etc/hosts"}, {"show"}),
 ]
 
 
@@ -42,7 +44,7 @@ def main():
         if not wanted <= got or unwanted & got:
             failures += 1
             print(f"FAILED: {program} {words}: missing {sorted(wanted - got)}, too many {sorted(unwanted & got)}")
-    for program in ("sluicectl", "sluice-agent"):
+    for program in ("sluicectl", "sluice-agent", "sluice-pcap"):
         zsh = subprocess.run([BUILD / program, "completion", "zsh"], check=True, capture_output=True, text=True).stdout
         if not zsh.startswith(f"#compdef {program}\n"):
             failures += 1
@@ -51,7 +53,7 @@ def main():
         if refused.returncode != 2 or "bash or zsh" not in refused.stderr:
             failures += 1
             print(f"FAILED: {program} completion tcsh: {refused.returncode} {refused.stderr}")
-    print(f"{len(CASES) + 4 - failures} of {len(CASES) + 4} hold")
+    print(f"{len(CASES) + 6 - failures} of {len(CASES) + 6} hold")
     sys.exit(1 if failures else 0)
 
 
