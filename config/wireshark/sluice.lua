@@ -250,12 +250,9 @@ local function walker(tree, buffer, at)
     w.at = w.at + size
     return range, tree:add_le(F[name], range)
   end
+  -- None are no field: nothing would be there to select.
   function w.bytes(name, size)
-    if size > 0 then
-      tree:add(F[name], buffer(w.at, size))
-    else
-      tree:add(F[name], buffer(w.at, 0), "")
-    end
+    if size > 0 then tree:add(F[name], buffer(w.at, size)) end
     w.at = w.at + size
   end
   function w.skip(size)

@@ -43,7 +43,7 @@ Result<KeyLog> KeyLog::open(const std::string& path) {
                             "user's, or one that does not exist",
                             path, st.st_uid));
   }
-  if ((st.st_mode & 0177) != 0) {
+  if ((st.st_mode & 077) != 0) {
     return fail(ErrorCode::kPermission,
                 fmt::format("the key log {} can be read or written by others (mode {:04o}); run: "
                             "chmod 600 {}",

@@ -23,7 +23,7 @@ CALLED, SENT = b"CANARY-of-the-call", b"CANARY-of-the-message"
 
 def pcap(*args, code=0):
     done = subprocess.run([PCAP, *map(str, args)], capture_output=True, text=True, timeout=60)
-    check(done.returncode == code, f"sluice-pcap {args[0]} ends with {code} {done.stderr.strip()[-300:]}")
+    assert done.returncode == code, f"sluice-pcap {args[0]} ends with {done.returncode}: {done.stderr.strip()}"
     return done.stdout if code == 0 else done.stderr
 
 
@@ -36,7 +36,7 @@ def tshark(lab, path):
     home.mkdir(exist_ok=True)
     argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "tshark", "-n", "-X", f"lua_script:{script}",
             "-r", str(path), "-T", "fields", "-E", "occurrence=a", "-E", "aggregator=,", "-e", "frame.number",
-            "-e", "_ws.lua.text", *[a for f in FIELDS for a in ("-e", f"sluice.{f}")]]
+            "-e", "_ws.lua.error", *[a for f in FIELDS for a in ("-e", f"sluice.{f}")]]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120,
                           env={"HOME": str(home), "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"})
     if done.returncode != 0 or "Lua" in done.stderr:
@@ -44,7 +44,7 @@ def tshark(lab, path):
     rows = {}
     for line in done.stdout.splitlines():
         number, problem, *values = line.split("\t")
-        assert not problem, f"packet {number}: the dissector broke off: {problem}"
+        assert not problem, f"packet {number}: the dissector broke off: see it with tshark -V"
         fields = {name: value for name, value in zip(FIELDS, values) if value != ""}
         if fields:
             rows[int(number)] = fields
@@ -102,7 +102,7 @@ def key_logs_refused(lab):
     os.link(home / "target", home / "second")
     refused(lab, home / "second", 12, "hard link")
     (home / "second").unlink()
-    for mode in (0o640, 0o604, 0o700):
+    for mode in (0o640, 0o604, 0o620):
         (home / "target").chmod(mode)
         refused(lab, home / "target", 6, "chmod 600")
     (home / "foreign").touch(0o600)
@@ -147,6 +147,9 @@ def capture(lab, log):
     lab.agent("alpha", "send", "beta", SENT.decode())
     got = lab.agent("beta", "recv", "--count", "1", "--timeout", "10").stdout
     check(SENT.decode() in got, "the message arrives")
+    wire = lab.captures["alpha"][1]
+    wait_until("it to be in the capture", lambda: SENT in subprocess.run([PCAP, "decrypt", log, wire, "-"],
+                                                                         capture_output=True).stdout, 10, 0.1)
     return lab.stop_captures()
 
 
@@ -289,7 +292,8 @@ def mutate(payload, rng):
         out += rng.randbytes(rng.randint(1, 300))
     if kind < 0.15 and len(out) >= 48:
         struct.pack_into("<H", out, 2, len(out) - 32)  # so that it is whole again
-    return bytes(out)
+    # Wireshark asks no dissector about nothing.
+    return bytes(out) or b"\0"
 
 
 def fuzzed(lab, wire, clear):
@@ -307,7 +311,7 @@ def fuzzed(lab, wire, clear):
         if turn < 0.5 or len(frame) < 80:
             packets.append(frame)
         else:
-            packets.append((frame[:rng.randint(66, len(frame))], len(frame)) if turn < 0.53 else frame)
+            packets.append((frame[:rng.randint(67, len(frame))], len(frame)) if turn < 0.53 else frame)
     path = lab.dir / "fuzzed.pcap"
     captures.write(path, packets)
     seen = compare(lab, path)
@@ -323,7 +327,7 @@ def other_links(lab, clear):
     for number, (link_type, packet) in enumerate(captures.encapsulations(payload)):
         path = lab.dir / f"link{number}.pcap"
         captures.write(path, [packet], link_type)
-        packets = compare(lab, path) if link_type != captures.ETHERNET else shown(path)
+        packets = shown(path)
         assert len(packets) == 1 and packets[0]["opened"] == 1, (link_type, packets)
     subprocess.run(["editcap", "-F", "pcapng", clear, lab.dir / "clear.pcapng"], check=True, capture_output=True)
     check(len(shown(lab.dir / "clear.pcapng")) == len(shown(clear)), "other link types and pcapng are read as well")
@@ -336,7 +340,7 @@ def hostile(lab, packets, log):
     captures.write(whole, packets[:40])
     data = whole.read_bytes()
     codes = set()
-    for _ in range(60):
+    for _ in range(40):
         spoilt = bytearray(data[:rng.randrange(len(data))] if rng.random() < 0.5 else data)
         for _ in range(rng.randint(1, 30)):
             if spoilt:
