@@ -64,6 +64,7 @@ SecretText key_log_line(const KeyLogEntry& entry) {
 }
 
 std::optional<KeyLogEntry> parse_key_log_line(std::string_view line) {
+  if (line.ends_with(' ')) return std::nullopt;
   KeyLogEntry out;
   const std::string_view label = next_word(line);
   if (label == kKeyLogLabels[size_t(KeyLogKind::kEndToEnd)]) {

@@ -16,6 +16,8 @@ namespace {
 using namespace sluice;
 using namespace sluice::capture;
 
+const bool kReady = crypto::init();  // key logs are written in guarded memory
+
 fuzz::Canary tunnel_seen("a packet of the tunnel");
 fuzz::Canary truncated_seen("a truncated packet of the tunnel");
 fuzz::Canary frame_seen("a good frame");
@@ -76,6 +78,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   if (size == 0) return 0;
   const Bytes rest(bytes + 1, size - 1);
   payload(rest, (bytes[0] & 1) != 0);
-  packet(rest, kLinks[bytes[0] / 2 % std::size(kLinks)], bytes[0] >> 5);
+  packet(rest, kLinks[(bytes[0] >> 1 & 15) % std::size(kLinks)], bytes[0] >> 5);
   return 0;
 }

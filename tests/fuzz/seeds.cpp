@@ -164,9 +164,9 @@ void ip(const Folder& to) {
 
 // An opened packet to the relay in an Ethernet frame: a byte for the target, then the packet.
 Buffer captured(Bytes frame) {
-  Buffer out = udp(false, static_cast<uint16_t>(kDataRegion + frame.size()), 0);
-  store_be16(out.data() + kEthSize + kIp4Size + 2, 7600);
-  uint8_t* outer = out.data() + kEthSize + kIp4Size + kUdpSize;
+  Buffer out = udp(true, static_cast<uint16_t>(kDataRegion + frame.size()), 0);
+  store_be16(out.data() + kEthSize + kIp6Size + 2, 7600);
+  uint8_t* outer = out.data() + kEthSize + kIp6Size + kUdpSize;
   write_outer(outer, {0x80 | uint8_t(Type::kData), 1, static_cast<uint16_t>(frame.size()), 9, 5});
   std::copy(frame.begin(), frame.end(), outer + kDataRegion);
   out.insert(out.begin(), 0);

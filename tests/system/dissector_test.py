@@ -261,6 +261,26 @@ def message(kind, text, counter=0):
     return struct.pack("<BBHIQ", kind, 0, 0, 3, counter) + text
 
 
+def envelope(call, issued=1000, expires=2000, scopes=(3, 4, 5, 6), count=None, zero=0):
+    return struct.pack("<16sQQ16sQQQQHHBBBB4QQ16s64s", bytes(16), 5, call, bytes(16), issued, expires, 7 << 32 | 1, 7 << 32 | 2,
+                       7, 9, 3, 2, len(scopes) if count is None else count, zero, *(*scopes, 0, 0, 0, 0)[:4], 8, bytes(16), bytes(64))
+
+
+def envelopes():
+    """At the edges of what is well formed: call id, envelope."""
+    last = (1 << 64) - 1 - 65536
+    for call in (0, last, last + 1, (1 << 64) - 1):
+        yield call, envelope(call)
+    yield 8, envelope(7)
+    for issued, expires in ((5, 5), (5, 4), (0, 1), (1, 1 << 62), (1, (1 << 62) + 1), (1 << 63, (1 << 63) + 1)):
+        yield 7, envelope(7, issued, expires)
+    for scopes in ((), (0,), (1,), (3, 3), (4, 3), (3, 1 << 63), (1 << 63, 3), (1, 2, 3, 3)):
+        yield 7, envelope(7, scopes=scopes)
+    for count in (0, 1, 3, 5, 255):
+        yield 7, envelope(7, count=count)
+    yield 7, envelope(7, zero=1)
+
+
 def made():
     """Of what the wire above had none: payloads, and whether they go to the relay."""
     yield outer(3, sealed=32, counter=0) + bytes(range(56)), False
@@ -272,6 +292,8 @@ def made():
     yield in_clear(3, 1, message(2, bytes(52)), 0), True
     for body in (b"\x0a\0", b"\x0b", b"\x80\1", bytes(1200), bytes(1201)):
         yield in_clear(7, 0, body, label=0), False
+    for call, body in envelopes():
+        yield in_clear(2, 0, body, call=call), True
     for kind in range(10):
         for flags in (0, 1, 2, 3):
             for size in (0, 16, 24, 96, 208):
