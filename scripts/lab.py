@@ -240,9 +240,9 @@ class Lab:
         self.children.append(child)
         return child
 
-    def start_agent(self, name):
+    def start_agent(self, name, *args):
         log = open(self.dir / f"{name}.log", "ab")
-        self.daemons[name] = self.spawn_agent(name, "up", stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.daemons[name] = self.spawn_agent(name, "up", *args, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         return self.daemons[name]
 
     def serve(self, name, *args):

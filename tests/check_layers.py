@@ -29,12 +29,14 @@ MAY_INCLUDE = {
     # Of the agent, what makes a session; of fabric, headers of plain values.
     "pktgen": {"pktgen", "base", "wire", "crypto", "agent/handshake.h", "agent/session.h", "agent/edges.h",
                "fabric/replay_window.h", "fabric/topology.h"},
+    # Of the agent, how a DATA packet is sealed.
+    "pcap": {"pcap", "base", "wire", "crypto", "agent/data_seal.h"},
 }
 LIBRARIES = [
     (re.compile(r"^rte_"), {"src/dataplane", "src/fabric/rcu.h", "src/fabric/mailbox.cpp", "src/fabric/buffer.h", "src/pktgen", "tests/packet", "bench"}, "DPDK"),
     (re.compile(r"^intel-ipsec-mb"), {"src/crypto"}, "IPsec-MB"),
     (re.compile(r"^sodium"), {"src/crypto", "tests/reference", "tests/unit"}, "libsodium"),
-    (re.compile(r"^pcap"), {"src/pktgen"}, "libpcap"),
+    (re.compile(r"^pcap/pcap\.h"), {"src/pktgen", "src/pcap"}, "libpcap"),
     (re.compile(r"^tss2/"), {"src/vault"}, "tpm2-tss"),
     (re.compile(r"^curl/"), {"src/http/curl.h"}, "libcurl"),
     (re.compile(r"^nghttp2/"), {"src/http/curl_memory.cpp"}, "nghttp2"),

@@ -39,7 +39,10 @@ Agent::Agent(AgentConfig config, AgentHooks hooks)
                                     "connected to {} as {}", config_.relay_name,
                                     to_string(VirtualAddress::from_u64(start.welcome.address))));
                           },
-                          hooks_.report}),
+                          hooks_.report,
+                          [this](const auto& welcome, const auto& keys, Now now) {
+                            log_keys(welcome, keys, now);
+                          }}),
       control_(config_.relay_id, *config_.pins,
                ControlHooks{[this](uint64_t request, Bytes message) {
                               tunnel_.send_frame(
@@ -220,7 +223,29 @@ void Agent::make_session(Peer& peer) {
                        [this, p](const Carrier& c, MessageKind kind, Bytes body) {
                          calls_.on_message(p->edge.identity, c, kind, body, peer_time(now_));
                        },
-                       hooks_.report});
+                       hooks_.report,
+                       [this](const auto& keys, uint32_t initiator, uint32_t responder, Now now) {
+                         log_keys(keys, initiator, responder, now);
+                       }});
+}
+
+// --- The key log -------------------------------------------------------------------------------
+
+void Agent::log_keys(const wire::WelcomePayload& welcome, const SessionKeys& keys, Now now) {
+  if (!hooks_.keys) return;
+  hooks_.keys({crypto::KeyLogKind::kTunnel,
+               now.unix_ms,
+               {welcome.sender, keys.send.clone(), keys.send_salt},
+               {welcome.receiver, keys.receive.clone(), keys.receive_salt}});
+}
+
+void Agent::log_keys(const crypto::NoiseKeys& keys, uint32_t initiator, uint32_t responder,
+                     Now now) {
+  if (!hooks_.keys) return;
+  hooks_.keys({crypto::KeyLogKind::kEndToEnd,
+               now.unix_ms,
+               {responder, keys.initiator_to_responder.clone(), {}},
+               {initiator, keys.responder_to_initiator.clone(), {}}});
 }
 
 void Agent::on_revoked(const Revocation& r) {

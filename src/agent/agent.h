@@ -15,6 +15,7 @@
 #include "agent/peer_session.h"
 #include "agent/trust_desk.h"
 #include "agent/tunnel.h"
+#include "crypto/key_log.h"
 
 namespace sluice::agent {
 
@@ -41,6 +42,8 @@ struct AgentHooks {
   std::function<void(Call&)> call_request = {};
   std::function<void(const Call&)> call_cancelled = {};
   std::function<CallUser*(Call&)> call_user = {};
+  // Every session's keys, for the key log alone.
+  std::function<void(const crypto::KeyLogEntry&)> keys = {};
 };
 
 struct AgentCounters {
@@ -125,6 +128,8 @@ class Agent {
   void note_relay_key();
   void make_session(Peer& peer);
   CallHooks call_hooks();
+  void log_keys(const wire::WelcomePayload& welcome, const SessionKeys& keys, Now now);
+  void log_keys(const crypto::NoiseKeys& keys, uint32_t initiator, uint32_t responder, Now now);
   Carrier route(const Peer& peer, const Carrier* came_by) const;
   Result<Peer*> reachable(const crypto::PublicKey& identity, Now now);
   Now peer_time(Now now) const { return {now.mono_ms, tunnel_.relay_time(now)}; }

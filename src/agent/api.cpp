@@ -205,7 +205,9 @@ http::Response Api::info(Instant at) const {
               {"session", {{"up", t.up(at.now)}, {"clock_offset_ms", t.clock_offset_ms()}}},
               {"path", {{"offload", v.offload}}},
               {"address", nullptr},
+              {"key_log", nullptr},
               {"last_error", nullptr}};
+  if (!v.key_log.empty()) out["key_log"] = v.key_log;
   if (t.welcome()) {
     const auto& w = *t.welcome();
     out["address"] = to_string(VirtualAddress::from_u64(w.address));

@@ -37,6 +37,7 @@ struct DaemonView {
   LastError last_error;
   uint64_t started_unix_ms = 0;
   uint64_t udp_sent = 0, udp_received = 0, udp_dropped = 0, udp_errors = 0;
+  std::string key_log;             // where sessions' keys are written; empty: nowhere
   const char* offload = "asking";  // on, off: segmentation offload towards the relay
 };
 

@@ -63,6 +63,7 @@ Result<int> run_status(const std::string& state, bool as_json) {
                       {"peers", (*info)["peers"]},
                       {"calls_open", open},
                       {"calls", (*info)["calls"]},
+                      {"key_log", (*info)["key_log"]},
                       {"front", (*served)["front"]},
                       {"upstreams", (*served)["upstreams"]},
                       {"last_error", (*info)["last_error"]}};
@@ -87,6 +88,9 @@ Result<int> run_status(const std::string& state, bool as_json) {
     fmt::print("  serves {} under {} from {}: {} calls, {} failed, {} open\n", word(u, "protocol"),
                word(u, "path"), word(u, "upstream"), u.value("calls", uint64_t{0}),
                u.value("failed", uint64_t{0}), u.value("open", uint64_t{0}));
+  }
+  if (const std::string log = word(*info, "key_log"); !log.empty()) {
+    fmt::print("  WARNING: the keys of all sessions are written to {} (docs/capture.md)\n", log);
   }
   const json& last = (*info)["last_error"];
   if (!up && last.is_object()) fmt::print("  {}\n", word(last, "message"));

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 
 #include <fmt/format.h>
@@ -22,6 +23,7 @@
 #include "agent/front/front_api.h"
 #include "agent/front/route.h"
 #include "agent/identity_change.h"
+#include "agent/key_log.h"
 #include "agent/log_tail.h"
 #include "agent/offload_probe.h"
 #include "agent/request.h"
@@ -41,6 +43,7 @@ using std::chrono::milliseconds;
 
 constexpr size_t kDatagramsPerRound = 512;  // between them timers and the API get their turn
 constexpr milliseconds kProbeEvery{2'000};
+constexpr std::chrono::minutes kWarnEvery{10};  // of a key log
 constexpr uint64_t kLongestSleepUs = 3'600'000'000;
 constexpr uint64_t kResolveEveryMs = 10'000;  // while there is no session
 constexpr uint64_t kErrorEveryMs = 10'000;
@@ -69,7 +72,8 @@ UdpAddress to_address(const udp::endpoint& endpoint) {
 
 class Daemon {
  public:
-  Daemon(const std::string& state, AgentIdentity identity, Pins pins, Settings settings);
+  Daemon(const std::string& state, AgentIdentity identity, Pins pins, Settings settings,
+         std::optional<KeyLog> key_log);
   Result<void> run();
 
  private:
@@ -83,6 +87,8 @@ class Daemon {
   void probe();
 
   Result<void> open_front();
+  std::function<void(const crypto::KeyLogEntry&)> key_log_hook();
+  void warn_of_key_log();
   void stop_soon();
   http::Response logs(const http::Request& request) const;
   bool carries_http(const wire::Envelope& envelope) const {
@@ -108,6 +114,7 @@ class Daemon {
   asio::steady_timer timer_{io_};
   asio::steady_timer probe_timer_{io_};
   asio::steady_timer stop_timer_{io_};
+  asio::steady_timer key_log_timer_{io_};
   udp::resolver resolver_{io_};
   std::optional<UdpSocket> udp_;
   std::optional<asio::posix::stream_descriptor> events_;  // of udp_
@@ -125,6 +132,7 @@ class Daemon {
   uint64_t armed_us_ = kNever;
   OffloadProbe offload_{[this](Now now) { return ask_as_one(now); }};
   Settings settings_;
+  std::optional<KeyLog> key_log_;
   std::shared_ptr<LogTail> log_ = keep_log_tail();
 
   Agent agent_;
@@ -136,12 +144,14 @@ class Daemon {
   std::unique_ptr<http::UnixServer> server_;
 };
 
-Daemon::Daemon(const std::string& state, AgentIdentity identity, Pins pins, Settings settings)
+Daemon::Daemon(const std::string& state, AgentIdentity identity, Pins pins, Settings settings,
+               std::optional<KeyLog> key_log)
     : state_(state),
       identity_(std::move(identity)),
       pins_(std::move(pins)),
       started_unix_ms_(instant().now.unix_ms),
       settings_(std::move(settings)),
+      key_log_(std::move(key_log)),
       agent_(AgentConfig{&identity_.identity, &identity_.e2e_key, &pins_, identity_.join.relay_key,
                          identity_.join.relay_id, identity_.join.token, identity_.name,
                          identity_.relay_name(), crypto::random_u64},
@@ -162,7 +172,8 @@ Daemon::Daemon(const std::string& state, AgentIdentity identity, Pins pins, Sett
                         [this](const Call& call) { api_.servers().on_cancelled(call); },
                         [this](Call& call) {
                           return carries_http(call.envelope()) ? upstreams_.user(call) : nullptr;
-                        }}),
+                        },
+                        key_log_hook()}),
       change_(state, identity_, pins_, agent_,
               [this](Level level, std::string text) { report(level, std::move(text)); }),
       api_(
@@ -190,6 +201,7 @@ DaemonView Daemon::view() const {
   out.own_address = own_address_;
   out.last_error = last_error_;
   out.started_unix_ms = started_unix_ms_;
+  if (key_log_) out.key_log = key_log_->path();
   out.offload = offload_.verdict() == OffloadProbe::Verdict::kYes  ? "on"
                 : offload_.verdict() == OffloadProbe::Verdict::kNo ? "off"
                                                                    : "asking";
@@ -244,6 +256,7 @@ Result<void> Daemon::run() {
   });
   spdlog::info("{} ({}) to relay {}, API on {}", identity_.did(), identity_.name,
                identity_.relay_name(), options.path);
+  if (key_log_) warn_of_key_log();
   if (auto ok = change_.resume(); !ok) return ok;
   agent_.start(instant().now);
   resolve();
@@ -252,6 +265,27 @@ Result<void> Daemon::run() {
   io_.run();
   server_.reset();
   return {};
+}
+
+std::function<void(const crypto::KeyLogEntry&)> Daemon::key_log_hook() {
+  if (!key_log_) return nullptr;
+  return [this](const crypto::KeyLogEntry& entry) {
+    key_log_->write(entry,
+                    [this](Level level, std::string text) { report(level, std::move(text)); });
+  };
+}
+
+// Until it is off: whoever looks at the log, or at the status, is to see it.
+void Daemon::warn_of_key_log() {
+  spdlog::warn(
+      "KEY LOG ON: the keys of every session are written to {}; whoever has that file reads all "
+      "that this agent says and hears. To end it, take --keylog (or keylog in agent.yaml) "
+      "away, restart, and remove the file",
+      key_log_->path());
+  key_log_timer_.expires_after(kWarnEvery);
+  key_log_timer_.async_wait([this](error_code ec) {
+    if (!ec) warn_of_key_log();
+  });
 }
 
 // The answer leaves first.
@@ -478,12 +512,19 @@ void Daemon::save_pins_if_changed() {
 
 }  // namespace
 
-Result<void> run_daemon(const std::string& state, AgentIdentity identity) {
+Result<void> run_daemon(const std::string& state, AgentIdentity identity,
+                        const std::string& key_log) {
   auto pins = load_pins(pins_path(state));
   if (!pins) return tl::unexpected(pins.error());
   auto settings = load_settings(settings_path(state));
   if (!settings) return tl::unexpected(settings.error());
-  Daemon daemon(state, std::move(identity), std::move(*pins), std::move(*settings));
+  std::optional<KeyLog> log;
+  if (const std::string& path = key_log.empty() ? settings->key_log : key_log; !path.empty()) {
+    auto opened = KeyLog::open(std::filesystem::absolute(path));
+    if (!opened) return tl::unexpected(opened.error());
+    log.emplace(std::move(*opened));
+  }
+  Daemon daemon(state, std::move(identity), std::move(*pins), std::move(*settings), std::move(log));
   return daemon.run();
 }
 

@@ -9,6 +9,8 @@
 namespace sluice::agent {
 
 // Runs until SIGINT or SIGTERM. kConflict when a daemon already serves this state folder.
-Result<void> run_daemon(const std::string& state, AgentIdentity identity);
+// `key_log`: where the keys of sessions are written; empty: as the settings say, or nowhere.
+Result<void> run_daemon(const std::string& state, AgentIdentity identity,
+                        const std::string& key_log);
 
 }  // namespace sluice::agent

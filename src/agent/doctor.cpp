@@ -220,6 +220,12 @@ std::vector<Finding> examine(const std::string& state) {
   out.push_back(look_at_offload(*info));
   out.push_back(look_at_peers(*info));
   look_at_servers(client, out);
+  if (const json& log = (*info)["key_log"]; log.is_string()) {
+    out.push_back(
+        {"keylog", Grade::kWarning,
+         fmt::format("the keys of all sessions are written to {}", log.get<std::string>()),
+         "start the daemon without --keylog and remove the file"});
+  }
   return out;
 }
 

@@ -23,6 +23,7 @@ using namespace sluice::agent;
 struct Options {
   std::string state;
   std::string log = "info";
+  std::string key_log;
   InitCommand init;
   std::string rejoin_file;
   bool rejoin_older = false;
@@ -51,11 +52,13 @@ struct Options {
   }
 };
 
-Result<int> run_up(const std::string& state, const std::string& level) {
+Result<int> run_up(const std::string& state, const std::string& level, const std::string& key_log) {
   if (auto ok = init_logging("sluice-agent", level); !ok) return tl::unexpected(ok.error());
   auto identity = load_identity_file(state);
   if (!identity) return tl::unexpected(identity.error());
-  if (auto ok = run_daemon(state, std::move(*identity)); !ok) return tl::unexpected(ok.error());
+  if (auto ok = run_daemon(state, std::move(*identity), key_log); !ok) {
+    return tl::unexpected(ok.error());
+  }
   return 0;
 }
 
@@ -95,7 +98,11 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
       "sluice-agent.service is a systemd user unit, sluice-agent@.service one of the host "
       "(docs/install.md).\n"
       "Example:  sluice-agent --log debug up");
-  up->callback([&] { run = [&](const auto& state) { return run_up(state, o.log); }; });
+  up->add_option("--keylog", o.key_log,
+                 "Write the keys of every session to FILE, so that captures can be read "
+                 "(docs/capture.md)")
+      ->type_name("FILE");
+  up->callback([&] { run = [&](const auto& state) { return run_up(state, o.log, o.key_log); }; });
 
   auto* info = app.add_subcommand("info", "Show identity, address, session and the last problem");
   info->add_flag("--json", o.info.json, "Print JSON");

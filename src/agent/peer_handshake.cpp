@@ -53,6 +53,17 @@ crypto::NoiseHandshake PeerSession::make_noise(crypto::NoiseRole role) const {
       {crypto::NoisePattern::kKk, role, prologue, config_.own_key, config_.peer_key, nullptr});
 }
 
+std::unique_ptr<E2eKeys> PeerSession::make_keys(crypto::NoiseHandshake& noise,
+                                                crypto::NoiseRole role, uint32_t own_id,
+                                                uint32_t peer_id, Now now) {
+  crypto::NoiseKeys keys = noise.split();
+  const bool initiator = role == crypto::NoiseRole::kInitiator;
+  if (hooks_.keys) {
+    hooks_.keys(keys, initiator ? own_id : peer_id, initiator ? peer_id : own_id, now);
+  }
+  return std::make_unique<E2eKeys>(std::move(keys), role, own_id, peer_id, now.mono_ms);
+}
+
 uint32_t PeerSession::fresh_id() const {
   for (;;) {
     const auto id = static_cast<uint32_t>(config_.random());
@@ -151,8 +162,7 @@ void PeerSession::on_kk1(const Carrier& carrier, Bytes message, Now now) {
   last_accepted_time_ = time;
   attempt_.reset();
   start_not_before_ms_ = now.mono_ms + kPauseMs;
-  unconfirmed_ = std::make_unique<E2eKeys>(noise.split(), crypto::NoiseRole::kResponder, own_id,
-                                           peer_id, now.mono_ms);
+  unconfirmed_ = make_keys(noise, crypto::NoiseRole::kResponder, own_id, peer_id, now);
   ++counters_.handshakes;
   answered_ = Answered{to_buffer(message), std::move(kk2)};
   hooks_.send(hooks_.route(&carrier), answered_->kk2);
@@ -174,8 +184,8 @@ void PeerSession::on_kk2(Bytes message, Now now) {
     start_not_before_ms_ = now.mono_ms + kPauseMs;
     return;
   }
-  auto keys = std::make_unique<E2eKeys>(attempt_->noise.split(), crypto::NoiseRole::kInitiator,
-                                        key_id, load_le<uint32_t>(id_bytes.data()), now.mono_ms);
+  auto keys = make_keys(attempt_->noise, crypto::NoiseRole::kInitiator, key_id,
+                        load_le<uint32_t>(id_bytes.data()), now);
   attempt_.reset();
   start_not_before_ms_ = now.mono_ms + kPauseMs;
   // The peer may already send on keys of its own handshake, whose first message is still on its

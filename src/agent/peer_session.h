@@ -34,8 +34,8 @@
 
 namespace sluice::agent {
 
-enum class MessageKind : uint8_t { kData = 0, kPing = 1, kPong = 2, kPacket = 3, kKeep = 4 };
-inline constexpr size_t kPingIdSize = 8;
+using wire::kPingIdSize;
+using wire::MessageKind;
 // Bytes of a message that are not the user's: end-to-end header and tag, kind.
 inline constexpr size_t kMessageOverhead = wire::kE2eOverhead + 1;
 
@@ -60,6 +60,9 @@ struct PeerSessionHooks {
   // A message of a call, in the frame that it was sealed for.
   std::function<void(const Carrier&, MessageKind, Bytes body)> call;
   Report report;
+  // Of each handshake; for the key log alone. The ids are those that each side receives by.
+  std::function<void(const crypto::NoiseKeys&, uint32_t initiator, uint32_t responder, Now)> keys =
+      {};
 };
 
 struct PeerCounters {
@@ -122,6 +125,8 @@ class PeerSession {
   uint32_t fresh_id() const;
   void start(Now now);
   void repeat_or_give_up(Now now);
+  std::unique_ptr<E2eKeys> make_keys(crypto::NoiseHandshake& noise, crypto::NoiseRole role,
+                                     uint32_t own_id, uint32_t peer_id, Now now);
   void install(std::unique_ptr<E2eKeys> keys);
   void flush(Now now);
   void send_on(E2eKeys& keys, const Carrier& carrier, MessageKind kind, Bytes body);

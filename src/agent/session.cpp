@@ -1,30 +1,9 @@
 #include "agent/session.h"
 
+#include "agent/data_seal.h"
+
 namespace sluice::agent {
 namespace {
-
-crypto::AeadOp operation(const crypto::GcmKey& key, const ByteArray<4>& salt, uint8_t* packet,
-                         uint32_t region) {
-  crypto::AeadOp op{};
-  op.key = &key;
-  op.aad = packet;
-  op.aad_size = sizeof(wire::OuterHeader);
-  op.tag = packet + sizeof(wire::OuterHeader);
-  op.text = packet + wire::kDataRegion;
-  op.text_size = region;
-  std::memcpy(op.nonce, salt.data(), 4);
-  std::memcpy(op.nonce + 4, packet + 8, 8);
-  return op;
-}
-
-// The header seal's AAD: outer header | last 16 bytes of the packet | UDP payload length.
-ByteArray<34> header_seal_aad(Bytes packet) {
-  ByteArray<34> out;
-  std::memcpy(out.data(), packet.data(), 16);
-  std::memcpy(out.data() + 16, packet.data() + packet.size() - 16, 16);
-  store_le(out.data() + 32, static_cast<uint16_t>(packet.size()));
-  return out;
-}
 
 bool allows_header_seal(const wire::FrameHeader& f) {
   const auto type = static_cast<wire::FrameType>(f.type);
@@ -61,13 +40,8 @@ void Session::seal(const wire::FrameHeader& frame, Bytes payload, Buffer& out, w
   if (!payload.empty()) {
     std::memcpy(out.data() + wire::kDataRegion + sizeof frame, payload.data(), payload.size());
   }
-  auto op = operation(keys_->send, send_salt_, out.data(), static_cast<uint32_t>(region));
-  ByteArray<34> aad;
-  if (header) {
-    aad = header_seal_aad(out);
-    op.aad = aad.data();
-    op.aad_size = aad.size();
-  }
+  HeaderSealAad aad;
+  auto op = data_operation(out, seal, keys_->send, send_salt_, aad);
   crypto::aead().seal({&op, 1});
 }
 
@@ -79,13 +53,8 @@ OpenVerdict Session::open(MutBytes packet, wire::FrameHeader& frame, MutBytes& p
   fabric::ReplayWindow& window = windows_[outer.lane()];
   if (window.check(outer.sequence()) != fabric::ReplayVerdict::kFresh) return OpenVerdict::kReplay;
 
-  auto op = operation(keys_->receive, receive_salt_, packet.data(), outer.sealed_length);
-  ByteArray<34> aad;
-  if (seal == wire::Seal::kHeader) {
-    aad = header_seal_aad(packet);
-    op.aad = aad.data();
-    op.aad_size = aad.size();
-  }
+  HeaderSealAad aad;
+  auto op = data_operation(packet, seal, keys_->receive, receive_salt_, aad);
   if (crypto::aead().open({&op, 1}) == 0) return OpenVerdict::kBadTag;
   bool highest = false;
   if (window.commit(outer.sequence(), highest) != fabric::ReplayVerdict::kFresh) {

@@ -83,6 +83,7 @@ void Tunnel::begin_session(const wire::WelcomePayload& payload, SessionKeys keys
   counters_.rekeys += rekey ? 1 : 0;
   ++counters_.welcomes;
   welcome_ = payload;
+  if (hooks_.keys) hooks_.keys(payload, keys, now);
   sessions_.push_back(std::make_unique<Session>(payload, std::move(keys), now.mono_ms));
   drop_old_sessions(now);
   greeting_.reset();
@@ -140,47 +141,16 @@ void Tunnel::on_data(MutBytes packet, Now now) {
     alive_ = true;
     hooks_.report(Level::kInfo, fmt::format("the relay {} answers again", config_.relay_name));
   }
-  const bool no_call = frame.flags == 0 && frame.extension_length <= payload.size();
-  switch (static_cast<wire::FrameType>(frame.type)) {
-    case wire::FrameType::kKeepalive:
-      if (frame.label == 0 && payload.empty()) return on_keepalive(session, frame, now);
-      break;
-    case wire::FrameType::kDatagram:
-      if (no_call && frame.call_id == 0 && frame.extension_length == 0) {
-        return hooks_.frame(frame, payload, now);
-      }
-      break;
-    case wire::FrameType::kControl:
-      if (no_call && frame.label == 0 && frame.extension_length == payload.size() &&
-          !payload.empty() && payload.size() <= wire::kControlMax) {
-        return hooks_.frame(frame, payload, now);
-      }
-      break;
-    case wire::FrameType::kCallData:
-      if (frame.flags <= wire::kFlagReply && frame.extension_length == 0) {
-        return hooks_.frame(frame, payload, now);
-      }
-      break;
-    case wire::FrameType::kCallOpen:
-      if ((frame.flags == 0 || frame.flags == wire::kFlagCredentialed) &&
-          frame.extension_length == payload.size()) {
-        return hooks_.frame(frame, payload, now);
-      }
-      break;
-    case wire::FrameType::kCallAccept:
-    case wire::FrameType::kCallClose:
-    case wire::FrameType::kCallDeny:
-      if (frame.flags <= wire::kFlagReply && frame.extension_length == payload.size()) {
-        return hooks_.frame(frame, payload, now);
-      }
-      break;
-    case wire::FrameType::kCredential:
-      if (no_call && frame.extension_length == payload.size()) hooks_.frame(frame, payload, now);
-      // Whoever keeps it has it in guarded memory; this buffer is everybody's.
-      crypto::wipe(payload.data(), payload.size());
-      return;
+  const bool credential = frame.type == uint8_t(wire::FrameType::kCredential);
+  if (wire::check_relay_frame(frame, payload.size()) != wire::FrameVerdict::kOk) {
+    ++counters_.dropped_frame;
+  } else if (frame.type == uint8_t(wire::FrameType::kKeepalive)) {
+    on_keepalive(session, frame, now);
+  } else {
+    hooks_.frame(frame, payload, now);
   }
-  ++counters_.dropped_frame;
+  // Whoever keeps it has it in guarded memory; this buffer is everybody's.
+  if (credential) crypto::wipe(payload.data(), payload.size());
 }
 
 // --- Keepalives ------------------------------------------------------------------------------
@@ -201,7 +171,6 @@ void Tunnel::on_keepalive(Session& session, const wire::FrameHeader& frame, Now 
       if (frame.call_id == probe_value_) answered_probe_ = probe_value_;
       return;
   }
-  ++counters_.dropped_frame;
 }
 
 void Tunnel::send_keepalive(Session& session, wire::KeepaliveFlag flag, uint64_t value, Now now) {

@@ -41,6 +41,8 @@ struct TunnelHooks {
   std::function<void(const wire::FrameHeader&, MutBytes payload, Now)> frame;
   std::function<void(const SessionStart&, Now)> up;
   Report report;
+  // Of each session, before it is used; for the key log alone.
+  std::function<void(const wire::WelcomePayload&, const SessionKeys&, Now)> keys = {};
 };
 
 struct TunnelCounters {

@@ -15,7 +15,6 @@ inline constexpr size_t kMostScopes = 4;
 inline constexpr size_t kScopeSize = 8;
 // Of the envelope, what its signature covers.
 inline constexpr size_t kEnvelopeSigned = 144;
-inline constexpr size_t kCallDenySize = 24;
 
 enum class Capability : uint8_t { kRead = 1, kDelegate = 2, kToolCall = 3, kWorkflowCommand = 4 };
 inline constexpr const char* kCapabilityNames[] = {"", "read", "delegate", "tool_call",

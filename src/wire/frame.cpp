@@ -1,5 +1,7 @@
 #include "wire/frame.h"
 
+#include "wire/credential.h"
+
 namespace sluice::wire {
 namespace {
 
@@ -35,6 +37,24 @@ FrameVerdict check_agent_frame(const FrameHeader& h, size_t after_header) noexce
       return FrameVerdict::kNotFromAgent;
   }
   return FrameVerdict::kUnknownType;
+}
+
+FrameVerdict check_relay_frame(const FrameHeader& h, size_t after_header) noexcept {
+  if (h.type >= kFrameTypes) return FrameVerdict::kUnknownType;
+  const size_t ext = h.extension_length;
+  const bool alone = ext == after_header;
+  switch (static_cast<FrameType>(h.type)) {
+    case FrameType::kCallOpen:
+      return ok_if((h.flags & ~kFlagCredentialed) == 0 && ext == kEnvelopeSize && alone);
+    case FrameType::kCallDeny:
+      return ok_if(h.flags == 0 && ext == kCallDenySize && alone);
+    case FrameType::kCredential:
+      return ok_if(h.flags == 0 && alone && ext > sizeof(CredentialHead) &&
+                   ext <= sizeof(CredentialHead) + kCredentialPart);
+    default:
+      // What both sides may send has one form.
+      return check_agent_frame(h, after_header);
+  }
 }
 
 }  // namespace sluice::wire

@@ -18,6 +18,10 @@ enum class FrameType : uint8_t {
   kCredential = 8,
 };
 inline constexpr uint8_t kFrameTypes = 9;
+inline constexpr const char* kFrameNames[] = {"KEEPALIVE", "DATAGRAM",   "CALL_OPEN",
+                                              "CALL_DATA", "CALL_CLOSE", "CALL_ACCEPT",
+                                              "CALL_DENY", "CONTROL",    "CREDENTIAL"};
+static_assert(std::size(kFrameNames) == kFrameTypes);
 
 enum class KeepaliveFlag : uint8_t { kPlain = 0, kPing = 1, kAnswer = 2 };
 
@@ -56,6 +60,7 @@ constexpr uint8_t label_generation(uint32_t label) {
 inline constexpr size_t kEnvelopeSize = 208;
 inline constexpr size_t kCallCloseSize = 16;
 inline constexpr size_t kCallAcceptSize = 96;
+inline constexpr size_t kCallDenySize = 24;
 inline constexpr size_t kControlMax = 1200;
 
 enum class FrameVerdict : uint8_t { kOk, kMalformed, kNotFromAgent, kUnknownType };
@@ -63,5 +68,7 @@ enum class FrameVerdict : uint8_t { kOk, kMalformed, kNotFromAgent, kUnknownType
 // Checks everything about a frame from an agent that its own bytes can tell: lengths by type, label
 // and call id where they must be zero, flags. `region` is the sealed region plus the opaque rest.
 FrameVerdict check_agent_frame(const FrameHeader& h, size_t after_header) noexcept;
+// The same of a frame from a relay, which may send every type.
+FrameVerdict check_relay_frame(const FrameHeader& h, size_t after_header) noexcept;
 
 }  // namespace sluice::wire

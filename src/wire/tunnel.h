@@ -10,6 +10,7 @@
 namespace sluice::wire {
 
 enum class Type : uint8_t { kHello = 1, kWelcome = 2, kRetry = 3, kData = 4, kVersion = 5 };
+inline constexpr const char* kTypeNames[] = {"", "HELLO", "WELCOME", "RETRY", "DATA", "VERSION"};
 
 inline constexpr uint8_t kProtocolVersion = 1;
 inline constexpr size_t kTagSize = 16;

@@ -1,5 +1,6 @@
 // Writes valid samples of everything that the fuzz targets read: `fuzz_seeds FOLDER` makes
-// FOLDER/tunnel, frame, ip, statement and text. With these alone every target's canary is content.
+// FOLDER/tunnel, frame, ip, capture, statement and text. With these alone every target's canary is
+// content.
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include "base/address.h"
 #include "control.pb.h"
 #include "crypto/identity.h"
+#include "crypto/key_log.h"
 #include "crypto/text.h"
 #include "wire/end_to_end.h"
 #include "wire/frame.h"
@@ -160,6 +162,36 @@ void ip(const Folder& to) {
   to.add("arp", arp);
 }
 
+// An opened packet to the relay in an Ethernet frame: a byte for the target, then the packet.
+Buffer captured(Bytes frame) {
+  Buffer out = udp(true, static_cast<uint16_t>(kDataRegion + frame.size()), 0);
+  store_be16(out.data() + kEthSize + kIp6Size + 2, 7600);
+  uint8_t* outer = out.data() + kEthSize + kIp6Size + kUdpSize;
+  write_outer(outer, {0x80 | uint8_t(Type::kData), 1, static_cast<uint16_t>(frame.size()), 9, 5});
+  std::copy(frame.begin(), frame.end(), outer + kDataRegion);
+  out.insert(out.begin(), 0);
+  return out;
+}
+
+void capture(const Folder& to) {
+  const uint32_t label = make_label(3, 5);
+  to.add("close",
+         captured(frame_of(FrameType::kCallClose, 1, kCallCloseSize, label, 5, kCallCloseSize)));
+  Buffer data = frame_of(FrameType::kCallData, 0, 0, label, 5, 0);
+  Buffer inner = message(E2eType::kTransport, 5, 80);
+  inner[0] |= 0x80;
+  data.insert(data.end(), inner.begin(), inner.end());
+  to.add("message", captured(data));
+  Buffer cut = captured(data);
+  cut[0] = 1 << 5;  // one byte was cut off
+  cut.pop_back();
+  to.add("cut", cut);
+  crypto::KeyLogEntry entry;
+  entry.unix_ms = 1'700'000'000'000;
+  const crypto::SecretText line = crypto::key_log_line(entry);
+  to.add("line", line.view().substr(0, line.size() - 1));
+}
+
 void statement(const Folder& to) {
   pb::Statement enrol;
   enrol.set_version(1);
@@ -239,6 +271,7 @@ int main(int argc, char** argv) {
   tunnel(Folder(root / "tunnel"));
   frame(Folder(root / "frame"));
   ip(Folder(root / "ip"));
+  capture(Folder(root / "capture"));
   statement(Folder(root / "statement"));
   text(Folder(root / "text"));
   agent(Folder(root / "agent"));

@@ -25,6 +25,8 @@ CASES = [
     ("sluiced", ["--check", "/etc/host"], {"/etc/hosts"}, {"completion"}),
     ("sluice-pktgen", [""], {"run", "search", "trust"}, {"--device", "man"}),
     ("sluice-pktgen", ["run", "--flood-"], {"--flood-from", "--flood-until"}, {"--frames"}),
+    ("sluice-pcap", [""], {"show", "decrypt"}, {"--json"}),
+    ("sluice-pcap", ["decrypt", "/etc/host"], {"/etc/hosts"}, {"show"}),
 ]
 
 
@@ -41,7 +43,7 @@ def offered(program, words):
 
 def main():
     # Sanitizer builds leave the load generator out.
-    programs = [p for p in ("sluiced", "sluicectl", "sluice-agent", "sluice-pktgen") if (BUILD / p).exists()]
+    programs = [p for p in ("sluiced", "sluicectl", "sluice-agent", "sluice-pktgen", "sluice-pcap") if (BUILD / p).exists()]
     cases = [case for case in CASES if case[0] in programs]
     failures = 0
     for program, words, wanted, unwanted in cases:
