@@ -45,7 +45,8 @@ int run(int argc, char** argv) {
   auto* decrypting =
       app.add_subcommand("decrypt", "Copy a capture with what can be opened in clear");
   decrypting->add_option("KEYLOG", decrypt.key_log, "What sluice-agent up --keylog has written")
-      ->required();
+      ->required()
+      ->type_name("FILE");
   decrypting->add_option("IN", decrypt.in, "A capture, pcap or pcapng; -: standard input")
       ->required();
   decrypting->add_option("OUT", decrypt.out, "A new file, pcap; -: standard output")->required();
@@ -66,10 +67,9 @@ int run(int argc, char** argv) {
       "What is wrong with a packet stands in brackets (docs/capture.md lists the words).\n"
       "Example:  sluice-pcap show --json clear.pcap | jq 'select(.\"deny.reason\")'");
 
-  const SelfDescription description(
-      app, {.summary = "shows and opens captures of Sluice's tunnel",
-            .files = {},
-            .see_also = {"sluice-agent(1)", "sluiced(8)", "tcpdump(8)", "wireshark(1)"}});
+  const SelfDescription description(app, {.summary = "shows and opens captures of Sluice's tunnel",
+                                          .files = {},
+                                          .see_also = {"sluice-agent(1)", "sluiced(8)"}});
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
