@@ -106,7 +106,8 @@ def try_program(page):
 
 def keys_of_configuration():
     """Every key that the relay prints of the shipped file, by its name alone."""
-    return set(re.findall(r"^\W*([a-z_0-9]+):", run(BUILD / "sluiced", "-c", ROOT / "config/sluiced.yaml", "--print-config"), re.M))
+    printed = run(BUILD / "sluiced", "-c", ROOT / "config/sluiced.yaml", "--print-config")
+    return set(re.findall(r"^\W*([a-z_0-9]+):", printed, re.M))
 
 
 def main():

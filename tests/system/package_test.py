@@ -75,7 +75,7 @@ def journal(host, unit="sluiced"):
     return host.sh(f"journalctl --no-pager -o cat -u {unit}").stdout
 
 
-def relay_as(host, user, command):
+def as_user(host, user, command):
     return host.sh(f"setpriv --reuid={user} --regid={user} --init-groups {command}", check=False)
 
 
@@ -85,12 +85,14 @@ def try_install(host, relay, agent):
     for deb in (relay, agent):
         shutil.copy(deb, host.path("/root"))
     host.sh(f"{DPKG} -i /root/{relay.name} /root/{agent.name}")
-    check(host.sh("dpkg-query -W -f '${db:Status-Status} ' sluice sluice-agent").stdout.split() == ["installed"] * 2, "both are installed")
+    check(host.sh("dpkg-query -W -f '${db:Status-Status} ' sluice sluice-agent").stdout.split() == ["installed"] * 2,
+          "both are installed")
     check(host.sh("systemctl --failed --no-legend --plain").stdout == "", "no unit failed")
     state = state_of(host, "sluiced")
     check(state["ActiveState"] == "inactive" and state["UnitFileState"] == "disabled", "the relay waits for its configuration")
-    for path, mode in {"/var/lib/sluice": "700 sluice:sluice", "/run/sluice": "750 sluice:sluice", "/usr/sbin/sluiced": "755 root:root",
-                       "/etc/sluice/sluiced.yaml": "644 root:root", "/var/lib/sluice-agent": "700 sluice-agent:sluice-agent"}.items():
+    modes = {"/var/lib/sluice": "700 sluice:sluice", "/run/sluice": "750 sluice:sluice", "/usr/sbin/sluiced": "755 root:root",
+             "/etc/sluice/sluiced.yaml": "644 root:root", "/var/lib/sluice-agent": "700 sluice-agent:sluice-agent"}
+    for path, mode in modes.items():
         check(mode_of(host, path) == mode, f"{path} is {mode}")
     check(host.path("/etc/sluice/sluiced.yaml").read_bytes() == (ROOT / "config/sluiced.yaml").read_bytes(),
           "the configuration is the commented manual")
@@ -100,8 +102,8 @@ def try_install(host, relay, agent):
         check(f"/usr/share/man/man{page[-1]}/{page}.gz" in files, f"man page {page}")
         name = page[:-2]
         if (BUILD / name).exists():
-            check({f"/usr/share/bash-completion/completions/{name}", f"/usr/share/zsh/vendor-completions/_{name}"} <= set(files),
-                  f"completion of {name}")
+            completion = {f"/usr/share/bash-completion/completions/{name}", f"/usr/share/zsh/vendor-completions/_{name}"}
+            check(completion <= set(files), f"completion of {name}")
     check("--apply" in host.sh("sluice-host-setup --help").stdout, "sluice-host-setup finds its parts")
     host.sh("systemd-analyze verify sluiced.service sluice-agent@alice.service")
     for unit, most in (("sluiced.service", 30), ("sluice-agent@alice.service", 20)):
@@ -118,7 +120,7 @@ def try_first_start(host):
     started = host.sh("systemctl start sluiced", check=False)
     check(started.returncode != 0 and "--new-key" in journal(host), "without a key the relay says how to make one")
     check(state_of(host, "sluiced")["NRestarts"] == "0", "and is not started over and over")
-    made = relay_as(host, "sluice", "sluiced --new-key /var/lib/sluice/relay.key")
+    made = as_user(host, "sluice", "sluiced --new-key /var/lib/sluice/relay.key")
     check(made.returncode == 0 and mode_of(host, "/var/lib/sluice/relay.key") == "600 sluice:sluice", "its user makes its key")
     host.sh("systemctl set-environment SSLKEYLOGFILE=/run/sluice/keys && systemctl start sluiced")
     check("relaying on UDP port 7600" in journal(host), "systemctl start ends when the relay relays")
@@ -129,7 +131,8 @@ def try_sandbox(host):
     status = dict(line.split(":\t", 1) for line in host.path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
     uid = host.sh("id -u sluice").stdout.strip()
     check(set(status["Uid"].split()) == {uid} and uid != "0", "the relay is the user sluice")
-    check(all(int(status[c], 16) == CAPABILITIES for c in ("CapEff", "CapPrm", "CapBnd", "CapAmb")), "with three capabilities, and no way to more")
+    check(all(int(status[c], 16) == CAPABILITIES for c in ("CapEff", "CapPrm", "CapBnd", "CapAmb")),
+          "with three capabilities, and no way to more")
     check(status["NoNewPrivs"] == "1" and status["Seccomp"] == "2", "no new privileges, a seccomp filter")
     check("SSLKEYLOGFILE" not in host.sh(f"tr '\\0' '\\n' < /proc/{pid}/environ").stdout, "SSLKEYLOGFILE does not reach it")
     refused = host.sh(f"nsenter -t {pid} -m -- /usr/bin/touch /run/probe", check=False).stderr
@@ -146,25 +149,28 @@ def try_sandbox(host):
 
 def try_operators(host):
     host.sh("useradd -M -G sluice sl-member && useradd -M sl-stranger")
-    check(relay_as(host, "sl-member", "sluicectl status").returncode == 0, "a member of the group sluice administers the relay")
-    refused = relay_as(host, "sl-stranger", "sluicectl status")
+    check(as_user(host, "sl-member", "sluicectl status").returncode == 0, "a member of the group sluice administers the relay")
+    refused = as_user(host, "sl-stranger", "sluicectl status")
     check(refused.returncode == 6 and "admin.sock" in refused.stderr, "others do not")
-    with open(host.path("/etc/sluice/sluiced.yaml"), "a") as config:
-        config.write("bogus: 1\n")
-    check(host.sh("systemctl reload sluiced", check=False).returncode != 0 and "bogus" in journal(host), "a reload with a mistake fails and names it")
+    config = host.path("/etc/sluice/sluiced.yaml")
+    good = config.read_text()
+    config.write_text(good + "bogus: 1\n")
+    check(host.sh("systemctl reload sluiced", check=False).returncode != 0 and "bogus" in journal(host),
+          "a reload with a mistake fails and names it")
     check(state_of(host, "sluiced")["ActiveState"] == "active", "and the relay goes on")
-    host.path("/etc/sluice/sluiced.yaml").write_text(host.path("/etc/sluice/sluiced.yaml").read_text().replace("bogus: 1\n", "# Mine.\n"))
+    config.write_text(good + "# Mine.\n")
     host.sh("systemctl reload sluiced")
 
 
 def connected(host):
-    return relay_as(host, "sluice-agent", "sluice-agent --state /var/lib/sluice-agent/alice status").returncode == 0
+    return as_user(host, "sluice-agent", "sluice-agent --state /var/lib/sluice-agent/alice status").returncode == 0
 
 
 def try_agent(host):
-    host.sh("sluicectl tenant add acme && install -d -o sluice-agent -g sluice-agent -m 700 /var/lib/sluice-agent/alice && "
-            "sluicectl token create --tenant acme --host 10.1.0.1 > /root/join && setpriv --reuid=sluice-agent --regid=sluice-agent "
-            "--clear-groups sluice-agent --state /var/lib/sluice-agent/alice init --name alice < /root/join")
+    host.sh("sluicectl tenant add acme && sluicectl token create --tenant acme --host 10.1.0.1 > /root/join")
+    host.sh("install -d -o sluice-agent -g sluice-agent -m 700 /var/lib/sluice-agent/alice")
+    made = as_user(host, "sluice-agent", "sluice-agent --state /var/lib/sluice-agent/alice init --name alice < /root/join")
+    check(made.returncode == 0, "the agents' user makes an identity")
     host.sh("systemctl start sluice-agent@alice")
     wait_until("a session of the agent's", lambda: connected(host), 20)
     check("alice" in host.sh("sluicectl agents").stdout, "an agent of the host's connects through its own unit")
@@ -176,23 +182,27 @@ def try_upgrade(host, later):
     said = host.sh(f"{DPKG} -i /root/{later.name}").stdout
     check(host.sh("dpkg-query -W -f '${Version}' sluice").stdout == f"{VERSION}+later", "the later version is installed")
     check(state_of(host, "sluiced") == before and connected(host), "the upgrade did not end the tunnels")
-    check(host.sh("systemctl show -p NeedDaemonReload --value sluiced").stdout.strip() == "no", "systemd knows of the later unit")
+    stale = host.sh("systemctl show -p NeedDaemonReload --value sluiced").stdout.strip()
+    check(stale == "no", "systemd knows of the later unit")
     check("systemctl restart sluiced" in said, "and says how the new version is taken")
     check("# Mine." in host.path("/etc/sluice/sluiced.yaml").read_text(), "the operator's configuration stays")
     host.sh("systemctl restart sluiced")
-    check(host.path("/var/lib/sluice/relay.key").read_bytes() == key and "alice" in host.sh("sluicectl agents").stdout, "and so does all state")
+    check(host.path("/var/lib/sluice/relay.key").read_bytes() == key and "alice" in host.sh("sluicectl agents").stdout,
+          "and so does all state")
 
 
 def try_remove(host):
     host.sh(f"{DPKG} -r sluice sluice-agent")
     check(state_of(host, "sluiced")["ActiveState"] == "inactive", "removed, the relay is stopped")
-    check(not host.path("/usr/sbin/sluiced").exists() and host.path("/var/lib/sluice/relay.key").exists() and
-          host.path("/var/lib/sluice-agent/alice/identity.json").exists() and "# Mine." in host.path("/etc/sluice/sluiced.yaml").read_text(),
-          "programs are gone; keys, state and configuration stay")
+    check(not host.path("/usr/sbin/sluiced").exists(), "programs are gone")
+    for path in ("/var/lib/sluice/relay.key", "/var/lib/sluice-agent/alice/identity.json"):
+        check(host.path(path).exists(), f"{path} stays")
+    check("# Mine." in host.path("/etc/sluice/sluiced.yaml").read_text(), "and so does the configuration")
     host.sh(f"{DPKG} -P sluice sluice-agent")
     for path in ("/var/lib/sluice", "/var/lib/sluice-agent", "/etc/sluice", "/run/sluice"):
         check(not host.path(path).exists(), f"purged, {path} is gone")
-    check(host.sh("getent passwd sluice").stdout.rstrip().endswith("nologin"), "the user stays, whose number must not become another's")
+    check(host.sh("getent passwd sluice").stdout.rstrip().endswith("nologin"),
+          "the user stays, whose number must not become another's")
 
 
 def main():
