@@ -28,7 +28,7 @@ class Container:
             ["unshare", "--mount", "bash", "-c", BOOT], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             env={**os.environ, "DIR": self.dir, "LOWER": str(lower), "NAME": f"sl{os.getpid()}"})
         self.leader = wait_until("a systemd of its own", self._leader, 60)
-        wait_until("the end of its start", lambda: self.sh("systemctl is-active basic.target", check=False).stdout.strip() == "active", 60)
+        wait_until("the end of its start", self._is_up, 60)
 
     def _leader(self):
         if self.nspawn.poll() is not None:
@@ -37,6 +37,9 @@ class Container:
         children = pathlib.Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children").read_text().split()
         # Before its exec the child is still nspawn itself, in the host's root.
         return children[0] if children and pathlib.Path(f"/proc/{children[0]}/comm").read_text().strip() == "systemd" else None
+
+    def _is_up(self):
+        return self.sh("systemctl -q is-active basic.target", check=False).returncode == 0
 
     def path(self, inside):
         return pathlib.Path(f"/proc/{self.leader}/root{inside}")

@@ -97,7 +97,7 @@ def try_program(page):
     check("man" not in completed[()] and ("man",) not in verbs, f"{program} keeps the verb for its build to itself")
     for code in re.findall(r"^\| `\w+` \| (\d+) ", (ROOT / "docs/errors.md").read_text(), re.M):
         check(re.search(rf"^       {code}\b", whole, re.M), f"{page.name} says what exit status {code} means")
-    for other, number in re.findall(r"([\w.-]+)\((\d)\)", whole.split("SEE ALSO")[1].split("\n\n")[0]):
+    for other, number in re.findall(r"(sluice[\w.-]*)\((\d)\)", whole.split("SEE ALSO")[1].split("\n\n")[0]):
         check((BUILD / "config" / f"{other}.{number}").is_file(), f"{page.name} refers to {other}({number}), which exists")
     zsh = (BUILD / "config" / f"_{program}").read_text()
     check(zsh.startswith(f"#compdef {program}\n"), f"zsh finds the completion of {program}")
@@ -106,7 +106,8 @@ def try_program(page):
 
 def keys_of_configuration():
     """Every key that the relay prints of the shipped file, by its name alone."""
-    return set(re.findall(r"^\W*([a-z_0-9]+):", run(BUILD / "sluiced", "-c", ROOT / "config/sluiced.yaml", "--print-config"), re.M))
+    printed = run(BUILD / "sluiced", "-c", ROOT / "config/sluiced.yaml", "--print-config")
+    return set(re.findall(r"^\W*([a-z_0-9]+):", printed, re.M))
 
 
 def main():
