@@ -28,6 +28,9 @@ constexpr double kAround = 94 + 24;
 // Tables that more than so many agents have for calls: all of them are rarely calling at once.
 constexpr uint32_t kAllCall = 4096;
 constexpr uint32_t kMeasuredSessions = 1024;
+// Of a worker, 512 bytes, full seal, few sessions, a Zen 4 (docs/benchmarks.md, relay). With
+// 100,000 sessions it is two thirds of it.
+constexpr double kReferenceMpps = 4.1;
 
 double gbps(const Rate& r) {
   return r.mpps * (r.payload + kAround) * 8 / 1000;
@@ -67,10 +70,15 @@ json map_json(const CoreMap& map) {
 }
 
 json capacity_json(const Capacity& c, const Config& config) {
-  return {{"agents", config.limits.agents},     {"edges", config.limits.edges},
-          {"sessions", config.limits.sessions}, {"tables_bytes", c.tables},
-          {"packet_buffers_bytes", c.buffers},  {"rings_bytes", c.rings},
-          {"hugepages_2mb", c.pages},           {"cores", c.cores}};
+  return {{"agents", config.limits.agents},
+          {"edges", config.limits.edges},
+          {"sessions", config.limits.sessions},
+          {"tables_bytes", c.tables},
+          {"packet_buffers_bytes", c.buffers},
+          {"rings_bytes", c.rings},
+          {"hugepages_2mb", c.pages},
+          {"cores", c.cores},
+          {"reference_mpps", c.mpps}};
 }
 
 std::string capacity_text(const Capacity& c, const Config& config) {
@@ -83,7 +91,9 @@ std::string capacity_text(const Capacity& c, const Config& config) {
        {"packet buffers", mib(c.buffers), "rings of all queues, and what workers hold"},
        {"rings and EAL", mib(c.rings), ""},
        {"hugepages", grouped(c.pages), "of 2 MB, over the nodes that have workers"},
-       {"cores", grouped(c.cores), "control, workers, verifiers"}});
+       {"cores", grouped(c.cores), "control, workers, verifiers"},
+       {"forwarding", fmt::format("{:.0f} Mpps", c.mpps),
+        "of 512 bytes in memory, by docs/benchmarks.md; --measure tells of this machine"}});
 }
 
 std::string rates_text(const CoreMap& map, const std::vector<Rate>& rates) {
@@ -171,7 +181,8 @@ Capacity capacity_of(const Config& config) {
           .rings = need.rings,
           .pages = (need.total() + kHugePage - 1) / kHugePage,
           .cores = static_cast<unsigned>(1 + config.topology.workers.size() +
-                                         config.topology.verifiers.size())};
+                                         config.topology.verifiers.size()),
+          .mpps = kReferenceMpps * double(config.topology.workers.size())};
 }
 
 TuneCommand::TuneCommand(CLI::App& app) {

@@ -25,6 +25,7 @@ struct Capacity {
   uint64_t tables = 0, buffers = 0, rings = 0;  // bytes
   uint64_t pages = 0;                           // of 2 MB
   unsigned cores = 0;                           // that spin, and control's
+  double mpps = 0;                              // of all workers, on the machine of our benchmarks
 };
 Capacity capacity_of(const control::Config& config);
 
