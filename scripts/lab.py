@@ -57,6 +57,8 @@ class Lab:
                  mtu=1500, seals=None, limits=None):
         self.names = list(agents)
         self.build = pathlib.Path(build or ROOT / "build")
+        # Under ThreadSanitizer the relay alone: what is beside it comes from another build.
+        self.beside = pathlib.Path(os.environ.get("SLUICE_BESIDE") or self.build)
         self.pmd = pmd
         self.pairs = pairs if pairs is not None else [
             (a, b) for i, a in enumerate(self.names) for b in self.names[i + 1:]]
@@ -80,7 +82,7 @@ class Lab:
         self.huge = self.free_hugepages() * 2 >= 256 if huge is None else huge
         # An ordinary user must be able to reach the program, wherever the checkout is.
         (self.dir / "bin").mkdir()
-        shutil.copy2(self.build / "sluice-agent", self.dir / "bin" / "sluice-agent")
+        shutil.copy2(self.beside / "sluice-agent", self.dir / "bin" / "sluice-agent")
 
     # --- the machine ---------------------------------------------------------------------------
 
@@ -211,7 +213,7 @@ class Lab:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def ctl(self, *args, check=True):
-        result = run(self.build / "sluicectl", "--socket", self.socket, "--json", *args, check=False)
+        result = run(self.beside / "sluicectl", "--socket", self.socket, "--json", *args, check=False)
         if result.returncode != 0 and check:
             raise LabError(f"sluicectl {' '.join(args)}: {result.stderr.strip()}")
         return json.loads(result.stdout) if result.returncode == 0 else None
@@ -287,7 +289,16 @@ class Lab:
         self.captures[name] = (child, path)
 
     def stop_captures(self):
+        """tcpdump leaves what it has not read when it is told to end: until its files have stood still, nothing is."""
         out = {}
+        sizes, still = None, 0
+        for _ in range(100):
+            now = [path.stat().st_size if path.exists() else 0 for _, path in self.captures.values()]
+            still = still + 1 if now == sizes and all(n > 24 for n in now) else 0
+            if still == 6:
+                break
+            sizes = now
+            time.sleep(0.05)
         for name, (child, path) in self.captures.items():
             child.send_signal(signal.SIGINT)
             child.communicate(timeout=10)

@@ -53,7 +53,8 @@ Result<void> copy(CaptureReader& in, PacketFinder& finder, Opener& opener, Captu
       t.data.count(opened.tunnel);
       t.messages.count(opened.message);
       t.credentials += opened.credential ? 1 : 0;
-      const bool changed = opened.tunnel == Opening::kDone || opened.message == Opening::kDone;
+      const bool changed =
+          opened.tunnel == Opening::kDone || opened.message == Opening::kDone || opened.credential;
       if (changed) mend_checksum(bytes, where);
     }
     out.write(**packet);

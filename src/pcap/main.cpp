@@ -45,14 +45,14 @@ int run(int argc, char** argv) {
   auto* decrypting =
       app.add_subcommand("decrypt", "Copy a capture with what can be opened in clear");
   decrypting->add_option("KEYLOG", decrypt.key_log, "What sluice-agent up --keylog has written")
-      ->required()
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->required();
   decrypting->add_option("IN", decrypt.in, "A capture, pcap or pcapng; -: standard input")
-      ->required()
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->required();
   decrypting->add_option("OUT", decrypt.out, "A new file, pcap; -: standard output")
-      ->required()
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->required();
   decrypting->add_option("--port", decrypt.port, "The relay's UDP port (default: 7600)");
   decrypting->add_flag("--json", decrypt.json, "Print the summary as JSON");
   decrypting->footer(
@@ -64,18 +64,17 @@ int run(int argc, char** argv) {
   ShowCommand show;
   auto* showing = app.add_subcommand("show", "Print a line for each packet of the tunnel");
   showing->add_option("IN", show.in, "A capture, pcap or pcapng; -: standard input")
-      ->required()
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->required();
   showing->add_option("--port", show.port, "The relay's UDP port (default: 7600)");
   showing->add_flag("--json", show.json, "Print a JSON object for each, with every field");
   showing->footer(
       "What is wrong with a packet stands in brackets (docs/capture.md lists the words).\n"
       "Example:  sluice-pcap show --json clear.pcap | jq 'select(.\"deny.reason\")'");
 
-  const SelfDescription description(
-      app, {.summary = "shows and opens captures of Sluice's tunnel",
-            .files = {},
-            .see_also = {"sluice-agent(1)", "sluiced(8)", "tcpdump(8)", "wireshark(1)"}});
+  const SelfDescription description(app, {.summary = "shows and opens captures of Sluice's tunnel",
+                                          .files = {},
+                                          .see_also = {"sluice-agent(1)", "sluiced(8)"}});
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -30,6 +30,7 @@ void frame(Bytes in) {
   const auto verdict = check_agent_frame(h, after);
   SLUICE_REQUIRE((verdict == FrameVerdict::kUnknownType) == (h.type >= kFrameTypes));
   if (verdict != FrameVerdict::kOk) return;
+  SLUICE_REQUIRE(check_relay_frame(h, after) == FrameVerdict::kOk);
   ok_seen.reached();
   SLUICE_REQUIRE(h.extension_length <= after);
   SLUICE_REQUIRE(h.type != uint8_t(FrameType::kCallDeny) &&

@@ -263,7 +263,8 @@ def message(kind, text, counter=0):
 
 def envelope(call, issued=1000, expires=2000, scopes=(3, 4, 5, 6), count=None, zero=0):
     return struct.pack("<16sQQ16sQQQQHHBBBB4QQ16s64s", bytes(16), 5, call, bytes(16), issued, expires, 7 << 32 | 1, 7 << 32 | 2,
-                       7, 9, 3, 2, len(scopes) if count is None else count, zero, *(*scopes, 0, 0, 0, 0)[:4], 8, bytes(16), bytes(64))
+                       7, 9, 3, 2, len(scopes) if count is None else count, zero, *(*scopes, 0, 0, 0, 0)[:4], 8, bytes(16),
+                       bytes(64))
 
 
 def envelopes():
@@ -345,7 +346,8 @@ def fuzzed(lab, wire, clear):
 
 
 def other_links(lab, clear):
-    payload = next(p for frame, _ in captures.read(clear) for p, _ in [captures.payload_of(frame) or (b"", 0)] if p[:1] == b"\x84")
+    found = [captures.payload_of(frame) for frame, _ in captures.read(clear)]
+    payload = next(p[0] for p in found if p and p[0][0] == 0x84)
     for number, (link_type, packet) in enumerate(captures.encapsulations(payload)):
         path = lab.dir / f"link{number}.pcap"
         captures.write(path, [packet], link_type)

@@ -177,5 +177,43 @@ TEST(CheckAgentFrame, ExtensionNeverBeyondThePacket) {
   }
 }
 
+// A relay sends all that agents may, and what it alone does.
+TEST(CheckRelayFrame, EveryFlagByteAndSize) {
+  const struct {
+    FrameHeader header;
+    std::vector<int> flags;
+    std::vector<size_t> sizes;  // of the extension, which is alone
+  } good[] = {
+      {{2, 0, 0, kLabel, 9}, {0, 2}, {208}},
+      {{6, 0, 0, kLabel, 9}, {0}, {24}},
+      {{7, 0, 0, 0, 9}, {0}, {1, 1200}},
+      {{8, 0, 0, kLabel, 9}, {0}, {9, 1184}},
+  };
+  for (const auto& g : good) {
+    for (int flags = 0; flags < 256; ++flags) {
+      for (const size_t size : {0u, 1u, 8u, 9u, 23u, 24u, 25u, 208u, 1184u, 1185u, 1200u, 1201u}) {
+        FrameHeader h = g.header;
+        h.flags = static_cast<uint8_t>(flags);
+        h.extension_length = static_cast<uint16_t>(size);
+        const bool in_range =
+            g.sizes.size() == 1 ? size == g.sizes[0] : size >= g.sizes[0] && size <= g.sizes[1];
+        const bool allowed =
+            in_range && std::find(g.flags.begin(), g.flags.end(), flags) != g.flags.end();
+        EXPECT_EQ(check_relay_frame(h, size) == kOk, allowed)
+            << int(h.type) << " flags " << flags << " size " << size;
+        EXPECT_NE(int(check_relay_frame(h, size + 1)), int(kOk)) << int(h.type);
+        if (check_agent_frame(h, size) == kOk) {
+          EXPECT_EQ(check_relay_frame(h, size), kOk);
+        }
+      }
+    }
+  }
+  EXPECT_EQ(check_relay_frame({0, 1, 0, 0, 5}, 0), kOk);
+  EXPECT_EQ(check_relay_frame({0, 3, 0, 0, 5}, 0), kBad);
+  EXPECT_EQ(check_relay_frame({1, 0, 0, kLabel, 0}, 64), kOk);
+  EXPECT_EQ(check_relay_frame({5, 1, 96, kLabel, 9}, 96), kOk);
+  EXPECT_EQ(check_relay_frame({9, 0, 0, 0, 0}, 0), kUnknown);
+}
+
 }  // namespace
 }  // namespace sluice::wire
