@@ -32,7 +32,8 @@ cores: {{ control: 0, workers: [{{ core: {0}, queues: [north/0] }}], verifiers: 
 def host_setup(*args, code=0, **kwargs):
     done = run(SETUP, *args, check=False, **kwargs)
     if done.returncode != code:
-        check(False, f"host-setup {' '.join(map(str, args))} ends with {code}, not {done.returncode}: {done.stdout}{done.stderr}")
+        said = done.stdout + done.stderr
+        check(False, f"host-setup {' '.join(map(str, args))} ends with {code}, not {done.returncode}: {said}")
     return done
 
 
@@ -49,7 +50,8 @@ def tree(folder):
 
 def kernel_values():
     """All that host-setup might write here, but hugepages, which others ask for as well."""
-    files = [STAT_INTERVAL, pathlib.Path("/proc/irq/default_smp_affinity"), pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled"),
+    files = [STAT_INTERVAL, pathlib.Path("/proc/irq/default_smp_affinity"),
+             pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled"),
              *pathlib.Path("/proc/irq").glob("*/smp_affinity_list"),
              *pathlib.Path("/sys/devices/system/cpu").glob("cpu*/cpufreq/scaling_governor")]
     return {str(f): f.read_text() for f in files if f.exists()}
@@ -61,21 +63,28 @@ def states(done):
 
 def bad_input(work):
     help_text = host_setup("--help").stdout
-    check("scripts/setup" in help_text and "examples:" in help_text and "host-setup" in run(ROOT / "scripts/setup", "--help").stdout,
+    check("scripts/setup" in help_text and "examples:" in help_text
+          and "host-setup" in run(ROOT / "scripts/setup", "--help").stdout,
           "--help teaches, and each of the two setups names the other")
-    wrong = [(("--cores", "2-x", "--devices", ""), "is no list of cores"), (("--cores", "1", "--devices", "eth0"), "is no PCI address"),
-             (("--cores", "4096", "--devices", ""), "core 4096 is not one of this host's"), (("--cores", "0", "--devices", ""), "core 0 does the kernel's own work"),
-             (("--config", "/nowhere.yaml"), "/nowhere.yaml: No such file or directory; name"), (("--cores", "1", "--devices", "", "--pages", "0"), "more than nothing"),
-             (("--cores", "1", "--devices", "3b:00.0,0000:3b:00.0"), "named twice"), (("--root", "/nowhere"), "is no folder"), (("--appl",), "unrecognized")]
+    wrong = [(("--cores", "2-x", "--devices", ""), "is no list of cores"),
+             (("--cores", "1", "--devices", "eth0"), "is no PCI address"),
+             (("--cores", "4096", "--devices", ""), "core 4096 is not one of this host's"),
+             (("--cores", "0", "--devices", ""), "core 0 does the kernel's own work"),
+             (("--config", "/nowhere.yaml"), "/nowhere.yaml: No such file or directory; name"),
+             (("--cores", "1", "--devices", "", "--pages", "0"), "more than nothing"),
+             (("--cores", "1", "--devices", "3b:00.0,0000:3b:00.0"), "named twice"), (("--root", "/nowhere"), "is no folder"),
+             (("--appl",), "unrecognized")]
     for args, sentence in wrong:
         said = host_setup(*args, code=2).stderr
         check(sentence in said and "Traceback" not in said, f"{' '.join(args)}: {sentence}")
-    for text, sentence in (("ports: [", "yaml:1 is no YAML"), ("ports: []\n", "lacks cores.workers"), ("cores: { workers: [{ core: one }] }\nports: []", "lacks")):
+    for text, sentence in (("ports: [", "yaml:1 is no YAML"), ("ports: []\n", "lacks cores.workers"),
+                           ("cores: { workers: [{ core: one }] }\nports: []", "lacks")):
         (work / "bad.yaml").write_text(text)
         check(sentence in host_setup("--config", work / "bad.yaml", code=2).stderr, f"a configuration that is none: {sentence}")
     (work / "state").mkdir()
     (work / "state/changes.json").write_text("{")
-    check("nothing is changed before" in host_setup("--undo", "--state-dir", work / "state", code=1).stderr, "a damaged state is not guessed at")
+    check("nothing is changed before" in host_setup("--undo", "--state-dir", work / "state", code=1).stderr,
+          "a damaged state is not guessed at")
     shutil.rmtree(work / "state")
 
 
@@ -85,7 +94,8 @@ def on_this_host(work):
     before, etc, pages = kernel_values(), tree("/etc"), int(PAGES.read_text())
     shown = host_setup(*known).stdout
     host_setup(*known, "--check", code=1)
-    check(kernel_values() == before and tree("/etc") == etc and not (work / "state").exists(), "showing and checking change nothing")
+    check(kernel_values() == before and tree("/etc") == etc and not (work / "state").exists(),
+          "showing and checking change nothing")
     check("Nothing was changed" in shown and "vm.stat_interval" in shown, "and it says so")
     try:
         there(work, known, before, pages)
@@ -93,7 +103,8 @@ def on_this_host(work):
         back = host_setup("--undo", "--state-dir", work / "state").stdout
     check(kernel_values() == before and tree("/etc") == etc, "--undo: every value and file as before")
     check(int(PAGES.read_text()) == pages and "stays" not in back, f"and {pages} hugepages")
-    check("Nothing to undo" in host_setup("--undo", "--state-dir", work / "state").stdout and not (work / "state").exists(), "once")
+    check("Nothing to undo" in host_setup("--undo", "--state-dir", work / "state").stdout and not (work / "state").exists(),
+          "once")
 
 
 def there(work, known, before, pages):
@@ -101,10 +112,12 @@ def there(work, known, before, pages):
     host_setup(*wanted, "--apply")
     got = int(PAGES.read_text())
     check(got >= pages + 2, f"hugepages: {pages} before, {got} now")
-    check(STAT_INTERVAL.read_text() == "10\n" and "vm.stat_interval = 10" in pathlib.Path("/etc/sysctl.d/60-sluice.conf").read_text(),
+    check(STAT_INTERVAL.read_text() == "10\n"
+          and "vm.stat_interval = 10" in pathlib.Path("/etc/sysctl.d/60-sluice.conf").read_text(),
           "a setting holds now and at boot")
     check(f"w!- {PAGES} - - - - {pages + 2}\n" in HUGEPAGES_AT_BOOT.read_text(), "hugepages are asked for at boot, by node")
-    check(any(line.split()[1:3] == ["/dev/hugepages", "hugetlbfs"] for line in pathlib.Path("/proc/mounts").read_text().splitlines()),
+    check(any(line.split()[1:3] == ["/dev/hugepages", "hugetlbfs"]
+              for line in pathlib.Path("/proc/mounts").read_text().splitlines()),
           "hugetlbfs is mounted")
     moved = {f: v for f, v in kernel_values().items() if f.endswith("smp_affinity_list") and v != before[f]}
     check(moved and not any("1" in v for v in moved.values()), f"{len(moved)} interrupts were moved away from core 1")
@@ -112,10 +125,12 @@ def there(work, known, before, pages):
     check(good["good"] and all(i["state"] == "good" for i in good["items"]), "--check agrees")
     state = (work / "state/changes.json").read_text()
     host_setup(*wanted, "--apply")
-    check(json.loads((work / "state/changes.json").read_text())["entries"] == json.loads(state)["entries"], "a second run changes nothing and forgets nothing")
+    check(json.loads((work / "state/changes.json").read_text())["entries"] == json.loads(state)["entries"],
+          "a second run changes nothing and forgets nothing")
     fewer = (*known, "--pages", "1", "--only", "hugepages", "--apply")
     host_setup(*fewer)
-    check(int(PAGES.read_text()) == got and f"- {pages + 2}\n" in HUGEPAGES_AT_BOOT.read_text(), "who asks for fewer takes nobody's away")
+    check(int(PAGES.read_text()) == got and f"- {pages + 2}\n" in HUGEPAGES_AT_BOOT.read_text(),
+          "who asks for fewer takes nobody's away")
 
 
 def somebody_else(work):
@@ -128,8 +143,10 @@ def somebody_else(work):
         with open("/etc/sysctl.d/60-sluice.conf", "a") as file:
             file.write("# mine\n")
         said = host_setup("--undo", "--state-dir", work / "state").stdout
-        check(STAT_INTERVAL.read_text() == "7\n" and "somebody else changed it" in said, "a value that somebody else set since stays")
-        check(pathlib.Path("/etc/sysctl.d/60-sluice.conf").read_text().endswith("# mine\n") and "was changed since" in said, "and so does a file")
+        check(STAT_INTERVAL.read_text() == "7\n" and "somebody else changed it" in said,
+              "a value that somebody else set since stays")
+        check(pathlib.Path("/etc/sysctl.d/60-sluice.conf").read_text().endswith("# mine\n") and "was changed since" in said,
+              "and so does a file")
     finally:
         STAT_INTERVAL.write_text(before)
         pathlib.Path("/etc/sysctl.d/60-sluice.conf").unlink()
@@ -153,9 +170,11 @@ def binding(work):
         return
     link = pathlib.Path("/sys/bus/pci/devices", device, "driver")
     driver = os.readlink(link)
-    items = json.loads(host_setup("--cores", "1", "--devices", f"{device},0000:ff:1f.7", "--check", "--json", code=1).stdout)["items"]
+    items = json.loads(host_setup("--cores", "1", "--devices", f"{device},0000:ff:1f.7", "--check", "--json",
+                                  code=1).stdout)["items"]
     mine = next(i for i in items if i["what"] == device)
-    check(mine["state"] == "refused" and "default route" in mine["notes"][0] and os.path.basename(driver) in mine["now"], f"{device} has the default route and is refused")
+    check(mine["state"] == "refused" and "default route" in mine["notes"][0] and os.path.basename(driver) in mine["now"],
+          f"{device} has the default route and is refused")
     check(next(i for i in items if i["what"] == "0000:ff:1f.7")["state"] == "refused", "a device that is not there is refused")
     check(not any(i["what"] == "binding at boot" for i in items), "neither is bound at boot")
     # Past host-setup's own look: the real dpdk-devbind.py is run, refuses, and that is noticed whatever it ends with.
@@ -166,10 +185,13 @@ def binding(work):
     script = (f"import sys; sys.path.insert(0, '{ROOT}/scripts'); sys.dont_write_bytecode = True\n"
               "from host_setup import changes, host, state\nfrom host_setup.errors import Refused\n"
               f"h = host.Host(); s = state.State(h, '{work}/state'); s.open()\n"
-              f"try: changes.Bind('{device}', 'vfio-pci').make(h, s)\nexcept Refused as e: print('refused:', e, len(s.entries))\ns.close()\n")
+              f"try: changes.Bind('{device}', 'vfio-pci').make(h, s)\n"
+              "except Refused as e: print('refused:', e, len(s.entries))\ns.close()\n")
     said = run("/usr/bin/python3", "-c", script, env={**os.environ, "PATH": f"{work}/bin:{os.environ['PATH']}"}).stdout
-    check((work / "devbind").read_text() == f"--bind=vfio-pci {device}\n", "dpdk-devbind.py was asked with the device and the driver alone")
-    check(said.startswith("refused: dpdk-devbind.py") and said.endswith(" 0\n") and os.readlink(link) == driver, f"it refuses, and nothing is noted: {said.strip()}")
+    check((work / "devbind").read_text() == f"--bind=vfio-pci {device}\n",
+          "dpdk-devbind.py was asked with the device and the driver alone")
+    check(said.startswith("refused: dpdk-devbind.py") and said.endswith(" 0\n") and os.readlink(link) == driver,
+          f"it refuses, and nothing is noted: {said.strip()}")
 
 
 def image(work):
@@ -184,30 +206,41 @@ def image(work):
     before, values = tree(root), kernel_values()
     args = ("--root", root, "--config", work / "relay.yaml", "--nodes", "0,1", "--hugepages-gb", "2")
     listed = states(host_setup(*args, "--json"))
-    check(listed["kernel arguments"] == "change" and "IOMMU" not in listed and tree(root) == before, "the plan for an image leaves out what only a running host has")
+    check(listed["kernel arguments"] == "change" and "IOMMU" not in listed and tree(root) == before,
+          "the plan for an image leaves out what only a running host has")
     said = host_setup(*args, "--apply").stdout
-    check("update-grub: to be run in the image" in said and kernel_values() == values, "nothing of this machine is changed, no program of the image run")
+    check("update-grub: to be run in the image" in said and kernel_values() == values,
+          "nothing of this machine is changed, no program of the image run")
     at_boot = (root / "etc/tmpfiles.d/sluice-hugepages.conf").read_text()
     check(at_boot.count(" 1024\n") == 2 and "/node1/" in at_boot, "2 GB on each of two nodes")
-    words = run("sh", "-c", f'GRUB_CMDLINE_LINUX_DEFAULT=quiet; . {root}/etc/default/grub.d/sluice.cfg; echo "$GRUB_CMDLINE_LINUX_DEFAULT"').stdout.split()
-    check(words == ["quiet", "isolcpus=managed_irq,domain,5", "nohz_full=5", "rcu_nocbs=5", "intel_iommu=on", "iommu=pt"], f"what GRUB reads: {words}")
+    words = run("sh", "-c", f"GRUB_CMDLINE_LINUX_DEFAULT=quiet; . {root}/etc/default/grub.d/sluice.cfg; "
+                "echo $GRUB_CMDLINE_LINUX_DEFAULT").stdout.split()
+    check(words == ["quiet", "isolcpus=managed_irq,domain,5", "nohz_full=5", "rcu_nocbs=5", "intel_iommu=on", "iommu=pt"],
+          f"what GRUB reads: {words}")
     unit = root / "etc/systemd/system/sluice-bind.service"
-    check("--bind=vfio-pci 0000:3b:00.0 0000:3b:00.1\n" in unit.read_text(), "both PCI ports are bound at boot, the virtual one is not")
-    check(os.readlink(root / "etc/systemd/system/multi-user.target.wants/sluice-bind.service") == "/etc/systemd/system/sluice-bind.service", "by a unit that is enabled")
-    check((root / "etc/tmpfiles.d/sluice-governor.conf").read_text().count("performance\n") == 2, "the governor, of control's core and the worker's")
-    check("BANNED_CPULIST=5\n" in (root / "etc/systemd/system/irqbalance.service.d/sluice.conf").read_text(), "irqbalance leaves core 5 alone")
+    check("--bind=vfio-pci 0000:3b:00.0 0000:3b:00.1\n" in unit.read_text(),
+          "both PCI ports are bound at boot, the virtual one is not")
+    check(os.readlink(unit.parent / "multi-user.target.wants" / unit.name) == f"/etc/systemd/system/{unit.name}",
+          "by a unit that is enabled")
+    check((root / "etc/tmpfiles.d/sluice-governor.conf").read_text().count("performance\n") == 2,
+          "the governor, of control's core and the worker's")
+    check("BANNED_CPULIST=5\n" in (root / "etc/systemd/system/irqbalance.service.d/sluice.conf").read_text(),
+          "irqbalance leaves core 5 alone")
     check(not (root / "etc/modprobe.d").exists(), "vfio without IOMMU is nothing that happens by itself")
     if shutil.which("systemd-analyze"):
         warnings = run("systemd-analyze", "verify", "--man=no", unit, check=False).stderr
         check(f"{unit.name}:" not in warnings.replace("sluiced", ""), f"systemd takes the unit: {warnings.strip()}")
     if shutil.which("systemd-tmpfiles"):
-        tried = run("systemd-tmpfiles", "--create", f"--root={work}/empty", *(root / "etc/tmpfiles.d").glob("*.conf"), check=False)
-        check("line" not in tried.stderr.lower() and ":" not in tried.stderr, f"systemd-tmpfiles takes the files: {tried.stderr.strip()}")
+        tried = run("systemd-tmpfiles", "--create", f"--root={work}/empty", *(root / "etc/tmpfiles.d").glob("*.conf"),
+                    check=False)
+        check("line" not in tried.stderr.lower() and ":" not in tried.stderr,
+              f"systemd-tmpfiles takes the files: {tried.stderr.strip()}")
     check(json.loads(host_setup(*args, "--check", "--json").stdout)["good"], "--check of the image agrees")
     host_setup(*args, "--apply", "--unsafe-noiommu")
     check("enable_unsafe_noiommu_mode=1" in (root / "etc/modprobe.d/sluice-vfio.conf").read_text(), "unless it is asked for")
     host_setup("--root", root, "--undo")
-    check({k: v for k, v in tree(root).items() if "/var" not in k} == before, "--undo: the image as it was, the administrator's file among it")
+    check({k: v for k, v in tree(root).items() if "/var" not in k} == before,
+          "--undo: the image as it was, the administrator's file among it")
     return args, before
 
 
@@ -237,7 +270,8 @@ def main():
     if "inside" not in sys.argv:
         work = tempfile.mkdtemp(prefix="sluice-host-")
         try:
-            raise SystemExit(subprocess.run(["unshare", "-m", "--propagation", "private", "/usr/bin/python3", __file__, "inside", work]).returncode)
+            raise SystemExit(subprocess.run(["unshare", "-m", "--propagation", "private", "/usr/bin/python3", __file__,
+                                             "inside", work]).returncode)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     work = pathlib.Path(sys.argv[2])

@@ -33,7 +33,8 @@ def panel_queries():
     board = dashboard()
     out = [(p["title"], t["expr"]) for p in board["panels"] for t in p.get("targets", [])]
     out += [(a["name"], a["expr"]) for a in board["annotations"]["list"] if "expr" in a]
-    return [(title, e.replace("$instance", ".*").replace("$__rate_interval", "30s").replace("[1h]", "[30s]")) for title, e in out]
+    return [(title, e.replace("$instance", ".*").replace("$__rate_interval", "30s").replace("[1h]", "[30s]")) for title,
+            e in out]
 
 
 def check_dashboard():
@@ -44,8 +45,9 @@ def check_dashboard():
     for p in panels:
         defaults = p["fieldConfig"]["defaults"]
         good = p.get("description") and p["datasource"]["uid"] == "${datasource}" and p["targets"]
-        if not (good and ("unit" in defaults or p["type"] in ("table", "heatmap")) and all('job="sluice"' in t["expr"] for t in p["targets"])):
-            check(False, f"panel {p['title']} has a description, a unit, the data source's variable, and asks for the job alone")
+        if not (good and ("unit" in defaults or p["type"] in ("table", "heatmap"))
+                and all('job="sluice"' in t["expr"] for t in p["targets"])):
+            check(False, f"panel {p['title']} has a description, a unit, the data source's variable, and the job's name")
     check(len({p["id"] for p in board["panels"]}) == len(board["panels"]), f"{len(panels)} panels with units and descriptions")
     taken = set()
     for p in board["panels"]:
@@ -63,7 +65,8 @@ def anchors(page):
 def check_rules(lab):
     for tool in ("check rules alerts.yml", "check config prometheus.yml", "test rules alerts_test.yml"):
         done = run("promtool", *tool.split(), cwd=FILES, check=False)
-        check(done.returncode == 0, f"promtool {tool}: {(done.stdout + done.stderr).strip()[-300:] if done.returncode else 'good'}")
+        said = (done.stdout + done.stderr).strip()[-300:] if done.returncode else "good"
+        check(done.returncode == 0, f"promtool {tool}: {said}")
     text = (FILES / "alerts.yml").read_text()
     names = re.findall(r"- alert: (\w+)", text)
     tested = set(re.findall(r'alertname="(\w+)",instance="ill"', (FILES / "alerts_test.yml").read_text()))
@@ -95,10 +98,12 @@ def start_prometheus(lab):
     folder.mkdir()
     text = (FILES / "prometheus.yml").read_text()
     check("scrape_interval: 5s\n    static" in text, "the scrape's interval is what this test makes shorter")
-    (folder / "prometheus.yml").write_text("global: { evaluation_interval: 1s }\n" + text.replace("scrape_interval: 5s", "scrape_interval: 500ms"))
+    faster = text.replace("scrape_interval: 5s", "scrape_interval: 500ms")
+    (folder / "prometheus.yml").write_text("global: { evaluation_interval: 1s }\n" + faster)
     shutil.copy(FILES / "alerts.yml", folder / "alerts.yml")
     log = open(lab.dir / "prometheus.log", "wb")
-    child = subprocess.Popen(in_relay(lab, "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+    child = subprocess.Popen(in_relay(lab, "prometheus", f"--config.file={folder}/prometheus.yml",
+                                      f"--storage.tsdb.path={folder}/data",
                                       f"--web.listen-address=127.0.0.1:{PROMETHEUS}", "--log.level=warn"),
                              stdout=log, stderr=log, env={**os.environ, "GOMAXPROCS": "1"})
     lab.children.append(child)
@@ -120,7 +125,8 @@ def ask(lab, path, queries=("",)):
 def scrapes(lab, more):
     """So many further ones have been made."""
     def made():
-        results = ask(lab, "query", ['count_over_time(sluice_build_info{job="sluice"}[10m])'])[0].get("data", {}).get("result", [])
+        answer = ask(lab, "query", ['count_over_time(sluice_build_info{job="sluice"}[10m])'])[0]
+        results = answer.get("data", {}).get("result", [])
         return float(results[0]["value"][1]) if results else 0
     goal = made() + more
     wait_until("scrapes", lambda: made() >= goal, 60, 0.3)
@@ -135,8 +141,10 @@ def check_queries(lab):
             check(False, f"{title}: {expr}: {answer.get('error')}")
         if not answer["data"]["result"]:
             empty.append((title, expr))
-    surprising = [(t, e) for t, e in empty if not MAY_BE_EMPTY & set(NAME.findall(e)) and not e.startswith(("ALERTS", "changes("))]
-    check(not surprising, f"{len(queries)} queries of the dashboard are answered, {len(queries) - len(empty)} with data: {surprising}")
+    surprising = [(t, e) for t, e in empty if not MAY_BE_EMPTY & set(NAME.findall(e))
+                  and not e.startswith(("ALERTS", "changes("))]
+    check(not surprising,
+          f"{len(queries)} queries of the dashboard are answered, {len(queries) - len(empty)} with data: {surprising}")
     rules = ask(lab, "rules")[0]["data"]["groups"]
     health = {r["name"]: r["health"] for g in rules for r in g["rules"]}
     check(set(health.values()) == {"ok"}, f"{len(health)} alerts are evaluated")
@@ -156,8 +164,10 @@ def check_alert(lab):
         return next((a for a in ask(lab, "alerts")[0]["data"]["alerts"]
                      if a["labels"]["alertname"] == "SluiceControlPaused" and a["state"] == "firing"), None)
     alert = wait_until("an alert", firing, 20, 0.3)
-    check(alert["labels"]["severity"] == "warning" and "127.0.0.1:9760 stood still" in alert["annotations"]["summary"], "SluiceControlPaused fires and names the relay")
-    critical = [a["labels"]["alertname"] for a in ask(lab, "alerts")[0]["data"]["alerts"] if a["labels"]["severity"] == "critical"]
+    check(alert["labels"]["severity"] == "warning" and "127.0.0.1:9760 stood still" in alert["annotations"]["summary"],
+          "SluiceControlPaused fires and names the relay")
+    alerts = ask(lab, "alerts")[0]["data"]["alerts"]
+    critical = [a["labels"]["alertname"] for a in alerts if a["labels"]["severity"] == "critical"]
     check(not critical, f"nothing critical does: {critical}")
 
 
@@ -172,11 +182,12 @@ def test(lab):
     scrapes(lab, 1)  # so that what happens from here on is a rate
     for name in lab.names:
         lab.start_agent(name)
-    lab.wait_connected()
+    lab.wait_connected(60)
     traffic = Traffic(lab, "alpha", "beta", rate=200)
     names = exported(lab)
     used = set(NAME.findall((FILES / "dashboard.json").read_text())) | set(NAME.findall((FILES / "alerts.yml").read_text()))
-    check(used - names <= {"sluice_audit_days_left"}, f"all {len(used)} metrics of dashboard and alerts are exported: {used - names}")
+    check(used - names <= {"sluice_audit_days_left"},
+          f"all {len(used)} metrics of dashboard and alerts are exported: {used - names}")
     scrapes(lab, 4)
     check_queries(lab)
     traffic.stop()
