@@ -229,10 +229,15 @@ def tell(left, state):
 def main(argv):
     a = arguments(argv)
     try:
-        return work(a)
+        code = work(a)
+        sys.stdout.flush()
+        return code
     except Refused as error:
         print(f"{paint('31', 'error:', sys.stderr)} {error}", file=sys.stderr)
         return error.code
+    except BrokenPipeError:  # the reader has seen enough; what was begun is in the state
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("\nInterrupted: run host-setup --apply again to go on, or --undo to go back.", file=sys.stderr)
         return 130

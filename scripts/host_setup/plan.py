@@ -1,4 +1,5 @@
 """A plan's line: what is, what should be, and the changes that lead there."""
+import os
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -30,7 +31,6 @@ COLOURS = {GOOD: "32", CHANGE: "33", REBOOT: "33", MANUAL: "33", REFUSED: "31"}
 
 
 def paint(code, text, stream=sys.stdout):
-    import os
     plain = not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
     return text if plain else f"\033[{code}m{text}\033[0m"
 
