@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from call_test import agree, call, call_json, connected, introduce, serve
+from call_test import agree, call, call_json, connected, introduce
 from common import check, main, run, wait_until
 
 
@@ -33,7 +33,7 @@ def meet(lab):
 
 
 def quotas(lab):
-    server = serve(lab, "bob", "--echo")
+    server = lab.serve("bob", "--echo")
     check(call(lab, "alice", "bob", "--scope", "reading", data=b"1")[:2] == (0, b"1"), "a scope that was granted")
     check(call(lab, "alice", "bob", "--scope", "writing")[0] == 13, "and none that was not")
     check(call(lab, "alice", "bob", data=b"2")[:2] == (0, b"2"), "the second of four")
@@ -55,7 +55,7 @@ def windows_and_approvals(lab):
     """On another grant, without a quota."""
     lab.agent("alice", "untrust", "bob")
     agree(lab)
-    server = serve(lab, "bob", "--echo")
+    server = lab.serve("bob", "--echo")
     policy(lab, "windows:\n  past: { zone: Europe/Berlin, from: \"2020-01-01 08:00\", to: \"2020-01-01 09:00\" }\n"
                 "rules: [{ from: alice, to: bob, windows: [past] }]\n")
     check(edge(lab)["open"] is False, "the edge is closed by its window")

@@ -11,7 +11,7 @@ import time
 from canary_test import folder_holds
 from certificates import authority, certificate
 from common import check, main, run, wait_until
-from http_test import Client, ask, connect, serve, upstream
+from http_test import Client, ask, connect, upstream
 from oauth2_test import Lines
 from process_memory import search, where
 from protocols_test import Node
@@ -209,9 +209,9 @@ def test(lab):
         lab.start_agent(name)
     lab.wait_connected()
     origin = upstream(lab, "beta")
-    serve(lab, "beta", "--upstream", f"http://127.0.0.1:{origin.port}")
-    serve(lab, "beta", "--upstream", f"http://127.0.0.1:{origin.port}", "--protocol", "mcp")
-    serve(lab, "gamma", "--upstream", f"http://127.0.0.1:{upstream(lab, 'gamma').port}")
+    lab.serve("beta", "--upstream", f"http://127.0.0.1:{origin.port}")
+    lab.serve("beta", "--upstream", f"http://127.0.0.1:{origin.port}", "--protocol", "mcp")
+    lab.serve("gamma", "--upstream", f"http://127.0.0.1:{upstream(lab, 'gamma').port}")
     ctl(lab, "vault", "init")
     lab.capture("alpha")
     replaces_what_the_caller_sent(lab, origin.port, secret)

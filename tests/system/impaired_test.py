@@ -12,7 +12,7 @@ import threading
 import time
 
 from common import check, main, run
-from http_test import Client, ask, inside, serve, upstream
+from http_test import Client, ask, inside, upstream
 
 LOSS = 0.02
 DELAY = 0.025  # each way, of one agent's path
@@ -95,7 +95,7 @@ def test(lab):
         lab.start_agent(name)
     lab.wait_connected(40)
     origin = upstream(lab, "beta")
-    serve(lab, "beta", "--upstream", f"http://127.0.0.1:{origin.port}")
+    lab.serve("beta", "--upstream", f"http://127.0.0.1:{origin.port}")
 
     began = time.monotonic()
     for i in range(20):

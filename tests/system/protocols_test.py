@@ -13,7 +13,7 @@ import subprocess
 import time
 
 from common import BUILD, check, main, wait_until
-from http_test import ask, connect, serve
+from http_test import ask, connect
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent / "node"
 FRONT = "http://127.0.0.1:7480/beta"
@@ -257,12 +257,12 @@ def test(lab):
     check(ports["node"].startswith("v22."), f"node {ports['node']} of the packages")
     # Each behind another shape of address.
     at = {n: f"http://127.0.0.1:{ports[n]}" for n in (*PROTOCOLS, "ws")}
-    serve(lab, "beta", "--protocol", "mcp", "--upstream", at["mcp"] + "/mcp")
-    serve(lab, "beta", "--protocol", "a2a", "--upstream", at["a2a"])
-    serve(lab, "beta", "--protocol", "openai-responses", "--upstream", at["openai"] + "/api/v1/", "--path", "/v1")
-    serve(lab, "beta", "--protocol", "anp", "--upstream", at["anp"] + "/", "--path", "/")
-    serve(lab, "beta", "--protocol", "acp", "--upstream", at["acp"].replace("127.0.0.1", "localhost"))
-    serve(lab, "beta", "--upstream", at["ws"])
+    lab.serve("beta", "--protocol", "mcp", "--upstream", at["mcp"] + "/mcp")
+    lab.serve("beta", "--protocol", "a2a", "--upstream", at["a2a"])
+    lab.serve("beta", "--protocol", "openai-responses", "--upstream", at["openai"] + "/api/v1/", "--path", "/v1")
+    lab.serve("beta", "--protocol", "anp", "--upstream", at["anp"] + "/", "--path", "/")
+    lab.serve("beta", "--protocol", "acp", "--upstream", at["acp"].replace("127.0.0.1", "localhost"))
+    lab.serve("beta", "--upstream", at["ws"])
     desks = {n: Desk(lab, ports[n]) for n in at}
     for which in (mcp, a2a, openai, anp, acp):
         which(lab, node, desks[which.__name__])
