@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """sluicectl tune: maps for machines that are described in folders, each accepted by sluiced itself; what they take, against
-what the relay says that it takes; a measurement on this machine."""
+what the relay says that it takes; with --measure a measurement on this machine."""
 import json
 import os
 import pathlib
 import re
+import sys
 import tempfile
 
 import yaml
@@ -128,5 +129,6 @@ with tempfile.TemporaryDirectory(prefix="sluice-tune-") as name:
     cards_on_both_sockets(place)
     small_and_wrong(place)
     capacity(place)
-    measured()
+    if "--measure" in sys.argv:
+        measured()
     print("passed")
