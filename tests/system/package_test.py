@@ -105,7 +105,7 @@ def try_install(host, relay, agent):
             completion = {f"/usr/share/bash-completion/completions/{name}", f"/usr/share/zsh/vendor-completions/_{name}"}
             check(completion <= set(files), f"completion of {name}")
     check("--apply" in host.sh("sluice-host-setup --help").stdout, "sluice-host-setup finds its parts")
-    host.sh("systemd-analyze verify sluiced.service sluice-agent@alice.service")
+    host.sh("systemd-analyze verify --man=no sluiced.service sluice-agent@alice.service")
     for unit, most in (("sluiced.service", 30), ("sluice-agent@alice.service", 20)):
         done = host.sh(f"systemd-analyze security --offline=true --threshold={most} --no-pager {unit}", check=False)
         check(done.returncode == 0, f"systemd-analyze security gives {unit} {most / 10} at most: {done.stdout[-60:].strip()}")
