@@ -15,7 +15,7 @@ using host::Cpu;
 using host::Machine;
 using host::Nic;
 
-// So many workers keep one verifier busy when all they do is open calls.
+// A beginning: how many are right depends on how much of the traffic is calls.
 constexpr unsigned kWorkersPerVerifier = 4;
 
 // A port's name in the configuration: the interface's where it is one that may be used.
@@ -177,14 +177,24 @@ class Builder {
     return out;
   }
 
+  size_t still_wanted() const {
+    const size_t wanted = wishes_.workers.value_or(0);
+    return wanted - std::min(wanted, map_.workers.size());
+  }
+  void add_worker(const Cpu* c) { map_.workers.push_back({c->id, c->node, {}}); }
+
   Result<void> place_workers() {
     std::set<unsigned> nodes;
     for (const MapPort& p : map_.ports) nodes.insert(p.node);
-    unsigned wanted = wishes_.workers.value_or(0);
     std::string why;
+    size_t nodes_left = nodes.size();
     for (const unsigned node : nodes) {
       size_t count = left_on(node);
-      if (const uint64_t speed = speed_on(node); speed != 0) {
+      if (wishes_.workers) {
+        // As many for each node's ports, if it has them.
+        count = std::min<size_t>(count, (still_wanted() + nodes_left - 1) / nodes_left);
+        --nodes_left;
+      } else if (const uint64_t speed = speed_on(node); speed != 0) {
         const size_t enough = (speed + kMbpsPerWorker - 1) / kMbpsPerWorker;
         if (enough < count) {
           why += fmt::format("{} for {} Gbit/s on node {}, {} each", enough, speed / 1000, node,
@@ -192,21 +202,23 @@ class Builder {
           count = enough;
         }
       }
-      if (wishes_.workers) count = std::min<size_t>(left_on(node), wanted);
       for (size_t i = 0; i < count && map_.workers.size() < fabric::kMaxWorkers; ++i) {
-        const Cpu* c = take(node);
-        map_.workers.push_back({c->id, c->node, {}});
-        if (wishes_.workers) --wanted;
+        add_worker(take(node));
       }
     }
-    // Where the ports' nodes have no core left, another's does it, across the link between them.
-    while ((map_.workers.empty() || (wishes_.workers && wanted > 0)) && !free_.empty()) {
-      map_.workers.push_back({free_.front()->id, free_.front()->node, {}});
-      free_.erase(free_.begin());
-      if (wanted > 0) --wanted;
-      map_.notes.push_back(fmt::format(
-          "core {} is on another NUMA node than its port: each of its packets crosses the sockets",
-          map_.workers.back().core));
+    // What these nodes have left; then another's cores, across the link between them.
+    while ((map_.workers.empty() || still_wanted() > 0) && !free_.empty()) {
+      const Cpu* own = nullptr;
+      for (const unsigned node : nodes) own = own == nullptr ? take(node) : own;
+      if (own == nullptr) {
+        own = free_.front();
+        free_.erase(free_.begin());
+        map_.notes.push_back(fmt::format(
+            "core {} is on another NUMA node than the ports: each of its packets crosses the "
+            "sockets",
+            own->id));
+      }
+      add_worker(own);
     }
     if (map_.workers.empty()) {
       map_.workers.push_back({map_.control, 0, {}});

@@ -47,8 +47,8 @@ struct CoreMap {
   std::set<unsigned> spinning() const;
 };
 
-// Gbit/s of IMIX that one worker is counted with: half of what it does in memory
-// (docs/benchmarks.md), for what a NIC's driver takes and for gusts.
+// That one worker is counted with: half of what it does in memory with 512 bytes
+// (docs/benchmarks.md, relay), for what a NIC's driver takes and for gusts.
 inline constexpr uint32_t kMbpsPerWorker = 10'000;
 
 // kUsage: a sentence with what is missing or cannot be.

@@ -103,6 +103,15 @@ Result<json> look_at_daemon(const Client& client, Findings& out) {
 
 }  // namespace
 
+std::optional<json> ask(const Client& client, const char* target, const char* check,
+                        Findings& out) {
+  auto answer = client.call("GET", target);
+  if (answer) return std::move(*answer);
+  out.push_back({check, Grade::kFailed, answer.error().message,
+                 "the relay's log may say why: journalctl -u sluiced"});
+  return std::nullopt;
+}
+
 DoctorCommand::DoctorCommand(CLI::App& app) {
   command_ = app.add_subcommand("doctor",
                                 "What keeps this host or its relay from its best, and what helps");

@@ -19,6 +19,10 @@ namespace sluice::cli {
 
 using Findings = std::vector<Finding>;
 
+// What the relay answers; none: `check` failed, and that is a finding.
+std::optional<nlohmann::json> ask(const Client& client, const char* target, const char* check,
+                                  Findings& out);
+
 // The machine against the map of cores and queues; without a configuration, by itself. `running`:
 // the relay has its hugepages already.
 void examine_host(const host::Machine& machine, const control::Config* config, bool running,

@@ -45,9 +45,9 @@ void look_at_cpu(const Machine& m, Findings& out) {
                  fmt::format("{}: {}, {}", m.cpu_model, vaes ? "VAES" : "no VAES",
                              ifma ? "AVX-512 IFMA" : "no AVX-512 IFMA"),
                  vaes && ifma ? ""
-                 : vaes       ? "signatures are verified one at a time, by libsodium: about a tenth"
-                                " of the calls a second"
-                              : "sealing costs two to four times as much as with VAES"});
+                 : vaes ? "signatures are verified one at a time, by libsodium: an eighth to a"
+                          " sixteenth as many a second (docs/benchmarks.md, crypto)"
+                        : "each packet costs more to seal than with VAES"});
   const bool steady = has("constant_tsc") && has("nonstop_tsc");
   out.push_back({"tsc", steady ? Grade::kOk : Grade::kWarning,
                  fmt::format("{}, the kernel's clock source is {}",
@@ -232,7 +232,6 @@ std::set<unsigned> busy_cores(const Config& c) {
 
 void look_at_isolation(const Machine& m, const Config& c, Findings& out) {
   std::set<unsigned> ticking, shared, slow;
-  std::string governors;
   for (const unsigned core : busy_cores(c)) {
     const Cpu* cpu = m.cpu(core);
     if (cpu == nullptr) continue;

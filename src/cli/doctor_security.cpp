@@ -1,5 +1,4 @@
 // What trust rests on.
-#include <grp.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -21,33 +20,49 @@ std::string mode_text(mode_t mode) {
   return fmt::format("{:04o}", mode & 07777);
 }
 
-// Nobody but its owner may read or write it, and the owner is whose folder it is in, or root.
-void look_at_secret(const std::string& what, const std::string& path, mode_t most, Findings& out) {
-  struct stat s {};
-  if (lstat(path.c_str(), &s) != 0) {
-    // Root sees everything: who is not, is not told.
-    const bool hidden = errno == EACCES;
-    out.push_back({"modes", Grade::kWarning,
-                   fmt::format("{} {}: {}", what, path, std::strerror(errno)),
-                   hidden ? "look again as root" : "is it named rightly in the configuration?"});
-    return;
+// Nobody but root and the state folder's owner may have it, or read or write it.
+class Secrets {
+ public:
+  Secrets(const std::string& folder, Findings& out) : out_(out) {
+    struct stat s {};
+    if (stat(folder.c_str(), &s) == 0) owner_ = s.st_uid;
   }
-  const bool tight = (s.st_mode & 07777 & ~most) == 0;
-  out.push_back({"modes", tight ? Grade::kOk : Grade::kFailed,
-                 fmt::format("{} {} has mode {}", what, path, mode_text(s.st_mode)),
-                 tight ? "" : fmt::format("chmod {} {}", mode_text(most), path)});
-}
+
+  void look_at(const std::string& what, const std::string& path, mode_t most) {
+    struct stat s {};
+    if (lstat(path.c_str(), &s) != 0) {
+      // Root sees everything: who is not, is not told.
+      const bool hidden = errno == EACCES;
+      out_.push_back({"modes", Grade::kWarning,
+                      fmt::format("{} {}: {}", what, path, std::strerror(errno)),
+                      hidden ? "look again as root" : "is it named rightly in the configuration?"});
+      return;
+    }
+    const bool tight = (s.st_mode & 07777 & ~most) == 0;
+    const bool ours = s.st_uid == 0 || s.st_uid == owner_;
+    std::string remedy = tight ? "" : fmt::format("chmod {} {}", mode_text(most), path);
+    if (!ours) remedy += fmt::format("{}chown {} {}", tight ? "" : "; ", owner_, path);
+    out_.push_back({"modes", tight && ours ? Grade::kOk : Grade::kFailed,
+                    fmt::format("{} {} has mode {}{}", what, path, mode_text(s.st_mode),
+                                ours ? "" : fmt::format(" and belongs to uid {}", s.st_uid)),
+                    remedy});
+  }
+
+ private:
+  Findings& out_;
+  uid_t owner_ = 0;
+};
 
 void look_at_modes(const Config& c, Findings& out) {
-  look_at_secret("state", c.relay.state_dir, 0700, out);
-  look_at_secret("the relay's key", c.relay.key_file, 0600, out);
-  if (c.vault.source == vault::KeySource::kFile) {
-    struct stat s {};
-    if (stat(c.vault.key_file.c_str(), &s) == 0) {
-      look_at_secret("the vault's key", c.vault.key_file, 0600, out);
-    }
+  Secrets secrets(c.relay.state_dir, out);
+  secrets.look_at("state", c.relay.state_dir, 0700);
+  secrets.look_at("the relay's key", c.relay.key_file, 0600);
+  // It is made with the vault.
+  if (struct stat s{};
+      c.vault.source == vault::KeySource::kFile && lstat(c.vault.key_file.c_str(), &s) == 0) {
+    secrets.look_at("the vault's key", c.vault.key_file, 0600);
   }
-  if (!c.admin.tls.key.empty()) look_at_secret("the admin API's key", c.admin.tls.key, 0600, out);
+  if (!c.admin.tls.key.empty()) secrets.look_at("the admin API's key", c.admin.tls.key, 0600);
 }
 
 void look_at_callers(const Config& c, Findings& out) {
@@ -87,7 +102,7 @@ void look_at_choices(const Config& c, Findings& out) {
 }
 
 void look_at_policy(const Client& client, Findings& out) {
-  const auto policy = client.call("GET", "/v1/policy");
+  const auto policy = ask(client, "/v1/policy", "policy", out);
   if (!policy) return;
   const bool open = (*policy)["default"] == "approve";
   out.push_back({"policy", open ? Grade::kWarning : Grade::kOk,
@@ -97,7 +112,7 @@ void look_at_policy(const Client& client, Findings& out) {
 }
 
 void look_at_keys(const Client& client, Findings& out) {
-  const auto keys = client.call("GET", "/v1/relay/keys");
+  const auto keys = ask(client, "/v1/relay/keys", "keys", out);
   if (keys) {
     const json& previous = (*keys)["previous"];
     out.push_back(
@@ -108,7 +123,7 @@ void look_at_keys(const Client& client, Findings& out) {
                                           remaining(previous["until_ms"])),
          previous.is_null() ? "" : "if it was lost to somebody: sluicectl relay retire-key"});
   }
-  const auto vault = client.call("GET", "/v1/vault");
+  const auto vault = ask(client, "/v1/vault", "keys", out);
   if (!vault) return;
   size_t in_use = 0;
   for (const json& key : (*vault)["data_keys"]) in_use += key["records"] != 0 ? 1 : 0;
@@ -120,13 +135,9 @@ void look_at_keys(const Client& client, Findings& out) {
 }
 
 void look_at_revocations(const Client& client, Findings& out) {
-  const auto agents = client.call("GET", "/v1/agents");
-  const auto edges = client.call("GET", "/v1/edges");
-  if (!agents || !edges) {
-    out.push_back(
-        {"revoked", Grade::kFailed, (agents ? edges.error() : agents.error()).message, ""});
-    return;
-  }
+  const auto agents = ask(client, "/v1/agents", "revoked", out);
+  const auto edges = ask(client, "/v1/edges", "revoked", out);
+  if (!agents || !edges) return;
   size_t revoked = 0;
   std::set<std::string> gone;
   std::string connected;
@@ -154,13 +165,9 @@ void look_at_revocations(const Client& client, Findings& out) {
 }
 
 void look_at_denials(const Client& client, Findings& out) {
-  const auto counters = client.call("GET", "/v1/counters");
-  const auto audit = client.call("GET", "/v1/audit");
-  if (!counters || !audit) {
-    out.push_back(
-        {"denials", Grade::kFailed, (counters ? audit.error() : counters.error()).message, ""});
-    return;
-  }
+  const auto counters = ask(client, "/v1/counters", "denials", out);
+  const auto audit = ask(client, "/v1/audit", "denials", out);
+  if (!counters || !audit) return;
   uint64_t denied = 0;
   for (const auto& [reason, n] : (*counters)["calls"].items()) {
     if (reason != "authorized") denied += n.get<uint64_t>();

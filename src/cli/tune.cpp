@@ -22,9 +22,9 @@ using control::Config;
 using nlohmann::json;
 
 constexpr uint64_t kHugePage = 2u << 20;
-// Around the payload on the wire: Ethernet with its FCS, gap and preamble, IPv4, UDP, the tunnel's
-// headers and both tags.
-constexpr double kAround = 94 + 24;
+// Around the payload on the wire: Ethernet with its FCS, IPv4, UDP, the tunnel's headers and tag;
+// and the preamble and gap before a frame.
+constexpr double kAround = 94 + 20;
 // Tables that more than so many agents have for calls: all of them are rarely calling at once.
 constexpr uint32_t kAllCall = 4096;
 constexpr uint32_t kMeasuredSessions = 1024;

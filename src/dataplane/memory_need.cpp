@@ -58,9 +58,10 @@ Result<void> check_memory(const MemoryNeed& need, fabric::EalMode mode) {
   if (free_mib >= need_mib) return {};
   return fail(
       ErrorCode::kResource,
-      fmt::format("needs {} MiB of hugepages (tables {}, packet buffers {}, rings and EAL {}), "
-                  "{} MiB free: run scripts/setup, lower limits:, or set eal.mode: no_huge",
-                  need_mib, need.arena >> 20, need.pool >> 20, need.rings >> 20, free_mib));
+      fmt::format(
+          "needs {} MiB of hugepages (tables {}, packet buffers {}, rings and EAL {}), "
+          "{} MiB free: reserve them with host-setup, lower limits:, or set eal.mode: no_huge",
+          need_mib, need.arena >> 20, need.pool >> 20, need.rings >> 20, free_mib));
 }
 
 }  // namespace sluice::dataplane

@@ -25,7 +25,7 @@ def test(lab):
     refused(result, 7, "DPDK")
     refused(relay(good.replace("in_memory", "shared").replace("no_huge", "shared")
                   .replace("agents: 256", "agents: 1000000").replace("sessions: 1024", "sessions: 4000000")),
-            7, "hugepages", "scripts/setup", "no_huge")
+            7, "hugepages", "host-setup", "no_huge")
     key = lab.state / "relay.key"
     saved = key.read_bytes()
     key.write_text("not a key\n")

@@ -2,6 +2,7 @@
 """sluicectl doctor: each thing that can be wrong with a host, one at a time, and what it says of it; a relay that runs, its
 files, keys, vault and revocations; what `--security` looks at."""
 import json
+import os
 
 from common import BUILD, check, main, run, wait_until
 from machine_tree import Machine
@@ -118,6 +119,11 @@ def relay(lab):
     found = at_relay(lab, "--security")
     check(worst(found, "modes") == "failed" and any("0640" in f["detail"] for f in of(found, "modes")), "modes are looked at")
     (lab.state / "relay.key").chmod(0o600)
+    os.chown(lab.state / "relay.key", 65534, 65534)
+    found = at_relay(lab, "--security")
+    check(worst(found, "modes") == "failed" and any("uid 65534" in f["detail"] and "chown 0" in f["remedy"] for f in of(found, "modes") if f["remedy"]),
+          "and owners")
+    os.chown(lab.state / "relay.key", 0, 0)
 
     # A vault that is locked while calls need it.
     lab.ctl("vault", "init")

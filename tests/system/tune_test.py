@@ -65,6 +65,8 @@ def cards_on_both_sockets(folder):
               f"core {worker['core']} polls the card of its socket: {worker['queues']}")
     # 25 Gbit/s and 10 Gbit/s a worker.
     check(len(cores["workers"]) == 6 and cores["verifiers"] == [], "three for each card, no verifier")
+    cores = accepted(folder, tune("--from", m.root, "--workers", "4"))["cores"]
+    check(sorted(w["core"] // 8 for w in cores["workers"]) == [0, 0, 1, 1], f"four are two for each card: {cores['workers']}")
     out = tune("--from", m.root, "--workers", "4", "--verifiers", "2", "--port", "b1:00.0")
     cores = accepted(folder, out)["cores"]
     check(len(cores["workers"]) == 4 and len(cores["verifiers"]) == 2, "as many as were asked for")
