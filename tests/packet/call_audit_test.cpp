@@ -79,6 +79,7 @@ class CallAudit : public Calls {
     EXPECT_EQ(arrived(*beta).size(), 1u);
     EXPECT_TRUE(r.receive(*alpha).empty());
     const auto after = moved(before, r.counters());
+    ASSERT_TRUE(after.contains("call.authorized")) << nlohmann::json(after);
     EXPECT_EQ(after.at("call.authorized"), 1u);
     EXPECT_FALSE(after.contains("call.audit_unavailable"));
   }
