@@ -4,9 +4,9 @@ import { randomBytes } from "node:crypto";
 
 import { Body, bodyOf, callBytesOf, type Payload } from "./body.js";
 import { checkFunction, checkWhole } from "./checks.js";
-import { isCode } from "./errors.js";
+import { AbortError, isCode } from "./errors.js";
 import type { Capability, Protocol } from "./records.js";
-import { aborted, LinkedSignal, orAborted, pause } from "./signals.js";
+import { LinkedSignal, orAborted, pause } from "./signals.js";
 import type { Transport } from "./transport.js";
 
 const MOST_SLOTS = 256;
@@ -276,7 +276,7 @@ export class Server {
 
   // Its handler may go on for as long as it likes: nobody waits for it.
   #abort(call: string, why: string): void {
-    this.#running.get(call)?.controller.abort(aborted(why));
+    this.#running.get(call)?.controller.abort(new AbortError(why));
     this.#running.delete(call);
   }
 

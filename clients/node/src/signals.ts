@@ -2,8 +2,6 @@
 
 import { setMaxListeners } from "node:events";
 
-import { AbortError } from "./errors.js";
-
 /** A signal that is aborted with any of `sources`; `unlink` when it is not needed any more. */
 export class LinkedSignal {
   readonly #controller = new AbortController();
@@ -54,8 +52,4 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
     const timer = setTimeout(done, ms);
     signal?.addEventListener("abort", done, { once: true });
   });
-}
-
-export function aborted(why: string): AbortError {
-  return new AbortError(why);
 }

@@ -356,3 +356,58 @@ describe("what is given up", () => {
     assert.deepEqual(warnings, []);
   });
 });
+
+describe("a server that is closed", () => {
+  /** Holds questions until there is work, as the daemon does: a new question ends the one before with nothing. */
+  async function asking() {
+    let waiting;
+    let work = [];
+    const none = { calls: [], cancelled: [] };
+    const d = await daemon((what, response, body, request) => {
+      if (what === "POST /v1/serve/answer") d.answers.push([body.call, body.status, body.data]);
+      if (what !== "GET /v1/serve") return say(response, {});
+      if (waiting) say(waiting, none);
+      waiting = undefined;
+      const waits = !request.url.endsWith("wait_ms=0");
+      if (waits && work.length === 0) {
+        waiting = response;
+        response.on("close", () => response.writableEnded || (d.broken = true));
+        return;
+      }
+      say(response, { ...none, calls: work });
+      work = [];
+    });
+    d.answers = [];
+    d.broken = false;
+    d.polled = async () => {
+      while (!waiting) await new Promise(setImmediate);
+    };
+    d.later = (...calls) => (work = calls);
+    return d;
+  }
+  const call = (id) => ({ call: id, from: "did:key:z6Mk", name: "alice", address: "1", verified: true, trace: "", scopes: [], data: "" });
+
+  test("breaks no question off, and says that it leaves", async (t) => {
+    const d = await asking();
+    t.after(d.close);
+    const server = await d.agent.serve(() => "x", { slots: 3 });
+    await d.polled();
+    await server.close();
+    const id = /server=([0-9a-f]{16})&/.exec(d.asked[0])[1];
+    const ask = (slots, wait) => `GET /v1/serve?server=${id}&slots=${slots}&wait_ms=${wait}`;
+    assert.deepEqual(d.asked, [ask(3, 0), ask(3, 10_000), ask(1, 0), `DELETE /v1/serve?server=${id}`]);
+    assert.equal(d.broken, false);
+  });
+  test("turns away what comes with its last question", async (t) => {
+    const d = await asking();
+    t.after(d.close);
+    let handled = 0;
+    const server = await d.agent.serve(() => String(++handled));
+    await d.polled();
+    d.later(call("c1"), call("c2"));
+    await server.close();
+    while (d.answers.length < 2) await new Promise(setImmediate);
+    assert.deepEqual(d.answers.sort(), [["c1", 515, ""], ["c2", 515, ""]]);
+    assert.equal(handled, 0);
+  });
+});
