@@ -27,6 +27,8 @@ MAY_INCLUDE = {
     "cli": {"cli", "audit", "host", "http", "base", "control/config.h", "control/capacity.h", "dataplane/memory_need.h", "fabric/topology.h", "vault/master_key.h", "crypto/text.h", "crypto/secret.h", "crypto/secret_buffer.h", "crypto/secret_file.h", "wire/credential.h",
             "control/store_restore.h"},
     # Of the agent, what makes a session; of fabric, headers of plain values.
+    # Of the agent, where its daemon is found.
+    "client": {"client", "http", "base", "agent/state_folder.h", "crypto/text.h"},
     "pktgen": {"pktgen", "base", "wire", "crypto", "agent/handshake.h", "agent/session.h", "agent/edges.h",
                "fabric/replay_window.h", "fabric/topology.h"},
     # Of the agent, how a DATA packet is sealed.

@@ -84,8 +84,12 @@ Result<std::string> hex_query(const http::Request& request, const char* key) {
 
 const CallApi::Route* CallApi::find(const http::Request& request) {
   static constexpr Route kRoutes[] = {
-      {"POST", "/v1/calls", &CallApi::open},          {"GET", "/v1/calls/wait", &CallApi::wait},
-      {"GET", "/v1/calls", &CallApi::list},           {"GET", "/v1/serve", &CallApi::ask},
+      {"POST", "/v1/calls", &CallApi::open},
+      {"GET", "/v1/calls/wait", &CallApi::wait},
+      {"GET", "/v1/calls", &CallApi::list},
+      {"DELETE", "/v1/calls", &CallApi::cancel},
+      {"GET", "/v1/serve", &CallApi::ask},
+      {"DELETE", "/v1/serve", &CallApi::leave},
       {"POST", "/v1/serve/answer", &CallApi::answer},
   };
   const auto it = std::find_if(std::begin(kRoutes), std::end(kRoutes), [&](const Route& r) {
@@ -160,6 +164,14 @@ Result<void> CallApi::wait(const http::Request& request, http::Respond& respond,
   return {};
 }
 
+Result<void> CallApi::cancel(const http::Request& request, http::Respond& respond, Instant at) {
+  const auto id = hex_query(request, "call");
+  if (!id) return tl::unexpected(id.error());
+  const auto done = jobs_.cancel(std::stoull(*id, nullptr, 16), at);
+  if (done) respond(json_response(json::object()));
+  return done;
+}
+
 Result<void> CallApi::list(const http::Request&, http::Respond& respond, Instant at) {
   json calls = json::array();
   for (const CallRow& row : agent_.calls().rows()) {
@@ -172,12 +184,20 @@ Result<void> CallApi::list(const http::Request&, http::Respond& respond, Instant
 Result<void> CallApi::ask(const http::Request& request, http::Respond& respond, Instant at) {
   const auto server = hex_query(request, "server");
   if (!server) return tl::unexpected(server.error());
-  const auto slots = query_number(request, "slots", 1, Servers::kMostSlots, 1);
+  const auto slots = query_number(request, "slots", 0, Servers::kMostSlots, 1);
   if (!slots) return tl::unexpected(slots.error());
   const auto wait_ms = query_number(request, "wait_ms", 0, kMostWaitMs, 0);
   if (!wait_ms) return tl::unexpected(wait_ms.error());
   servers_.ask(*server, *slots, at.us + *wait_ms * 1000, request.peer.pid, respond, at);
   return {};
+}
+
+Result<void> CallApi::leave(const http::Request& request, http::Respond& respond, Instant at) {
+  const auto server = hex_query(request, "server");
+  if (!server) return tl::unexpected(server.error());
+  const auto done = servers_.leave(*server, at);
+  if (done) respond(json_response(json::object()));
+  return done;
 }
 
 Result<void> CallApi::answer(const http::Request& request, http::Respond& respond, Instant) {

@@ -3,8 +3,10 @@
 //                           "timeout_ms","trace","idempotency_key"]} → {"call":ID}
 //   GET  /v1/calls/wait    ?call=ID&state=S&wait_ms=M → the call, once its state is not S; at its
 //                           end with "data" and "error"; whoever stops asking has given it up
+//   DELETE /v1/calls       ?call=ID: given up at once → {}
 //   GET  /v1/calls         {"calls":[…]}: open and recent ones, newest first
 //   GET  /v1/serve         ?server=HEX&slots=N&wait_ms=M → {"calls":[…],"cancelled":[ID,…]}
+//   DELETE /v1/serve       ?server=HEX: it takes no more calls; what it has is answered for it → {}
 //   POST /v1/serve/answer  {"server":HEX,"call":ID,"status":N,"data":base64} → {}
 // One thread.
 #pragma once
@@ -34,8 +36,10 @@ class CallApi {
 
   Result<void> open(const http::Request& request, http::Respond& respond, Instant at);
   Result<void> wait(const http::Request& request, http::Respond& respond, Instant at);
+  Result<void> cancel(const http::Request& request, http::Respond& respond, Instant at);
   Result<void> list(const http::Request& request, http::Respond& respond, Instant at);
   Result<void> ask(const http::Request& request, http::Respond& respond, Instant at);
+  Result<void> leave(const http::Request& request, http::Respond& respond, Instant at);
   Result<void> answer(const http::Request& request, http::Respond& respond, Instant at);
 
   Agent& agent_;

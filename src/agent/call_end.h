@@ -65,7 +65,7 @@ const char* status_name(uint16_t status);
   X(kRelayRestarted, "relay_restarted", kUnreachable,                                           \
     "the relay restarted during the call; whether the peer acted on it is not known")           \
   X(kEdgeEnded, "edge_ended", kRefused, "the trust with the peer ended during the call")        \
-  X(kCancelled, "cancelled", kInternal, "this side gave it up")                                 \
+  X(kCancelled, "cancelled", kCallFailed, "this side gave it up")                               \
   X(kBadStream, "bad_stream", kCallFailed, "the peer's response contradicts itself")            \
   X(kNoMemory, "no_memory", kResource, "this agent holds as much unread as it may")             \
   X(kStreamReset, "stream_reset", kCallFailed,                                                  \

@@ -85,6 +85,19 @@ void CallJobs::wait(uint64_t id, std::string known, uint64_t until_us, pid_t rea
   if (advance(id, job, false, at)) jobs_.erase(it);
 }
 
+Result<void> CallJobs::cancel(uint64_t id, Instant at) {
+  const auto it = jobs_.find(id);
+  Call* call = it == jobs_.end() ? nullptr : agent_.own_call(id);
+  if (call == nullptr) {
+    return fail(ErrorCode::kNotFound, fmt::format("there is no call {:016x} to cancel", id));
+  }
+  agent_.touch(at.now);
+  call->end(CallEnd::kCancelled, uint16_t(CallStatus::kCancelled));
+  it->second.seen_us = at.us;
+  if (advance(id, it->second, false, at)) jobs_.erase(it);
+  return {};
+}
+
 // True when its end was told, or there is nobody to tell.
 bool CallJobs::advance(uint64_t id, Job& job, bool look, Instant at) {
   Call* call = agent_.own_call(id);

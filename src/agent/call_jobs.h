@@ -26,6 +26,8 @@ class CallJobs {
   // kNotFound: no such call, or its end was told.
   void wait(uint64_t id, std::string known, uint64_t until_us, pid_t reader, http::Respond respond,
             Instant at);
+  // Ends it as cancelled; who waits for it is told. kNotFound: as for wait().
+  Result<void> cancel(uint64_t id, Instant at);
   void pump(Instant at);
   uint64_t wake_us() const;
 

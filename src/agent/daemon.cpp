@@ -28,6 +28,7 @@
 #include "agent/offload_probe.h"
 #include "agent/request.h"
 #include "agent/settings.h"
+#include "agent/state_folder.h"
 #include "agent/udp_socket.h"
 #include "base/log.h"
 #include "http/unix_server.h"

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "agent/identity_file.h"
+#include "agent/state_folder.h"
 
 namespace sluice::agent {
 

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -103,11 +102,6 @@ std::string next_path(const std::string& state) {
   return state + "/identity.next.json";
 }
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 }  // namespace
 
 std::string identity_path(const std::string& state) {
@@ -116,21 +110,6 @@ std::string identity_path(const std::string& state) {
 std::string pins_path(const std::string& state) {
   return state + "/pins.json";
 }
-std::string socket_path(const std::string& state) {
-  return state + "/agent.sock";
-}
-
-Result<std::string> default_state() {
-  if (const auto xdg = environment("XDG_STATE_HOME"); xdg.starts_with('/')) {
-    return xdg + "/sluice-agent";
-  }
-  if (const auto home = environment("HOME"); home.starts_with('/')) {
-    return home + "/.local/state/sluice-agent";
-  }
-  return fail(ErrorCode::kUsage,
-              "neither XDG_STATE_HOME nor HOME is set; name the folder with --state");
-}
-
 AgentIdentity make_identity(std::string name, uint32_t tenant, Join join, uint64_t unix_ms) {
   return {std::move(name), tenant, crypto::Identity::generate(), crypto::X25519KeyPair::generate(),
           std::move(join), unix_ms};

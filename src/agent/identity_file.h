@@ -26,10 +26,6 @@ struct AgentIdentity {
 // Paths within a state folder.
 std::string identity_path(const std::string& state);
 std::string pins_path(const std::string& state);
-std::string socket_path(const std::string& state);
-
-// $XDG_STATE_HOME/sluice-agent, or ~/.local/state/sluice-agent.
-Result<std::string> default_state();
 
 // Fresh keys for `join`.
 AgentIdentity make_identity(std::string name, uint32_t tenant, Join join, uint64_t unix_ms);

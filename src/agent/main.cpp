@@ -10,6 +10,7 @@
 #include "agent/cli_daemon.h"
 #include "agent/cli_upstream.h"
 #include "agent/daemon.h"
+#include "agent/state_folder.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/self_description.h"

@@ -29,7 +29,7 @@ AcceptStatus Servers::admit(const PeerEdge& from, const wire::Envelope& envelope
   bool any = false;
   uint64_t places = 0;
   for (Server& s : servers_) {
-    if (is_gone(s.pid)) continue;
+    if (s.slots == 0 || is_gone(s.pid)) continue;
     any = true;
     places += s.slots;
     const bool freer = best == nullptr || s.slots - s.busy > best->slots - best->busy;
@@ -84,6 +84,19 @@ void Servers::ask(const std::string& id, uint64_t slots, uint64_t until_us, pid_
     s->wait->respond(json_response({{"calls", json::array()}, {"cancelled", json::array()}}));
   s->wait = Wait{until_us, std::move(respond)};
   hand_over(*s, at);
+}
+
+Result<void> Servers::leave(const std::string& id, Instant at) {
+  Server* s = find(id);
+  if (s == nullptr) {
+    return fail(ErrorCode::kNotFound, fmt::format("there is no server {}", id));
+  }
+  agent_.touch(at.now);
+  if (s->wait) {
+    s->wait->respond(json_response({{"calls", json::array()}, {"cancelled", json::array()}}));
+  }
+  drop(id);
+  return {};
 }
 
 void Servers::hand_over(Server& s, Instant at) {

@@ -31,9 +31,12 @@ class Servers {
   void on_request(Call& call);
   void on_cancelled(const Call& call);
 
-  // Registers the server, or says that it is still there, and waits for work.
+  // Registers the server, or says that it is still there, and waits for work. No slots: it takes
+  // no more, and may answer what it has.
   void ask(const std::string& server, uint64_t slots, uint64_t until_us, pid_t pid,
            http::Respond respond, Instant at);
+  // It serves no more. kNotFound: it does not.
+  Result<void> leave(const std::string& server, Instant at);
   // kNotFound: the call is not, or no longer, that server's.
   Result<void> answer(const std::string& server, const std::string& token, uint16_t status,
                       Buffer response);

@@ -20,6 +20,7 @@ cores: { control: %(core)s, workers: [ { core: %(core)s, queues: [north/0] } ] }
 worker: { idle: backoff }
 limits: { agents: 256, edges: 2048, sessions: 1024 }
 """
+LIBRARY = ("libsluice-agent0", "libsluice-agent-dev")
 # What the relay may: open raw sockets, set a link's flags, be scheduled in real time.
 CAPABILITIES = 1 << 12 | 1 << 13 | 1 << 23
 DPKG = "dpkg --force-unsafe-io --force-confdef --force-confold"
@@ -29,8 +30,8 @@ def build_packages(folder):
     """The packages of this build, and the relay's again as a later version that ships another configuration."""
     print(run(ROOT / "scripts/package", "--from", BUILD, "--to", folder).stdout, end="", flush=True)
     debs = {p.name.split("_")[0]: p for p in folder.glob("*.deb")}
-    check(set(debs) == {"sluice", "sluice-agent"} and all(f"_{VERSION}_" in p.name for p in debs.values()),
-          f"packages sluice and sluice-agent in version {VERSION}, which is Meson's")
+    check(set(debs) == {"sluice", "sluice-agent", *LIBRARY} and all(f"_{VERSION}_" in p.name for p in debs.values()),
+          f"packages of relay, agent and library in version {VERSION}, which is Meson's")
     tree = folder / "later"
     run("dpkg-deb", "-R", debs["sluice"], tree)
     control = tree / "DEBIAN/control"
@@ -41,7 +42,7 @@ def build_packages(folder):
         unit.write("# Of a later version.\n")
     later = folder / "sluice_later.deb"
     run("dpkg-deb", "--root-owner-group", "-Znone", "-b", tree, later)
-    return debs["sluice"], debs["sluice-agent"], later
+    return debs["sluice"], debs["sluice-agent"], [debs[name] for name in LIBRARY], later
 
 
 def check_control(deb, program_packages):
@@ -205,6 +206,20 @@ def try_remove(host):
           "the user stays, whose number must not become another's")
 
 
+def try_library(host, library):
+    """A program is compiled against the development package above this host's own root, which has a compiler."""
+    for deb in library:
+        shutil.copy(deb, host.path("/root"))
+    host.sh(f"{DPKG} -i " + " ".join(f"/root/{deb.name}" for deb in library))
+    if host.sh("command -v g++ pkg-config", check=False).returncode == 0:
+        host.sh("cd /root && g++ -std=c++17 -Wall -Werror /usr/share/doc/libsluice-agent-dev/examples/ask.cpp "
+                "$(pkg-config --cflags --libs sluice-agent) -o ask")
+        asked = host.sh("HOME=/root /root/ask bob hello", check=False)
+        check(asked.returncode == 1 and "sluice-agent up" in asked.stderr, "a program of the library's runs")
+    host.sh("dpkg --purge libsluice-agent-dev libsluice-agent0")
+    check("libsluice-agent" not in host.sh("ls -R /usr/lib/x86_64-linux-gnu /usr/include").stdout, "and nothing of it is left")
+
+
 def main():
     need_namespaces()
     if not shutil.which("systemd-nspawn") or not shutil.which("dh"):
@@ -213,15 +228,16 @@ def main():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="sluice-package-test-"))
     host = None
     try:
-        relay, agent, later = build_packages(folder)
+        relay, agent, library, later = build_packages(folder)
         listed = (ROOT / "scripts/packages/run.txt").read_text()
         check_control(relay, re.findall(r"^(librte-(?:bus|net|mempool)-\S+)", listed, re.M))
-        host = Container(clean_root(folder / "root", (relay, agent)) if "--clean" in sys.argv else "/")
+        host = Container(clean_root(folder / "root", (relay, agent, library[0])) if "--clean" in sys.argv else "/")
         try_install(host, relay, agent)
         try_first_start(host)
         try_sandbox(host)
         try_operators(host)
         try_agent(host)
+        try_library(host, library)
         try_upgrade(host, later)
         try_remove(host)
         print("passed")
