@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The TypeScript client (clients/node) on the oldest and the newest Node that it is for, against a relay and four daemons: what it says, what
 arrives, and what does not. Its tests are clients/node/test; what only root can do to the lab they ask for by a socket."""
+import json
 import os
 import pathlib
 import shutil
@@ -87,8 +88,10 @@ def connected(lab, name):
 
 
 def introduce(lab):
-    """alice may call bob; carol and dave may do anything to each other."""
+    """alice may call bob; carol and dave may send messages to each other, and carol calls dave."""
     lab.make_relay()
+    with lab.config.open("a") as config:
+        config.write("calls: { circuit: { failed_percent: 0 } }\n")  # most of the calls are to fail
     lab.start_relay()
     lab.ctl("tenant", "add", "acme")
     for n in lab.names:
@@ -96,8 +99,9 @@ def introduce(lab):
         lab.start_agent(n)
         wait_until(f"{n} to connect", lambda n=n: connected(lab, n), 15)
     agree(lab, ("--scopes", "payments"))
-    lab.agent("carol", "handshake", lab.dids["dave"], "to talk")
-    lab.agent("dave", "handshake", lab.dids["carol"], "to talk")
+    lab.agent("carol", "handshake", lab.dids["dave"], "to talk", "--capabilities", "tool_call", "--protocols", "raw")
+    wait_until("the request to reach dave", lambda: json.loads(lab.agent("dave", "pending", "--json").stdout)["incoming"], 10)
+    lab.agent("dave", "approve", "carol")
     wait_until("carol and dave to know each other", lambda: all(p and p[0]["verified"] for p in (lab.peers("carol"), lab.peers("dave"))), 10)
     # As the environment variable of the command line leads to them.
     for n in lab.names:

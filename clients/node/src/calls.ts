@@ -129,7 +129,7 @@ export class Calls {
     }
   }
 
-  // Without an answer to wait for: a daemon that does not know the request ends the call when nobody has asked for it for 10 s.
+  // Nobody waits for its answer; a call that is over, or whose daemon is, needs no end.
   #cancel(call: string): void {
     this.transport.delete("/v1/calls", { query: { call } }).catch(() => undefined);
   }

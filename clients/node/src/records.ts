@@ -35,7 +35,7 @@ export interface CallRecord {
   bytesSent: number;
   bytesReceived: number;
   issuedMs: number;
-  /** From the call's begin: until the peer took it, until all of the request was on its way, until its end or now. */
+  /** From the call's begin: until the peer took it, until all of the request was on its way (it may be before), until its end or now. */
   ms: { accepted: number | null; request: number | null; total: number };
 }
 

@@ -176,7 +176,7 @@ export class Server {
     this.#link.unlink();
     this.#enter("closing");
     while (this.#running.size > 0) {
-      // With as many places as calls it is given no more, and hears of cancellations all the same.
+      // Without places it is given no more, and hears of cancellations all the same.
       void this.#askNow();
       await Promise.race([...this.#running.values()].map((r) => r.done));
     }
@@ -193,7 +193,6 @@ export class Server {
       await this.#askNow();
       await Promise.race([loop, pause(RELEASE_MS)]);
     }
-    // A daemon that does not know the request keeps the place for 15 s more.
     await this.#transport.delete("/v1/serve", { query: { server: this.#id } }).catch(() => undefined);
   }
 
@@ -227,8 +226,7 @@ export class Server {
   }
 
   #ask(waitMs: number): Promise<Orders> {
-    const slots = this.#closing ? Math.max(1, this.#running.size) : this.#slots;
-    const query = { server: this.#id, slots, wait_ms: waitMs };
+    const query = { server: this.#id, slots: this.#closing ? 0 : this.#slots, wait_ms: waitMs };
     return this.#transport.get<Orders>("/v1/serve", { query, pool: waitMs === 0 ? "prompt" : "serve", waitMs });
   }
 

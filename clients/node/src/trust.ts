@@ -17,8 +17,9 @@ export interface TrustWish {
   /** What the peer may do in turn. */
   offer?: Right | undefined;
   scopes?: readonly string[] | undefined;
-  /** `openai-responses` is taken for `openai`. */
+  /** What its calls may be; `openai-responses` is taken for `openai`. */
   protocols?: readonly string[] | undefined;
+  /** What its calls may be for: without one, none of them passes. */
   capabilities?: readonly Capability[] | undefined;
 }
 

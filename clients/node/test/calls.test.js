@@ -5,11 +5,11 @@ import { describe, test } from "node:test";
 
 import { SluiceError } from "@sluice/client";
 
-import { aborted, agent, alice, bob, carol, fails, later, MIB, refuses, serving, unserved, until, within } from "./lab.js";
+import { aborted, agent, alice, bob, carol, fails, later, MIB, refuses, serving, until, within } from "./lab.js";
 
 const sha = (bytes) => createHash("sha256").update(bytes).digest("hex");
-// A daemon that is not told of an aborted call ends it when nobody has asked for it for 10 s.
-const CANCELLED_WITHIN = 20;
+// One that the daemon is not told of ends when nobody has asked for it for 10 s.
+const CANCELLED_WITHIN = 3;
 
 describe("bytes there and back", () => {
   for (const size of [0, 1, 1119, 1120, 1121, 100_000, 16 * MIB]) {
@@ -57,7 +57,7 @@ describe("an envelope", () => {
     assert.equal(result.call.peer, (await bob.info()).did);
     assert.match(result.messageId, /^[0-9a-f]{32}$/);
     const { accepted, request, total } = result.times;
-    assert.ok(0 <= accepted && accepted <= request && request <= total, JSON.stringify(result.times));
+    assert.ok([accepted, request].every((t) => 0 <= t && t <= total), JSON.stringify(result.times));
     const listed = (await alice.calls()).find((c) => c.messageId === result.messageId);
     assert.deepEqual(listed, result.call);
     assert.equal((await bob.calls()).find((c) => c.trace === trace).direction, "in");
@@ -117,7 +117,6 @@ describe("what is not granted", () => {
 
 describe("a peer that does not take calls", () => {
   test("has no server", async () => {
-    await until("the servers before to be gone", () => unserved(alice, "bob"), 20);
     await assert.rejects(alice.call("bob", "x"), fails({ code: "unreachable", reason: "not_served" }));
   });
   test("is busy", async (t) => {
@@ -218,10 +217,10 @@ describe("a call's end", () => {
     const trace = randomBytes(16).toString("hex");
     for (let i = 0; i < 20; ++i) {
       const stop = new AbortController();
-      const call = alice.call("bob", "x", { signal: stop.signal, trace });
+      const end = assert.rejects(alice.call("bob", "x", { signal: stop.signal, trace }), { name: "AbortError" });
       for (let turns = 0; turns < i; ++turns) await new Promise(setImmediate);
       stop.abort();
-      await assert.rejects(call, { name: "AbortError" });
+      await end;
     }
     await until("all of them to be over", async () => (await alice.calls()).every((c) => c.trace !== trace || c.outcome === "cancelled"), CANCELLED_WITHIN);
     await within("the callee to hear of it", Promise.all(seen.map((c) => aborted(c.signal))), CANCELLED_WITHIN);

@@ -8,7 +8,7 @@ export const MIB = 1024 * 1024;
 export const names = ["alice", "bob", "carol", "dave"];
 export const sockets = Object.fromEntries(names.map((n) => [n, process.env[`SLUICE_${n.toUpperCase()}`]]));
 
-/** alice may call bob: tool_call and read, raw, scope payments. carol and dave may do anything to each other. */
+/** alice may call bob: tool_call and read, raw, scope payments. carol and dave may send messages to each other, and carol calls dave. */
 export const agent = (name, options = {}) => new Agent({ socket: sockets[name], ...options });
 export const [alice, bob, carol, dave] = names.map((n) => agent(n));
 

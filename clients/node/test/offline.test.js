@@ -395,7 +395,7 @@ describe("a server that is closed", () => {
     await server.close();
     const id = /server=([0-9a-f]{16})&/.exec(d.asked[0])[1];
     const ask = (slots, wait) => `GET /v1/serve?server=${id}&slots=${slots}&wait_ms=${wait}`;
-    assert.deepEqual(d.asked, [ask(3, 0), ask(3, 10_000), ask(1, 0), `DELETE /v1/serve?server=${id}`]);
+    assert.deepEqual(d.asked, [ask(3, 0), ask(3, 10_000), ask(0, 0), `DELETE /v1/serve?server=${id}`]);
     assert.equal(d.broken, false);
   });
   test("turns away what comes with its last question", async (t) => {

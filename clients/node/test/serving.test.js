@@ -78,33 +78,31 @@ describe("closing", () => {
     let closed = false;
     const closing = server.close().then(() => (closed = true));
     assert.equal(server.close(), server.close());
-    await until("the daemon to give it no more", async () => {
-      const error = await alice.call("bob", "second", { timeoutMs: 2_000 }).catch((e) => e);
-      return ["busy", "not_served", "server_gone"].includes(error.reason);
-    });
+    await until("the daemon to give it no more", () => unserved(alice, "bob"), 3);
     assert.deepEqual([seen.length, closed, server.state, server.running], [1, false, "closing", 1]);
     gate.resolve();
     assert.equal((await call).text(), "done in peace");
     await within("it to be closed", closing, 5);
     assert.deepEqual([server.state, server.running, states.join()], ["closed", 0, "closing,closed"]);
-    await until("nobody to serve", () => unserved(alice, "bob"), 20);
+    assert.ok(await unserved(alice, "bob"), "nobody serves");
     assert.equal(seen.length, 1);
   });
   test("hears of a cancellation meanwhile", async (t) => {
     const { server, seen } = await serving(t, bob, () => new Promise(() => {}));
-    const call = alice.call("bob", "x", { timeoutMs: 1_500 });
+    const end = assert.rejects(alice.call("bob", "x", { timeoutMs: 1_500 }), fails({ reason: "timeout" }));
     await until("it to run", () => seen.length === 1);
     const closing = server.close();
-    await assert.rejects(call, fails({ reason: "timeout" }));
+    await end;
     await within("it to be closed", closing, 5);
     assert.equal(seen[0].signal.aborted, true);
   });
   test("with abort: the caller is told, however long the handler goes on", async (t) => {
     const { server, seen, errors } = await serving(t, bob, () => new Promise(() => {}));
-    const call = alice.call("bob", "x");
+    const end = assert.rejects(alice.call("bob", "x"), fails({ code: "call_failed", reason: "server_gone" }));
     await until("it to run", () => seen.length === 1);
     await within("it to be closed", server.close({ abort: true }), 5);
-    await assert.rejects(call, fails({ code: "call_failed", reason: "server_gone" }));
+    await end;
+    assert.ok(await unserved(alice, "bob"), "nobody serves");
     assert.equal(seen[0].signal.aborted, true);
     assert.deepEqual(errors, []);
   });
@@ -147,7 +145,7 @@ describe("a server", () => {
     assert.deepEqual(errors, []);
   });
   test("that is killed ends its calls", async (t) => {
-    await until("nobody to serve", () => unserved(alice, "bob"), 20);
+    assert.ok(await unserved(alice, "bob"), "nobody serves yet");
     const child = program(t, "programs/hold.js", { SLUICE_SOCKET: sockets.bob });
     await within("it to serve", once(child.stdout, "data"));
     const call = alice.call("bob", "x");
