@@ -172,7 +172,8 @@ class SLUICE_EXPORT Agent {
   // Datagrams: unacknowledged, each of at most Info::max_message bytes. Returns when they have
   // left.
   void send(std::string_view peer, const std::vector<std::string>& messages);
-  // Up to `most` that have come, of one peer or of all; waits for the first. May be empty.
+  // Up to `most` (4,096 at a time) that have come, of one peer or of all; waits for the first, up
+  // to 60 s. May be empty.
   std::vector<Message> receive(Milliseconds wait, std::size_t most = 256,
                                std::string_view peer = {});
 
@@ -193,24 +194,28 @@ class SLUICE_EXPORT Agent {
 
 struct ServerOptions {
   unsigned parallel = 16;  // calls at a time, each in a thread of its own; 1 to 256
-  // The daemon has ended (the server waits for it and goes on), is there again, refuses.
+  // The daemon has ended (the server waits for it and goes on), is there again, refuses. In a
+  // thread of the server's; what they throw is dropped.
   std::function<void(const Error& why)> on_away;
   std::function<void()> on_back;
 };
 
 // Answers calls of peers for as long as it lives. What a handler throws ends its call with status
-// 1 and no other word of it.
+// 1 and no other word of it; so does a status above 255. An answer of more than kMostBytes ends it
+// with status 514.
 class SLUICE_EXPORT Server {
  public:
   using Handler = std::function<Answer(const IncomingCall& call)>;
 
   // Returns when calls are taken. Throws where the daemon does not run or refuses.
   Server(Agent& agent, Handler handler, ServerOptions options = {});
-  // Takes no more calls, and waits for the handlers that run.
+  // As stop(). Not from a handler or hook of its own.
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
+  // Takes no more calls, and returns when those that it has are answered. From a handler or a hook
+  // it returns at once, and the end goes on by itself.
   void stop();
 
  private:

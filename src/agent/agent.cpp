@@ -328,12 +328,19 @@ Result<const PeerEdge*> Agent::find_edge(std::string_view text, Now now) const {
 
 // --- Messages --------------------------------------------------------------------------------
 
-size_t Agent::max_message() const {
+size_t Agent::fits_behind(size_t ip_header) const {
   if (!tunnel_.welcome()) return 0;
-  const size_t around = (ipv6_ ? wire::kIp6Size : wire::kIp4Size) + wire::kUdpSize +
-                        wire::kDataMin + kMessageOverhead;
+  const size_t around = ip_header + wire::kUdpSize + wire::kDataMin + kMessageOverhead;
   const size_t mtu = tunnel_.welcome()->mtu;
   return mtu > around ? mtu - around : 0;
+}
+
+size_t Agent::max_message() const {
+  return fits_behind(ipv6_ ? wire::kIp6Size : wire::kIp4Size);
+}
+
+size_t Agent::max_ip_packet() const {
+  return fits_behind(wire::kIp6Size);
 }
 
 // The peer, if a frame could leave for it now.

@@ -81,6 +81,8 @@ class Agent {
                                  Now now);
   // Largest message that fits the path to the relay in one datagram; 0 before the first session.
   size_t max_message() const;
+  // Likewise over either family of IP: the peer's path may be over the other one.
+  size_t max_ip_packet() const;
 
   const Tunnel& tunnel() const { return tunnel_; }
   std::optional<uint64_t> probe(Now now) {
@@ -133,6 +135,7 @@ class Agent {
   CallHooks call_hooks();
   void log_keys(const wire::WelcomePayload& welcome, const SessionKeys& keys, Now now);
   void log_keys(const crypto::NoiseKeys& keys, uint32_t initiator, uint32_t responder, Now now);
+  size_t fits_behind(size_t ip_header) const;
   Carrier route(const Peer& peer, const Carrier* came_by) const;
   Result<Peer*> reachable(const crypto::PublicKey& identity, Now now);
   Now peer_time(Now now) const { return {now.mono_ms, tunnel_.relay_time(now)}; }

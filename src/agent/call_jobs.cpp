@@ -87,21 +87,34 @@ void CallJobs::wait(uint64_t id, std::string known, uint64_t until_us, pid_t rea
 
 Result<void> CallJobs::cancel(uint64_t id, Instant at) {
   const auto it = jobs_.find(id);
-  Call* call = it == jobs_.end() ? nullptr : agent_.own_call(id);
-  if (call == nullptr) {
+  if (it == jobs_.end()) {
     return fail(ErrorCode::kNotFound, fmt::format("there is no call {:016x} to cancel", id));
   }
   agent_.touch(at.now);
-  call->end(CallEnd::kCancelled, uint16_t(CallStatus::kCancelled));
+  if (Call* call = agent_.own_call(id)) {
+    call->end(CallEnd::kCancelled, uint16_t(CallStatus::kCancelled));
+  }
   it->second.seen_us = at.us;
   if (advance(id, it->second, false, at)) jobs_.erase(it);
   return {};
 }
 
+json CallJobs::end_of(Call& call, Instant at) const {
+  const CallRow row = row_of(call);
+  json out = call_json(row, agent_, at.now);
+  out["error"] = row.end == CallEnd::kDone ? json(nullptr) : error_json(row, call.retry_after_ms());
+  out["data"] = crypto::to_base64(call.take_result());
+  return out;
+}
+
 // True when its end was told, or there is nobody to tell.
 bool CallJobs::advance(uint64_t id, Job& job, bool look, Instant at) {
   Call* call = agent_.own_call(id);
-  if (call == nullptr) {
+  if (call != nullptr && !call->live() && !job.end) {
+    job.end = std::make_shared<const json>(end_of(*call, at));
+    job.seen_us = at.us;
+  }
+  if (call == nullptr && !job.end) {
     if (job.wait) {
       job.wait->respond(http::error_response({ErrorCode::kNotFound, "the call is forgotten"}));
     }
@@ -110,26 +123,22 @@ bool CallJobs::advance(uint64_t id, Job& job, bool look, Instant at) {
   const bool left = look && job.wait && is_gone(job.wait->reader);
   const bool unheeded = !job.wait && at.us >= job.seen_us + kUnheededUs;
   if (left || unheeded) {
-    call->end(CallEnd::kCancelled, uint16_t(CallStatus::kCancelled));
-    call->take_result();
+    if (!job.end) {
+      call->end(CallEnd::kCancelled, uint16_t(CallStatus::kCancelled));
+      call->take_result();
+    }
     return true;
   }
-  const std::string state = to_string(call->phase());
-  if (!job.wait || (call->live() && state == job.wait->known && at.us < job.wait->until_us)) {
+  if (!job.wait) return false;
+  if (!job.end && to_string(call->phase()) == job.wait->known && at.us < job.wait->until_us) {
     return false;
   }
-  const CallRow row = row_of(*call);
-  json out = call_json(row, agent_, at.now);
-  if (!call->live()) {
-    out["error"] =
-        row.end == CallEnd::kDone ? json(nullptr) : error_json(row, call->retry_after_ms());
-    out["data"] = crypto::to_base64(call->take_result());
-  }
+  const json out = job.end ? *job.end : call_json(row_of(*call), agent_, at.now);
   const http::Respond respond = std::move(job.wait->respond);
   job.wait.reset();
   job.seen_us = at.us;
   respond(json_response(out));
-  return !call->live();
+  return job.end != nullptr;
 }
 
 void CallJobs::pump(Instant at) {

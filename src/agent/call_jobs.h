@@ -4,6 +4,7 @@
 
 #include <list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -40,8 +41,11 @@ class CallJobs {
   };
   struct Job {
     std::optional<Wait> wait;
-    uint64_t seen_us;
+    uint64_t seen_us;  // when last asked for, or ended
+    std::shared_ptr<const nlohmann::json>
+        end{};  // not told yet; the call itself is forgotten sooner
   };
+  nlohmann::json end_of(Call& call, Instant at) const;
   bool advance(uint64_t id, Job& job, bool look, Instant at);
 
   Agent& agent_;

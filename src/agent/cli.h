@@ -25,7 +25,11 @@ struct InfoCommand {
 };
 Result<int> run_info(const std::string& state, const InfoCommand& command);
 Result<int> run_rotate_identity(const std::string& state, bool json);
-Result<int> run_peers(const std::string& state, bool json);
+struct PeersCommand {
+  bool json = false;
+  bool hosts = false;  // as lines of /etc/hosts
+};
+Result<int> run_peers(const std::string& state, const PeersCommand& command);
 
 struct SendCommand {
   std::string peer;

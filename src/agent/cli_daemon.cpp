@@ -64,6 +64,7 @@ Result<int> run_status(const std::string& state, bool as_json) {
                       {"calls_open", open},
                       {"calls", (*info)["calls"]},
                       {"key_log", (*info)["key_log"]},
+                      {"tun", info->value("tun", json())},
                       {"front", (*served)["front"]},
                       {"upstreams", (*served)["upstreams"]},
                       {"last_error", (*info)["last_error"]}};
@@ -88,6 +89,11 @@ Result<int> run_status(const std::string& state, bool as_json) {
     fmt::print("  serves {} under {} from {}: {} calls, {} failed, {} open\n", word(u, "protocol"),
                word(u, "path"), word(u, "upstream"), u.value("calls", uint64_t{0}),
                u.value("failed", uint64_t{0}), u.value("open", uint64_t{0}));
+  }
+  if (const json tun = info->value("tun", json()); tun.is_object()) {
+    const std::string address = word(tun, "address");
+    fmt::print("  TUN device {} {}\n", word(tun, "device"),
+               address.empty() ? "has no address yet" : "has " + address);
   }
   if (const std::string log = word(*info, "key_log"); !log.empty()) {
     fmt::print("  WARNING: the keys of all sessions are written to {} (docs/capture.md)\n", log);

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <map>
+
 #include <fmt/format.h>
 
 #include "agent/cli.h"
@@ -81,6 +84,33 @@ void print_info(const json& info, bool daemon) {
   }
 }
 
+// Peers choose their names: what is no single label of a host name is left out, and none can pass
+// for a host of elsewhere.
+bool is_host_label(const std::string& name) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return !name.empty() && name.size() <= 63 && letter(name.front()) && letter(name.back()) &&
+         std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || c == '-'; });
+}
+
+void print_hosts(const json& peers) {
+  const auto name_of = [](const json& peer) {
+    std::string name = text_or(peer["name"], "");
+    for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    return name;
+  };
+  std::map<std::string, unsigned> times;
+  for (const json& p : peers) ++times[name_of(p)];
+  for (const json& p : peers) {
+    const std::string name = name_of(p);
+    const std::string ip = p.value("ipv6", "");
+    if (!is_host_label(name) || times[name] > 1 || ip.empty()) {
+      fmt::print(stderr, "left out: {} {}\n", printable(name), text_or(p["did"], ""));
+      continue;
+    }
+    fmt::print("{} {}.sluice\n", ip, name);
+  }
+}
+
 }  // namespace
 
 Result<int> run_info(const std::string& state, const InfoCommand& command) {
@@ -104,14 +134,18 @@ Result<int> run_info(const std::string& state, const InfoCommand& command) {
   return 0;
 }
 
-Result<int> run_peers(const std::string& state, bool as_json) {
+Result<int> run_peers(const std::string& state, const PeersCommand& command) {
   auto answer = DaemonClient(state).get("/v1/peers");
   if (!answer) return tl::unexpected(answer.error());
-  if (as_json) {
+  if (command.json) {
     fmt::print("{}\n", pretty(*answer));
     return 0;
   }
   const json& peers = (*answer)["peers"];
+  if (command.hosts) {
+    print_hosts(peers);
+    return 0;
+  }
   if (peers.empty()) {
     fmt::print(stderr, "{}\n",
                answer->value("synced", false)

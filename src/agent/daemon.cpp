@@ -415,6 +415,7 @@ void Daemon::probe() {
   if (was_up_ && !up) next_resolve_ms_ = now.mono_ms + kResolveEveryMs;
   was_up_ = up;
   if (!up && now.mono_ms >= next_resolve_ms_) resolve();
+  if (tun_) tun_->check();
   after_work();
   probe_timer_.expires_after(kProbeEvery);
   probe_timer_.async_wait([this](error_code ec) {
@@ -480,6 +481,7 @@ void Daemon::after_work() {
     if (udp_->pending()) wait_writable();
     note_send_error(at);
   }
+  if (tun_) tun_->resume();
   if (pins_.changed) save_pins_if_changed();
   arm_timer(at);
 }

@@ -159,6 +159,20 @@ std::string connect_to(const UpstreamUrl& url) {
   return why;
 }
 
+Finding look_at_tun(const json& tun) {
+  const std::string device = tun.value("device", "");
+  const json address = tun.value("address", json());
+  if (!address.is_string() || tun.value("mtu", 0u) == 0) {
+    return {"tun", Grade::kFailed, fmt::format("{} has no address, so it carries nothing", device),
+            "sluice-agent logs says why; docs/tun.md says who may set it"};
+  }
+  return {"tun", Grade::kOk,
+          fmt::format("{} has {} and an MTU of {} bytes; {} packets sent, {} received", device,
+                      address.get<std::string>(), tun.value("mtu", 0u),
+                      tun.value("sent", uint64_t{0}), tun.value("received", uint64_t{0})),
+          ""};
+}
+
 void look_at_servers(DaemonClient& client, std::vector<Finding>& out) {
   const auto served = client.get("/v1/upstreams");
   if (!served) return;
@@ -220,6 +234,7 @@ std::vector<Finding> examine(const std::string& state) {
   out.push_back(look_at_offload(*info));
   out.push_back(look_at_peers(*info));
   look_at_servers(client, out);
+  if (const json tun = info->value("tun", json()); tun.is_object()) out.push_back(look_at_tun(tun));
   if (const json& log = (*info)["key_log"]; log.is_string()) {
     out.push_back(
         {"keylog", Grade::kWarning,

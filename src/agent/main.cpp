@@ -29,7 +29,7 @@ struct Options {
   std::string rejoin_file;
   bool rejoin_older = false;
   InfoCommand info;
-  bool peers_json = false;
+  PeersCommand peers;
   bool rotate_json = false;
   SendCommand send;
   RecvCommand recv;
@@ -47,7 +47,7 @@ struct Options {
   LogsCommand logs;
 
   bool json() const {
-    return info.json || peers_json || rotate_json || recv.json || ping.json || handshake.json ||
+    return info.json || peers.json || rotate_json || recv.json || ping.json || handshake.json ||
            pending_json || approve.json || reject.json || untrust.json || visibility.json ||
            call.json || serve.json || egress.json || calls_json || status_json || doctor_json;
   }
@@ -118,9 +118,14 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
   info->callback([&] { run = [&](const auto& state) { return run_info(state, o.info); }; });
 
   auto* peers = app.add_subcommand("peers", "List the agents that this one may reach");
-  peers->add_flag("--json", o.peers_json, "Print JSON");
-  peers->footer("Example:  sluice-agent peers --json | jq -r '.peers[].name'");
-  peers->callback([&] { run = [&](const auto& state) { return run_peers(state, o.peers_json); }; });
+  peers->add_flag("--json", o.peers.json, "Print JSON");
+  peers->add_flag(
+      "--hosts", o.peers.hosts,
+      "Print their IPv6 addresses on the TUN device as lines of /etc/hosts: NAME.sluice");
+  peers->footer(
+      "Examples:  sluice-agent peers --json | jq -r '.peers[].name'\n"
+      "           sluice-agent peers --hosts | sudo tee -a /etc/hosts");
+  peers->callback([&] { run = [&](const auto& state) { return run_peers(state, o.peers); }; });
 }
 
 void describe_daemon(CLI::App& app, Options& o, Run& run) {

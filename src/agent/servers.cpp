@@ -36,8 +36,10 @@ AcceptStatus Servers::admit(const PeerEdge& from, const wire::Envelope& envelope
     if (s.busy < s.slots && freer) best = &s;
   }
   if (!any) return AcceptStatus::kNotServed;
-  const auto its = std::count_if(places_.begin(), places_.end(),
-                                 [&](const auto& p) { return p.first.first == from.identity; });
+  const auto its = std::count_if(places_.begin(), places_.end(), [&](const auto& p) {
+    const Server* s = find(p.second.server);
+    return p.first.first == from.identity && s != nullptr && s->slots > 0;
+  });
   if (best == nullptr || uint64_t(its) >= most_of_one(places)) return AcceptStatus::kBusy;
   ++best->busy;
   places_[{from.identity, envelope.counter}] = {best->id, fmt::format("{:016x}", next_token_++)};
@@ -80,10 +82,13 @@ void Servers::ask(const std::string& id, uint64_t slots, uint64_t until_us, pid_
   s->slots = slots;
   s->seen_us = at.us;
   // Only the last question is answered with work.
-  if (s->wait)
-    s->wait->respond(json_response({{"calls", json::array()}, {"cancelled", json::array()}}));
+  if (s->wait) s->wait->respond(nothing_for(*s));
   s->wait = Wait{until_us, std::move(respond)};
   hand_over(*s, at);
+}
+
+http::Response Servers::nothing_for(const Server& s) {
+  return json_response({{"calls", json::array()}, {"cancelled", json::array()}, {"busy", s.busy}});
 }
 
 Result<void> Servers::leave(const std::string& id, Instant at) {
@@ -93,7 +98,7 @@ Result<void> Servers::leave(const std::string& id, Instant at) {
   }
   agent_.touch(at.now);
   if (s->wait) {
-    s->wait->respond(json_response({{"calls", json::array()}, {"cancelled", json::array()}}));
+    s->wait->respond(nothing_for(*s));
   }
   drop(id);
   return {};
@@ -129,8 +134,9 @@ void Servers::hand_over(Server& s, Instant at) {
   const http::Respond respond = std::move(s.wait->respond);
   s.wait.reset();
   s.seen_us = at.us;
-  respond(
-      json_response({{"calls", std::move(calls)}, {"cancelled", std::exchange(s.cancelled, {})}}));
+  respond(json_response({{"calls", std::move(calls)},
+                         {"cancelled", std::exchange(s.cancelled, {})},
+                         {"busy", s.busy}}));
 }
 
 Result<void> Servers::answer(const std::string& server, const std::string& token, uint16_t status,

@@ -70,6 +70,7 @@ class Servers {
   using CallKey = std::pair<crypto::PublicKey, uint64_t>;
 
   Server* find(const std::string& id);
+  static http::Response nothing_for(const Server& s);
   void hand_over(Server& server, Instant at);
   void drop(const std::string& id);
 

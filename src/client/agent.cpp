@@ -1,6 +1,8 @@
 // Everything of an Agent that is one question and its answer; calls stand in call.cpp.
 #include "sluice/agent.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "client/agent_impl.h"
@@ -14,6 +16,9 @@ namespace {
 
 // Signing, the relay's commit, and the way there and back.
 constexpr Milliseconds kTrustAnswer{60'000};
+// The daemon's bounds of one question.
+constexpr Milliseconds kLongestWait{60'000};
+constexpr size_t kMostMessages = 4'096;
 // A handshake with the peer goes before the first message.
 constexpr Milliseconds kSendAnswer{60'000};
 
@@ -29,11 +34,11 @@ Info Agent::info() {
   out.name = text_of(a, "name");
   out.address = text_of(a, "address");
   out.version = text_of(a, "version");
-  out.tenant = a.value("tenant", 0u);
+  out.tenant = static_cast<unsigned>(number_of(a, "tenant"));
   if (const auto relay = a.find("relay"); relay != a.end()) out.relay = text_of(*relay, "name");
   if (const auto session = a.find("session"); session != a.end()) {
-    out.connected = session->value("up", false);
-    out.max_message = session->value("max_message", size_t{0});
+    out.connected = flag_of(*session, "up");
+    out.max_message = number_of(*session, "max_message");
   }
   return out;
 }
@@ -49,9 +54,9 @@ std::vector<Peer> Agent::peers() {
     p.right = text_of(row, "right");
     p.state = text_of(row, "state");
     p.reason = text_of(row, "reason");
-    p.verified = row.value("verified", false);
-    if (const auto ms = row.find("expires_ms"); ms != row.end() && ms->is_number_unsigned()) {
-      p.expires = std::chrono::system_clock::time_point(Milliseconds(ms->get<uint64_t>()));
+    p.verified = flag_of(row, "verified");
+    if (const uint64_t ms = number_of(row, "expires_ms"); ms != 0) {
+      p.expires = std::chrono::system_clock::time_point(Milliseconds(ms));
     }
     out.push_back(std::move(p));
   }
@@ -74,8 +79,9 @@ void Agent::send(std::string_view peer, const std::vector<std::string>& messages
 }
 
 std::vector<Message> Agent::receive(Milliseconds wait, std::size_t most, std::string_view peer) {
-  const auto wait_ms = std::max<int64_t>(wait.count(), 0);
-  std::string target = fmt::format("/v1/messages?max={}&wait_ms={}", most, wait_ms);
+  const auto wait_ms = std::clamp<int64_t>(wait.count(), 0, kLongestWait.count());
+  const size_t at_most = std::clamp<size_t>(most, 1, kMostMessages);
+  std::string target = fmt::format("/v1/messages?max={}&wait_ms={}", at_most, wait_ms);
   if (!peer.empty()) target += "&peer=" + http::percent_encode(peer);
   std::vector<Message> out;
   const json answer = impl_->transport.get(target, Milliseconds(wait_ms) + Transport::kAnswer);

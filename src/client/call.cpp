@@ -13,13 +13,12 @@ using nlohmann::json;
 Cancel::Cancel() : state_(std::make_shared<State>()) {}
 
 bool Cancel::asked() const noexcept {
-  const std::lock_guard lock(state_->mutex);
   return state_->asked;
 }
 
 void Cancel::operator()() const {
   const std::lock_guard lock(state_->mutex);
-  if (std::exchange(state_->asked, true)) return;
+  if (state_->asked.exchange(true)) return;
   for (const auto& hook : state_->hooks) hook();
 }
 
@@ -52,23 +51,38 @@ class Hook {
   std::function<void()> remove_;
 };
 
-[[noreturn]] void raise_failure(const json& end) {
-  const json& error = end.at("error");
+[[noreturn]] void raise_failure(const json& end, const json& error) {
   CallFailed::Details details;
   details.reason = text_of(error, "reason");
   details.hint = text_of(error, "hint");
   details.trace = text_of(end, "trace");
-  if (const auto ms = error.find("retry_after_ms"); ms != error.end() && ms->is_number_unsigned()) {
-    details.retry_after = Milliseconds(ms->get<uint64_t>());
+  if (const uint64_t ms = number_of(error, "retry_after_ms"); ms != 0) {
+    details.retry_after = Milliseconds(ms);
   }
-  if (const auto status = end.find("status"); status != end.end() && status->is_number_unsigned()) {
-    details.status = status->get<unsigned>();
-  }
+  details.status = static_cast<unsigned>(number_of(end, "status"));
   details.data = bytes_of(end, "data");
   std::string sentence = text_of(error, "message");
   if (!details.hint.empty()) sentence += "; " + details.hint;
   throw CallFailed(text_of(error, "code"), sentence, std::move(details));
 }
+
+void give_up(Transport& transport, const std::string& id) noexcept {
+  try {
+    transport.del("/v1/calls?call=" + id);
+  } catch (...) {
+    // It has ended already, or the daemon has.
+  }
+}
+
+// Whoever stops asking has given the call up, also by an exception of its own.
+struct Asking {
+  Transport& transport;
+  const std::string& id;
+  bool ended = false;
+  ~Asking() {
+    if (!ended) give_up(transport, id);
+  }
+};
 
 }  // namespace
 
@@ -94,24 +108,21 @@ CallResult Agent::call(std::string_view peer, std::string_view request,
   if (!options.idempotency_key.empty()) body["idempotency_key"] = options.idempotency_key;
   Transport& transport = impl_->transport;
   const std::string id = text_of(transport.post("/v1/calls", body), "call");
-  const Hook hook(options.cancel ? options.cancel->state_ : nullptr, [&transport, id] {
-    try {
-      transport.del("/v1/calls?call=" + id);
-    } catch (const Error&) {
-      // It has ended already, or the daemon has.
-    }
-  });
+  const Hook hook(options.cancel ? options.cancel->state_ : nullptr,
+                  [&transport, id] { give_up(transport, id); });
+  Asking asking{transport, id};
   std::string state = "opening";
   for (;;) {
     const json now = transport.get(fmt::format("/v1/calls/wait?call={}&state={}&wait_ms={}", id,
                                                state, Transport::kLongPoll.count()),
                                    Transport::kLongPoll + Transport::kAnswer);
     const std::string next = text_of(now, "state");
+    asking.ended = next == "ended";
     if (next != state && options.on_state) options.on_state(next);
     state = next;
-    if (state != "ended") continue;
+    if (!asking.ended) continue;
     if (const auto error = now.find("error"); error != now.end() && error->is_object()) {
-      raise_failure(now);
+      raise_failure(now, *error);
     }
     CallResult out;
     out.data = bytes_of(now, "data");
@@ -122,7 +133,7 @@ CallResult Agent::call(std::string_view peer, std::string_view request,
     out.peer = text_of(now, "peer");
     out.name = text_of(now, "name");
     if (const auto ms = now.find("ms"); ms != now.end()) {
-      out.total = Milliseconds(ms->value("total", uint64_t{0}));
+      out.total = Milliseconds(number_of(*ms, "total"));
     }
     return out;
   }

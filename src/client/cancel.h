@@ -1,6 +1,7 @@
 // What a Cancel does to the calls that have it. Any thread.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <list>
 #include <mutex>
@@ -11,7 +12,7 @@ namespace sluice::client {
 
 struct Cancel::State {
   std::mutex mutex;  // held while hooks run, so that none runs after it was taken away
-  bool asked = false;
+  std::atomic<bool> asked{false};
   std::list<std::function<void()>> hooks;
 };
 

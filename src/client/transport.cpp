@@ -72,6 +72,16 @@ std::string text_of(const json& object, const char* key) {
   return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
 }
 
+uint64_t number_of(const json& object, const char* key) {
+  const auto it = object.find(key);
+  return it != object.end() && it->is_number_unsigned() ? it->get<uint64_t>() : 0;
+}
+
+bool flag_of(const json& object, const char* key) {
+  const auto it = object.find(key);
+  return it != object.end() && it->is_boolean() && it->get<bool>();
+}
+
 std::string bytes_of(const json& object, const char* key) {
   const auto bytes = crypto::from_base64(text_of(object, key));
   return bytes ? std::string(bytes->begin(), bytes->end()) : std::string();

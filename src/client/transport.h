@@ -38,9 +38,11 @@ class Transport {
   std::vector<std::unique_ptr<http::UnixClient>> idle_;
 };
 
-// A text field of an answer; empty where it is none.
+// Fields of an answer, whatever it is: a text, empty where it is none.
 std::string text_of(const nlohmann::json& object, const char* key);
 std::string bytes_of(const nlohmann::json& object, const char* key);
+uint64_t number_of(const nlohmann::json& object, const char* key);  // 0 where it is none
+bool flag_of(const nlohmann::json& object, const char* key);
 std::string to_base64(std::string_view bytes);
 // The elements of a list; none where it is no list.
 const nlohmann::json& rows_of(const nlohmann::json& object, const char* key);

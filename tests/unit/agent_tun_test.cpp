@@ -445,6 +445,13 @@ TEST(TunBridge, APeerSpeaksForItselfAndToUsAlone) {
   EXPECT_EQ(b.bridge.counters().dropped_source, 2u) << "ours";
   b.bridge.from_peer(b.peer, b.packet({7, 2}, {7, 4}));
   EXPECT_EQ(b.bridge.counters().dropped_target, 2u) << "somebody behind us";
+  // Behind what nobody looks behind.
+  for (const uint8_t next : {0, 43, 51, 60, 135}) {
+    Buffer extended = b.packet({7, 2}, {7, 1});
+    extended[6] = next;
+    b.bridge.from_peer(b.peer, extended);
+  }
+  EXPECT_EQ(b.bridge.counters().dropped_source, 7u);
   Buffer group = b.packet({7, 2}, {7, 1});
   group[24] = 0xff;
   b.bridge.from_peer(b.peer, group);
@@ -461,6 +468,54 @@ TEST(TunBridge, APeerSpeaksForItselfAndToUsAlone) {
   b.bridge.flush();
   EXPECT_EQ(b.written.size(), 1u) << "of none of them the kernel hears";
   EXPECT_EQ(b.bridge.counters().received, 1u);
+}
+
+// An error of ICMPv6 acts on the connection that it quotes.
+TEST(TunBridge, APeerReportsOnItsOwnTrafficAlone) {
+  Bridged b;
+  b.bridge.set_own({7, 1});
+  const auto error = [&](VirtualAddress from, VirtualAddress to) {
+    Buffer out = unreachable(b.packet(from, to), Unreachable::kAddress);
+    // From the peer to us, whatever it quotes.
+    const Ip6 peer = b.bridge.net().address({7, 2}), own = b.bridge.net().address({7, 1});
+    std::copy(peer.begin(), peer.end(), out.begin() + 8);
+    std::copy(own.begin(), own.end(), out.begin() + 24);
+    return out;
+  };
+  const auto passes = [&](const Buffer& packet) {
+    const uint64_t before = b.bridge.counters().received;
+    b.bridge.from_peer(b.peer, packet);
+    return b.bridge.counters().received == before + 1;
+  };
+  EXPECT_TRUE(passes(error({7, 1}, {7, 2})));
+  EXPECT_FALSE(passes(error({7, 1}, {7, 3}))) << "what we say to others";
+  EXPECT_FALSE(passes(error({7, 3}, {7, 2})));
+  EXPECT_FALSE(passes(error({7, 2}, {7, 1}))) << "what it has said";
+  Buffer shorter = error({7, 1}, {7, 2});
+  shorter.resize(kHead + 8 + 39);
+  store_be16(shorter.data() + 4, 8 + 39);
+  EXPECT_FALSE(passes(shorter)) << "no quotation";
+  shorter.resize(kHead);
+  store_be16(shorter.data() + 4, 0);
+  EXPECT_FALSE(passes(shorter));
+  Buffer echo = error({7, 1}, {7, 3});
+  echo[kHead] = 128;
+  EXPECT_TRUE(passes(echo)) << "an echo quotes nothing";
+  // In fragments, errors do not come; the first says what it is.
+  const auto fragment = [&](uint8_t protocol, uint16_t offset, uint8_t type) {
+    Buffer out = error({7, 1}, {7, 2});
+    out[6] = 44;
+    out[kHead] = protocol;
+    store_be16(out.data() + kHead + 2, offset);
+    out[kHead + 8] = type;
+    return out;
+  };
+  EXPECT_FALSE(passes(fragment(58, 1, 1)));
+  EXPECT_TRUE(passes(fragment(58, 1, 128)));
+  EXPECT_TRUE(passes(fragment(58, 8 | 1, 1)));
+  EXPECT_TRUE(passes(fragment(17, 1, 1)));
+  EXPECT_FALSE(passes(fragment(60, 1, 1)));
+  EXPECT_FALSE(passes(fragment(44, 1, 1)));
 }
 
 TEST(TunBridge, TheHostHearsWhatCannotGo) {

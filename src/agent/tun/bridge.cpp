@@ -6,6 +6,37 @@ namespace sluice::agent {
 namespace {
 
 constexpr size_t kMostKnown = 65'536;
+constexpr uint8_t kNextFragment = 44;
+constexpr size_t kFragmentHeader = 8;
+// Hop-by-hop, routing, another fragment, authentication, destination options, mobility.
+constexpr uint8_t kExtensions[] = {0, 43, kNextFragment, 51, 60, 135};
+
+// Errors of ICMPv6 act on what they quote, whatever connection of this host that is: a peer may
+// speak of what was between the two alone. Behind extension headers, but for a fragment's, nobody
+// looks; a fragment is no error.
+bool may_say(Bytes packet) {
+  const uint8_t next = packet[ip6_field::kNext];
+  size_t icmp = wire::kIp6Size;
+  uint8_t protocol = next;
+  if (next == kNextFragment) {
+    if (packet.size() < icmp + kFragmentHeader) return false;
+    protocol = packet[icmp];
+    if ((load_be16(packet.data() + icmp + 2) & ~7u) != 0) return true;
+    icmp += kFragmentHeader;
+  }
+  if (protocol != wire::kProtoIcmp6) {
+    return std::find(std::begin(kExtensions), std::end(kExtensions), protocol) ==
+           std::end(kExtensions);
+  }
+  if (packet.size() <= icmp) return false;
+  if (packet[icmp] >= kLeastInformational) return true;
+  const size_t quoted = icmp + kIcmpHeader;
+  return next != kNextFragment && packet.size() >= quoted + wire::kIp6Size &&
+         std::equal(packet.begin() + ip6_field::kSource, packet.begin() + ip6_field::kTarget,
+                    packet.begin() + std::ptrdiff_t(quoted + ip6_field::kTarget)) &&
+         std::equal(packet.begin() + ip6_field::kTarget, packet.begin() + wire::kIp6Size,
+                    packet.begin() + std::ptrdiff_t(quoted + ip6_field::kSource));
+}
 
 bool is(const Ip6& address, Bytes packet, size_t at) {
   return std::equal(address.begin(), address.end(), packet.data() + at);
@@ -64,9 +95,9 @@ void TunBridge::from_host(const VnetHeader& header, MutBytes packet, Now now) {
   const auto verdict = segmenter_.cut(header, packet, most, [&](Bytes piece) {
     const auto sent = agent_.send(peer, MessageKind::kIp, piece, now);
     if (!sent) {
-      ++counters_.dropped_refused;
-      failed = sent.error().code == ErrorCode::kRefused ? Unreachable::kProhibited
-                                                        : Unreachable::kAddress;
+      const bool refused = sent.error().code == ErrorCode::kRefused;
+      ++(refused ? counters_.dropped_refused : counters_.dropped_unreachable);
+      failed = refused ? Unreachable::kProhibited : Unreachable::kAddress;
     } else if (*sent == PeerSession::Sent::kFull) {
       ++counters_.dropped_full;
     } else {
@@ -93,6 +124,10 @@ void TunBridge::from_peer(const PeerEdge& from, Bytes packet) {
   }
   if (!own_ || !is(*own_, packet, ip6_field::kTarget)) {
     ++counters_.dropped_target;
+    return;
+  }
+  if (!may_say(packet)) {
+    ++counters_.dropped_source;
     return;
   }
   ++counters_.received;

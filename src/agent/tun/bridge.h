@@ -16,10 +16,11 @@ namespace sluice::agent {
 struct TunCounters {
   uint64_t sent = 0, received = 0;  // packets, as they travel
   uint64_t sent_bytes = 0, received_bytes = 0;
-  uint64_t dropped_malformed = 0;  // not an IPv6 packet that is as long as it says
-  uint64_t dropped_source = 0;     // of a peer: not from its address; of the host: not ours
-  uint64_t dropped_target = 0;     // for nobody we know; of a peer: not for us
-  uint64_t dropped_refused = 0;    // the edge takes no packets
+  uint64_t dropped_malformed = 0;    // not an IPv6 packet that is as long as it says
+  uint64_t dropped_source = 0;       // of a peer: not from its address; of the host: not ours
+  uint64_t dropped_target = 0;       // for nobody we know; of a peer: not for us
+  uint64_t dropped_refused = 0;      // the edge takes no packets
+  uint64_t dropped_unreachable = 0;  // no session with the relay, or the edge has just ended
   uint64_t dropped_too_big = 0;
   uint64_t dropped_full = 0;    // the peer's keys are not there yet, and many wait
   uint64_t dropped_device = 0;  // the kernel did not take it

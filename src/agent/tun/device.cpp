@@ -69,7 +69,9 @@ Result<TunDevice> TunDevice::open(const std::string& name) {
   if (!fd) {
     if (errno == ENOENT) {
       return fail(ErrorCode::kResource,
-                  fmt::format("{} is not there: modprobe tun loads the kernel's driver", kPath));
+                  fmt::format("{} is not there: modprobe tun loads the kernel's driver; a systemd "
+                              "unit with PrivateDevices=yes does not see it (docs/tun.md)",
+                              kPath));
     }
     return refused(fmt::format("{} cannot be opened", kPath), errno);
   }
@@ -96,20 +98,51 @@ Result<TunDevice> TunDevice::open(const std::string& name) {
   return TunDevice(std::move(fd), std::move(control), request.ifr_name);
 }
 
-bool TunDevice::has(const Ip6& address) const {
+namespace {
+
+// Of every IPv6 address of the host: its device and its 16 bytes.
+template <typename Visit>
+void for_each_address(Visit visit) {
   ifaddrs* all = nullptr;
-  if (getifaddrs(&all) != 0) return false;
-  bool found = false;
+  if (getifaddrs(&all) != 0) return;
   for (const ifaddrs* a = all; a != nullptr; a = a->ifa_next) {
-    if (a->ifa_addr == nullptr || a->ifa_addr->sa_family != AF_INET6 || name_ != a->ifa_name) {
-      continue;
-    }
+    if (a->ifa_addr == nullptr || a->ifa_addr->sa_family != AF_INET6) continue;
     sockaddr_in6 is{};
     std::memcpy(&is, a->ifa_addr, sizeof is);
-    found = found || std::equal(address.begin(), address.end(), is.sin6_addr.s6_addr);
+    visit(std::string_view(a->ifa_name), is.sin6_addr.s6_addr);
   }
   freeifaddrs(all);
+}
+
+}  // namespace
+
+bool TunDevice::has(const Ip6& address) const {
+  bool found = false;
+  for_each_address([&](std::string_view device, const uint8_t* ip) {
+    found |= device == name_ && std::equal(address.begin(), address.end(), ip);
+  });
   return found;
+}
+
+std::string TunDevice::rival(const TunNet& net) const {
+  std::string found;
+  for_each_address([&](std::string_view device, const uint8_t* ip) {
+    if (device != name_ && net.find(ip)) found = device;
+  });
+  return found;
+}
+
+bool TunDevice::is_set(const Ip6& address, size_t mtu) const {
+  ifreq flags = request_for(name_), size = request_for(name_);
+  return ioctl(control_.get(), SIOCGIFFLAGS, &flags) == 0 && (flags.ifr_flags & IFF_UP) != 0 &&
+         ioctl(control_.get(), SIOCGIFMTU, &size) == 0 && size.ifr_mtu == int(mtu) && has(address);
+}
+
+void TunDevice::take_down() {
+  ifreq request = request_for(name_);
+  if (ioctl(control_.get(), SIOCGIFFLAGS, &request) != 0) return;
+  request.ifr_flags &= static_cast<short>(~IFF_UP);
+  ioctl(control_.get(), SIOCSIFFLAGS, &request);
 }
 
 Result<void> TunDevice::set_address(const Ip6& address) {
@@ -123,6 +156,11 @@ Result<void> TunDevice::set_address(const Ip6& address) {
   request.prefix = TunNet::kPrefix;
   request.device = by_name.ifr_ifindex;
   if (ioctl(control_.get(), SIOCSIFADDR, &request) != 0 && errno != EEXIST) {
+    if (errno == EACCES) {
+      return fail(ErrorCode::kResource, fmt::format("IPv6 is off on the TUN device {}: sysctl -w "
+                                                    "net.ipv6.conf.{}.disable_ipv6=0",
+                                                    name_, name_));
+    }
     return refused(
         fmt::format("the TUN device {} does not get the address {}", name_, to_text(address)),
         errno);
@@ -130,15 +168,14 @@ Result<void> TunDevice::set_address(const Ip6& address) {
   return {};
 }
 
-Result<void> TunDevice::set_mtu(size_t mtu) {
+Result<size_t> TunDevice::set_mtu(size_t mtu) {
   ifreq request = request_for(name_);
   const bool known = ioctl(control_.get(), SIOCGIFMTU, &request) == 0;
-  if (known && request.ifr_mtu == int(mtu)) return {};
-  const bool fits = known && request.ifr_mtu >= int(kIp6LeastMtu) && request.ifr_mtu < int(mtu);
+  const auto has = static_cast<size_t>(request.ifr_mtu);
+  if (known && has == mtu) return mtu;
   request.ifr_mtu = static_cast<int>(mtu);
-  if (ioctl(control_.get(), SIOCSIFMTU, &request) == 0) return {};
-  // Whoever made the device for this user chose a smaller one.
-  if (fits && errno == EPERM) return {};
+  if (ioctl(control_.get(), SIOCSIFMTU, &request) == 0) return mtu;
+  if (known && has >= kIp6LeastMtu && has < mtu && errno == EPERM) return has;
   return refused(fmt::format("the TUN device {} does not get an MTU of {} bytes", name_, mtu),
                  errno);
 }
@@ -154,9 +191,10 @@ Result<void> TunDevice::bring_up() {
   return refused(fmt::format("the TUN device {} cannot be brought up", name_), errno);
 }
 
-MutBytes TunDevice::read(VnetHeader& header) {
+std::optional<MutBytes> TunDevice::read(VnetHeader& header) {
   const ssize_t n = ::read(fd_.get(), buffer_.data(), buffer_.size());
-  if (n < ssize_t{sizeof header}) return {};
+  if (n < 0 && errno != EAGAIN && errno != EINTR) return std::nullopt;
+  if (n < ssize_t{sizeof header}) return MutBytes{};
   std::memcpy(&header, buffer_.data(), sizeof header);
   return MutBytes(buffer_).subspan(sizeof header, size_t(n) - sizeof header);
 }

@@ -4,6 +4,7 @@
 // this is destroyed, unless it was there before. One thread.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "agent/tun/net.h"
@@ -25,13 +26,20 @@ class TunDevice {
 
   // Sets the address with the net's prefix, so that the kernel routes the net to the device; the
   // MTU; and brings the device up.
-  // What is so already needs no privilege, nor does a smaller MTU that somebody chose.
+  // What is so already needs no privilege.
   Result<void> set_address(const Ip6& address);
-  Result<void> set_mtu(size_t mtu);
+  // What it has then: less where somebody chose so and this process may not change it.
+  Result<size_t> set_mtu(size_t mtu);
   Result<void> bring_up();
+  void take_down();
+  // Up, with that address and MTU.
+  bool is_set(const Ip6& address, size_t mtu) const;
+  // Another device of this host with an address of the net; empty: none.
+  std::string rival(const TunNet& net) const;
 
-  // The next packet, in `buffer`, after its header. Empty: none waits. Valid until the next read.
-  MutBytes read(VnetHeader& header);
+  // The next packet, behind its header. Empty: none waits. Nothing: the device is gone. Valid until
+  // the next read.
+  std::optional<MutBytes> read(VnetHeader& header);
   // False: the kernel did not take it; errno says why.
   bool write(const VnetHeader& header, Bytes packet);
 

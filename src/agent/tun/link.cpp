@@ -9,8 +9,8 @@ namespace sluice::agent {
 namespace {
 
 constexpr unsigned kReads = 64;  // between them everybody else gets their turn
-// Of one read: 64 KB in packets of the least MTU.
-constexpr size_t kMostPieces = 56;
+// Of one read: 64 KB in segments of the 536 bytes that every TCP takes.
+constexpr size_t kMostPieces = 128;
 
 }  // namespace
 
@@ -28,47 +28,71 @@ TunLink::TunLink(boost::asio::io_context& io, Agent& agent, const ByteArray<32>&
 // The relay decides on both: the address at enrolment, the MTU with each session.
 void TunLink::configure() {
   const auto& welcome = agent_.tunnel().welcome();
-  const size_t mtu = agent_.max_message();
-  if (!welcome || mtu == 0) return;
-  const auto own = bridge_.net().address(VirtualAddress::from_u64(welcome->address));
-  if (up_ && mtu == mtu_ && bridge_.own() == own) return;
-  if (refused_ == mtu) return;
+  const size_t mtu = agent_.max_ip_packet();
+  if (gone_ || !welcome || mtu == 0) return;
+  const auto address = VirtualAddress::from_u64(welcome->address);
+  const Ip6 own = bridge_.net().address(address);
+  if (up_ && mtu == wanted_ && bridge_.own() == own) return;
+  if (refused_ && mtu == wanted_) return;
+  wanted_ = mtu;
   const auto refuse = [&](const std::string& why) {
-    refused_ = mtu;
-    hooks_.report(Level::kError, why);
+    up_ = false;
+    refused_ = true;
+    mtu_ = 0;
+    if (why != complaint_) hooks_.report(Level::kError, why);
+    complaint_ = why;
   };
   if (mtu < kIp6LeastMtu) {
+    device_.take_down();
     return refuse(
         fmt::format("{} carries nothing: {} bytes fit in one packet on the path to the relay, and "
                     "IPv6 wants {}",
                     device_.name(), mtu, kIp6LeastMtu));
   }
-  bridge_.set_own(VirtualAddress::from_u64(welcome->address));
   // An address on a device of less than 1,280 bytes is no address, so the MTU goes first.
-  auto done = device_.set_mtu(mtu).and_then([&] { return device_.set_address(own); }).and_then([&] {
-    return device_.bring_up();
-  });
+  const auto got = device_.set_mtu(mtu);
+  const auto done = got ? device_.set_address(own).and_then([&] { return device_.bring_up(); })
+                        : Result<void>(tl::unexpected(got.error()));
   if (!done) {
-    return refuse(fmt::format("{}; as root: ip addr add {}/{} dev {} && ip link set {} mtu {} up",
-                              done.error().message, to_text(own), TunNet::kPrefix, device_.name(),
-                              device_.name(), mtu));
+    return refuse(
+        done.error().code == ErrorCode::kNoPrivilege
+            ? fmt::format("{}; as root: ip addr add {}/{} dev {} && ip link set {} mtu {} "
+                          "up",
+                          done.error().message, to_text(own), TunNet::kPrefix, device_.name(),
+                          device_.name(), mtu)
+            : done.error().message);
   }
-  const bool first = !std::exchange(up_, true);
-  mtu_ = mtu;
-  refused_ = 0;
-  hooks_.report(Level::kInfo,
-                fmt::format("{} has {} and an MTU of {} bytes", device_.name(), to_text(own), mtu));
-  if (first) wait_readable();
+  bridge_.set_own(address);
+  mtu_ = *got;
+  up_ = true;
+  refused_ = false;
+  complaint_.clear();
+  hooks_.report(Level::kInfo, fmt::format("{} has {} and an MTU of {} bytes", device_.name(),
+                                          to_text(own), mtu_));
+  if (const std::string other = device_.rival(bridge_.net()); !other.empty()) {
+    hooks_.report(Level::kWarn,
+                  fmt::format("{} has an address of the same relay's net: the kernel sends what is "
+                              "for peers by one of the two devices alone (docs/tun.md)",
+                              other));
+  }
 }
 
 void TunLink::pump() {
   bridge_.flush();
   configure();
+}
+
+void TunLink::resume() {
   if (up_ && !waiting_ && hooks_.room(kMostPieces)) wait_readable();
 }
 
+void TunLink::check() {
+  refused_ = false;
+  if (up_ && bridge_.own() && !device_.is_set(*bridge_.own(), mtu_)) up_ = false;
+}
+
 void TunLink::wait_readable() {
-  if (std::exchange(waiting_, true)) return;
+  waiting_ = true;
   events_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                      [this](boost::system::error_code ec) {
                        waiting_ = false;
@@ -78,13 +102,24 @@ void TunLink::wait_readable() {
 
 void TunLink::on_readable() {
   const Now now = hooks_.now().now;
-  for (unsigned i = 0; i < kReads; ++i) {
+  for (unsigned i = 0; up_ && i < kReads; ++i) {
     // What the kernel holds meanwhile it slows its senders down by.
     if (!hooks_.room(kMostPieces)) break;
     VnetHeader header{};
-    const MutBytes packet = device_.read(header);
-    if (packet.empty()) break;
-    bridge_.from_host(header, packet, now);
+    const auto packet = device_.read(header);
+    if (!packet) {
+      gone_ = true;
+      up_ = false;
+      mtu_ = 0;
+      hooks_.report(
+          Level::kError,
+          fmt::format("the TUN device {} is gone, somebody removed it; restart the daemon "
+                      "for another",
+                      device_.name()));
+      break;
+    }
+    if (packet->empty()) break;
+    bridge_.from_host(header, *packet, now);
   }
   hooks_.kick();
 }
@@ -92,7 +127,7 @@ void TunLink::on_readable() {
 nlohmann::json TunLink::describe() const {
   const TunCounters& c = bridge_.counters();
   return {{"device", device_.name()},
-          {"address", bridge_.own() ? nlohmann::json(to_text(*bridge_.own())) : nullptr},
+          {"address", up_ ? nlohmann::json(to_text(*bridge_.own())) : nullptr},
           {"mtu", mtu_},
           {"sent", c.sent},
           {"received", c.received},
@@ -102,6 +137,7 @@ nlohmann::json TunLink::describe() const {
           {"dropped_source", c.dropped_source},
           {"dropped_target", c.dropped_target},
           {"dropped_refused", c.dropped_refused},
+          {"dropped_unreachable", c.dropped_unreachable},
           {"dropped_too_big", c.dropped_too_big},
           {"dropped_full", c.dropped_full},
           {"dropped_device", c.dropped_device}};

@@ -27,8 +27,11 @@ class TunLink {
           TunDevice device, TunLinkHooks hooks);
 
   void from_peer(const PeerEdge& from, Bytes packet) { bridge_.from_peer(from, packet); }
-  // After each batch of whatever happened.
+  // After each batch of whatever happened, before what is queued goes to the kernel; and after.
   void pump();
+  void resume();
+  // Now and then: that the device still is as it was set, and once more what did not succeed.
+  void check();
   const TunBridge& bridge() const { return bridge_; }
   // Of `info`: device, address, mtu, counters.
   nlohmann::json describe() const;
@@ -45,8 +48,11 @@ class TunLink {
   boost::asio::posix::stream_descriptor events_;
   bool waiting_ = false;
   bool up_ = false;
-  size_t mtu_ = 0;      // that the device has
-  size_t refused_ = 0;  // that it did not get, so that this is said once
+  bool gone_ = false;      // somebody removed the device
+  bool refused_ = false;   // not tried again before the next check
+  size_t wanted_ = 0;      // the MTU that was asked for
+  size_t mtu_ = 0;         // and what the device has
+  std::string complaint_;  // what was said last, so that it is said once
 };
 
 }  // namespace sluice::agent

@@ -6,8 +6,6 @@ namespace sluice::agent {
 namespace {
 
 constexpr uint8_t kTypeUnreachable = 1, kTypeTooBig = 2;
-constexpr uint8_t kLeastInformational = 128;
-constexpr size_t kIcmpHeader = 8;
 constexpr size_t kIcmpChecksum = 2;
 constexpr uint8_t kHopLimit = 64;
 

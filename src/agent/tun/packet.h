@@ -55,6 +55,9 @@ bool checksum_holds(Bytes packet, size_t transport_at);
 // Computes and stores it.
 void fill_checksum(MutBytes packet, size_t transport_at, size_t offset);
 
+inline constexpr size_t kIcmpHeader = 8;
+inline constexpr uint8_t kLeastInformational = 128;  // types below are errors
+
 enum class Unreachable : uint8_t {  // codes of ICMPv6's type 1
   kProhibited = 1,
   kAddress = 3,
