@@ -33,6 +33,7 @@ local MESSAGE_KINDS = {
   [2] = "pong",
   [3] = "packet",
   [4] = "keep",
+  [5] = "ip",
 }
 local CAPABILITIES = {
   [1] = "read",
@@ -212,6 +213,7 @@ field("e2e.payload", ProtoField.bytes, "Noise payload, sealed")
 field("e2e.size", ProtoField.uint32, "Bytes of plaintext")
 field("e2e.kind", ProtoField.uint8, "Kind", base.DEC, MESSAGE_KINDS)
 field("e2e.data", ProtoField.bytes, "Data")
+field("e2e.ip", ProtoField.bytes, "IPv6 packet")
 field("e2e.ping_id", ProtoField.uint64, "Ping id", base.HEX)
 field("e2e.run", ProtoField.uint32, "Run of the sender", base.HEX)
 field("e2e.peer_run", ProtoField.uint32, "Run of the receiver", base.HEX)
@@ -446,6 +448,8 @@ local function dissect_plaintext(buffer, tree, pinfo, root)
   local w = walker(tree, buffer, 1)
   if kind == 0 then
     w.bytes("e2e.data", body)
+  elseif kind == 5 then
+    w.bytes("e2e.ip", body)
   elseif kind == 1 or kind == 2 then
     if body >= 8 then w.le("e2e.ping_id", 8) end
   elseif kind == 3 then

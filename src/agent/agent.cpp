@@ -226,6 +226,13 @@ void Agent::make_session(Peer& peer) {
                        hooks_.report,
                        [this](const auto& keys, uint32_t initiator, uint32_t responder, Now now) {
                          log_keys(keys, initiator, responder, now);
+                       },
+                       [this, p](Bytes packet) {
+                         if (!hooks_.ip) {
+                           ++counters_.dropped_ip;
+                           return;
+                         }
+                         hooks_.ip(p->edge, packet);
                        }});
 }
 

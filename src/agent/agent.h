@@ -44,11 +44,14 @@ struct AgentHooks {
   std::function<CallUser*(Call&)> call_user = {};
   // Every session's keys, for the key log alone.
   std::function<void(const crypto::KeyLogEntry&)> keys = {};
+  // An IP packet of a peer's TUN device; not set: there is none here.
+  std::function<void(const PeerEdge& from, Bytes packet)> ip = {};
 };
 
 struct AgentCounters {
   uint64_t messages_sent = 0, messages_received = 0;
   uint64_t dropped_label = 0;    // a frame over an edge that we do not know or do not use
+  uint64_t dropped_ip = 0;       // an IP packet of a peer's, and no TUN device
   uint64_t dropped_offline = 0;  // an end-to-end message while there was no tunnel
 };
 

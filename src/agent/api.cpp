@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/request.h"
+#include "agent/tun/net.h"
 #include "crypto/text.h"
 
 namespace sluice::agent {
@@ -159,10 +160,12 @@ void Api::rotate_identity(http::Respond respond, Instant at) {
 
 http::Response Api::peers(Instant at) const {
   json list = json::array();
+  const TunNet net(identity_.join.relay_id);
   for (const PeerEdge* e : agent_.edges()) {
     json row = {{"did", crypto::to_did(e->identity)},
                 {"name", e->name},
                 {"address", to_string(e->address)},
+                {"ipv6", to_text(net.address(e->address))},
                 {"right", to_string(e->right)},
                 {"seal", to_string(e->seal)},
                 {"state", e->usable() ? "ok" : "refused"},
@@ -208,6 +211,7 @@ http::Response Api::info(Instant at) const {
               {"key_log", nullptr},
               {"last_error", nullptr}};
   if (!v.key_log.empty()) out["key_log"] = v.key_log;
+  out["tun"] = v.tun;
   if (t.welcome()) {
     const auto& w = *t.welcome();
     out["address"] = to_string(VirtualAddress::from_u64(w.address));
@@ -245,6 +249,7 @@ http::Response Api::info(Instant at) const {
                      {"inbox_waiting", inbox_.size()},
                      {"inbox_dropped", inbox_.dropped()},
                      {"dropped_label", a.dropped_label},
+                     {"dropped_ip", a.dropped_ip},
                      {"dropped_offline", a.dropped_offline},
                      {"hellos", c.hellos},
                      {"retries", c.retries},

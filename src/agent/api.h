@@ -14,6 +14,8 @@
 #include <functional>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "agent/agent.h"
 #include "agent/call_api.h"
 #include "agent/identity_change.h"
@@ -38,6 +40,7 @@ struct DaemonView {
   uint64_t started_unix_ms = 0;
   uint64_t udp_sent = 0, udp_received = 0, udp_dropped = 0, udp_errors = 0;
   std::string key_log;             // where sessions' keys are written; empty: nowhere
+  nlohmann::json tun;              // null: there is no TUN device
   const char* offload = "asking";  // on, off: segmentation offload towards the relay
 };
 

@@ -29,6 +29,7 @@
 #include "agent/request.h"
 #include "agent/settings.h"
 #include "agent/state_folder.h"
+#include "agent/tun/link.h"
 #include "agent/udp_socket.h"
 #include "base/log.h"
 #include "http/unix_server.h"
@@ -74,13 +75,13 @@ UdpAddress to_address(const udp::endpoint& endpoint) {
 class Daemon {
  public:
   Daemon(const std::string& state, AgentIdentity identity, Pins pins, Settings settings,
-         std::optional<KeyLog> key_log);
+         std::optional<KeyLog> key_log, std::optional<TunDevice> tun);
   Result<void> run();
 
  private:
   void report(Level level, std::string text);
   DaemonView view() const;
-  bool room();
+  bool room(size_t datagrams = 1);
 
   void resolve();
   void on_resolved(error_code ec, const udp::resolver::results_type& results);
@@ -140,13 +141,14 @@ class Daemon {
   IdentityChange change_;
   Api api_;
   Upstreams upstreams_;
+  std::unique_ptr<TunLink> tun_;
   std::unique_ptr<Front> front_;
   FrontApi front_api_;
   std::unique_ptr<http::UnixServer> server_;
 };
 
 Daemon::Daemon(const std::string& state, AgentIdentity identity, Pins pins, Settings settings,
-               std::optional<KeyLog> key_log)
+               std::optional<KeyLog> key_log, std::optional<TunDevice> tun)
     : state_(state),
       identity_(std::move(identity)),
       pins_(std::move(pins)),
@@ -156,31 +158,41 @@ Daemon::Daemon(const std::string& state, AgentIdentity identity, Pins pins, Sett
       agent_(AgentConfig{&identity_.identity, &identity_.e2e_key, &pins_, identity_.join.relay_key,
                          identity_.join.relay_id, identity_.join.token, identity_.name,
                          identity_.relay_name(), crypto::random_u64},
-             AgentHooks{[this](Bytes datagram) {
-                          if (udp_) udp_->add(datagram);
-                        },
-                        [this](const PeerEdge& from, Bytes data) { api_.on_message(from, data); },
-                        [this](const crypto::PublicKey& from, uint64_t id) {
-                          api_.on_pong(from, id, instant().us);
-                        },
-                        [this](Level level, std::string text) { report(level, std::move(text)); },
-                        [this] { return room(); },
-                        [this](const PeerEdge& from, const wire::Envelope& envelope) {
-                          return carries_http(envelope) ? upstreams_.admit(from, envelope)
-                                                        : api_.servers().admit(from, envelope);
-                        },
-                        [this](Call& call) { api_.servers().on_request(call); },
-                        [this](const Call& call) { api_.servers().on_cancelled(call); },
-                        [this](Call& call) {
-                          return carries_http(call.envelope()) ? upstreams_.user(call) : nullptr;
-                        },
-                        key_log_hook()}),
+             AgentHooks{
+                 [this](Bytes datagram) {
+                   if (udp_) udp_->add(datagram);
+                 },
+                 [this](const PeerEdge& from, Bytes data) { api_.on_message(from, data); },
+                 [this](const crypto::PublicKey& from, uint64_t id) {
+                   api_.on_pong(from, id, instant().us);
+                 },
+                 [this](Level level, std::string text) { report(level, std::move(text)); },
+                 [this] { return room(); },
+                 [this](const PeerEdge& from, const wire::Envelope& envelope) {
+                   return carries_http(envelope) ? upstreams_.admit(from, envelope)
+                                                 : api_.servers().admit(from, envelope);
+                 },
+                 [this](Call& call) { api_.servers().on_request(call); },
+                 [this](const Call& call) { api_.servers().on_cancelled(call); },
+                 [this](Call& call) {
+                   return carries_http(call.envelope()) ? upstreams_.user(call) : nullptr;
+                 },
+                 key_log_hook(),
+                 tun ? [this](const PeerEdge& from, Bytes packet) { tun_->from_peer(from, packet); }
+                     : std::function<void(const PeerEdge&, Bytes)>()}),
       change_(state, identity_, pins_, agent_,
               [this](Level level, std::string text) { report(level, std::move(text)); }),
       api_(
           identity_, pins_, agent_, change_, [this] { return room(); }, [this] { return view(); }),
       upstreams_(io_, agent_, [this] { kick(); }),
-      front_api_(upstreams_, front_) {}
+      front_api_(upstreams_, front_) {
+  if (!tun) return;
+  tun_ = std::make_unique<TunLink>(
+      io_, agent_, identity_.join.relay_id, std::move(*tun),
+      TunLinkHooks{[this](size_t datagrams) { return room(datagrams); }, [this] { kick(); },
+                   [] { return instant(); },
+                   [this](Level level, std::string text) { report(level, std::move(text)); }});
+}
 
 void Daemon::report(Level level, std::string text) {
   switch (level) {
@@ -203,6 +215,7 @@ DaemonView Daemon::view() const {
   out.last_error = last_error_;
   out.started_unix_ms = started_unix_ms_;
   if (key_log_) out.key_log = key_log_->path();
+  if (tun_) out.tun = tun_->describe();
   out.offload = offload_.verdict() == OffloadProbe::Verdict::kYes  ? "on"
                 : offload_.verdict() == OffloadProbe::Verdict::kNo ? "off"
                                                                    : "asking";
@@ -216,10 +229,10 @@ DaemonView Daemon::view() const {
   return out;
 }
 
-bool Daemon::room() {
+bool Daemon::room(size_t datagrams) {
   if (!udp_) return false;
-  if (!udp_->room()) udp_->flush();
-  return udp_->room();
+  if (!udp_->room(datagrams)) udp_->flush();
+  return udp_->room(datagrams);
 }
 
 Result<void> Daemon::run() {
@@ -460,6 +473,7 @@ void Daemon::after_work() {
   change_.poll(at.now);
   api_.pump(at);
   upstreams_.pump(at.us);
+  if (tun_) tun_->pump();
   check_offload(at.now);
   if (udp_) {
     udp_->flush();
@@ -514,18 +528,26 @@ void Daemon::save_pins_if_changed() {
 }  // namespace
 
 Result<void> run_daemon(const std::string& state, AgentIdentity identity,
-                        const std::string& key_log) {
+                        const UpOptions& options) {
   auto pins = load_pins(pins_path(state));
   if (!pins) return tl::unexpected(pins.error());
   auto settings = load_settings(settings_path(state));
   if (!settings) return tl::unexpected(settings.error());
   std::optional<KeyLog> log;
-  if (const std::string& path = key_log.empty() ? settings->key_log : key_log; !path.empty()) {
+  if (const std::string& path = options.key_log.empty() ? settings->key_log : options.key_log;
+      !path.empty()) {
     auto opened = KeyLog::open(std::filesystem::absolute(path));
     if (!opened) return tl::unexpected(opened.error());
     log.emplace(std::move(*opened));
   }
-  Daemon daemon(state, std::move(identity), std::move(*pins), std::move(*settings), std::move(log));
+  std::optional<TunDevice> tun;
+  if (const std::string& name = options.tun.empty() ? settings->tun : options.tun; !name.empty()) {
+    auto opened = TunDevice::open(name);
+    if (!opened) return tl::unexpected(opened.error());
+    tun.emplace(std::move(*opened));
+  }
+  Daemon daemon(state, std::move(identity), std::move(*pins), std::move(*settings), std::move(log),
+                std::move(tun));
   return daemon.run();
 }
 

@@ -8,9 +8,13 @@
 
 namespace sluice::agent {
 
+// Of the command line; what is empty is as the settings say.
+struct UpOptions {
+  std::string key_log;  // where the keys of sessions are written
+  std::string tun;      // name of the TUN device
+};
+
 // Runs until SIGINT or SIGTERM. kConflict when a daemon already serves this state folder.
-// `key_log`: where the keys of sessions are written; empty: as the settings say, or nowhere.
-Result<void> run_daemon(const std::string& state, AgentIdentity identity,
-                        const std::string& key_log);
+Result<void> run_daemon(const std::string& state, AgentIdentity identity, const UpOptions& options);
 
 }  // namespace sluice::agent

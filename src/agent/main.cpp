@@ -24,7 +24,7 @@ using namespace sluice::agent;
 struct Options {
   std::string state;
   std::string log = "info";
-  std::string key_log;
+  UpOptions up;
   InitCommand init;
   std::string rejoin_file;
   bool rejoin_older = false;
@@ -53,11 +53,11 @@ struct Options {
   }
 };
 
-Result<int> run_up(const std::string& state, const std::string& level, const std::string& key_log) {
+Result<int> run_up(const std::string& state, const std::string& level, const UpOptions& options) {
   if (auto ok = init_logging("sluice-agent", level); !ok) return tl::unexpected(ok.error());
   auto identity = load_identity_file(state);
   if (!identity) return tl::unexpected(identity.error());
-  if (auto ok = run_daemon(state, std::move(*identity), key_log); !ok) {
+  if (auto ok = run_daemon(state, std::move(*identity), options); !ok) {
     return tl::unexpected(ok.error());
   }
   return 0;
@@ -99,11 +99,16 @@ void describe_setup(CLI::App& app, Options& o, Run& run) {
       "sluice-agent.service is a systemd user unit, sluice-agent@.service one of the host "
       "(docs/install.md).\n"
       "Example:  sluice-agent --log debug up");
-  up->add_option("--keylog", o.key_log,
+  up->add_option(
+        "--tun", o.up.tun,
+        "Give peers IPv6 addresses on this TUN device, such as sluice0: docs/tun.md. Needs "
+        "CAP_NET_ADMIN, or a device made for this user")
+      ->type_name("DEVICE");
+  up->add_option("--keylog", o.up.key_log,
                  "Write the keys of every session to FILE, so that captures can be read "
                  "(docs/capture.md)")
       ->type_name("FILE");
-  up->callback([&] { run = [&](const auto& state) { return run_up(state, o.log, o.key_log); }; });
+  up->callback([&] { run = [&](const auto& state) { return run_up(state, o.log, o.up); }; });
 
   auto* info = app.add_subcommand("info", "Show identity, address, session and the last problem");
   info->add_flag("--json", o.info.json, "Print JSON");

@@ -120,6 +120,11 @@ void PeerSession::on_plaintext(const Carrier& carrier, Bytes plaintext, Now now)
       last_used_ms_ = now.mono_ms;
       ++counters_.received;
       return hooks_.data(body);
+    case MessageKind::kIp:
+      if (carrier.is_call()) return;
+      last_used_ms_ = now.mono_ms;
+      if (hooks_.ip) hooks_.ip(body);
+      return;
     case MessageKind::kPing:
       if (E2eKeys* keys = sending_keys(now); keys != nullptr && body.size() >= kPingIdSize) {
         send_on(*keys, hooks_.route(&carrier), MessageKind::kPong, body);

@@ -63,6 +63,7 @@ struct PeerSessionHooks {
   // Of each handshake; for the key log alone. The ids are those that each side receives by.
   std::function<void(const crypto::NoiseKeys&, uint32_t initiator, uint32_t responder, Now)> keys =
       {};
+  std::function<void(Bytes packet)> ip = {};  // of a TUN device at the peer
 };
 
 struct PeerCounters {

@@ -151,7 +151,7 @@ Result<Settings> load_settings(const std::string& path) {
   }
   Reader r(path);
   if (root.IsNull()) return out;
-  if (r.is_map(root, "the file", {"front", "serve", "egress", "keylog"})) {
+  if (r.is_map(root, "the file", {"front", "serve", "egress", "keylog", "tun"})) {
     const YAML::Node front = root["front"];
     if (front && r.is_map(front, "front", {"listen"}) && front["listen"]) {
       out.front.listen = r.text(front["listen"], "front.listen");
@@ -162,6 +162,7 @@ Result<Settings> load_settings(const std::string& path) {
     for (size_t i = 0; serve && serve.IsSequence() && i < serve.size(); ++i)
       read_upstream(r, serve[i], i, out);
     if (root["egress"]) read_egress(r, root["egress"], out);
+    if (const YAML::Node tun = root["tun"]) out.tun = r.text(tun, "tun");
     if (const YAML::Node keys = root["keylog"]) {
       out.key_log = r.text(keys, "keylog");
       if (!out.key_log.starts_with('/')) r.wrong(keys, "keylog is not an absolute path");

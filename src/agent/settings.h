@@ -14,6 +14,7 @@ struct Settings {
   FrontConfig front;
   std::vector<UpstreamConfig> serve;      // egress among them
   std::vector<std::string> egress_allow;  // hosts that every egress may reach
+  std::string tun;                        // name of the TUN device; empty: none (docs/tun.md)
   std::string key_log;                    // empty: none is written (docs/capture.md)
 };
 

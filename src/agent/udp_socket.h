@@ -44,7 +44,7 @@ class UdpSocket {
 
   // Copies into a queue that flush() hands to the kernel.
   void add(Bytes datagram);
-  bool room() const { return queued_ < kQueue; }
+  bool room(size_t datagrams = 1) const { return queued_ + datagrams <= kQueue; }
   bool pending() const { return queued_ > 0; }
   void flush();
   // What is queued leaves as one message that is cut below; false: this kernel has no such thing.

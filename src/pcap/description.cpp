@@ -245,6 +245,8 @@ class Describer {
         add("e2e.run", load_le<uint32_t>(body.data()));
         add("e2e.peer_run", load_le<uint32_t>(body.data() + 4));
         return add("e2e.sctp", body.subspan(8));
+      case wire::MessageKind::kIp:
+        return add("e2e.ip", body);
       case wire::MessageKind::kKeep:
         if (body.empty()) return end(Verdict::kE2eMalformed);
         return add("e2e.asks", body[0]);

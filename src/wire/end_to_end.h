@@ -11,8 +11,15 @@ enum class E2eType : uint8_t { kKk1 = 1, kKk2 = 2, kTransport = 3 };
 inline constexpr const char* kE2eNames[] = {"", "KK1", "KK2", "transport"};
 
 // The first byte of what a transport message seals.
-enum class MessageKind : uint8_t { kData = 0, kPing = 1, kPong = 2, kPacket = 3, kKeep = 4 };
-inline constexpr const char* kMessageKindNames[] = {"data", "ping", "pong", "packet", "keep"};
+enum class MessageKind : uint8_t {
+  kData = 0,
+  kPing = 1,
+  kPong = 2,
+  kPacket = 3,
+  kKeep = 4,
+  kIp = 5
+};
+inline constexpr const char* kMessageKindNames[] = {"data", "ping", "pong", "packet", "keep", "ip"};
 inline constexpr size_t kPingIdSize = 8;
 
 #pragma pack(push, 1)

@@ -1,11 +1,12 @@
 // Writes valid samples of everything that the fuzz targets read: `fuzz_seeds FOLDER` makes
-// FOLDER/tunnel, frame, ip, capture, statement and text. With these alone every target's canary is
-// content.
+// FOLDER/tunnel, frame, ip, capture, statement, text, agent and tun. With these alone every
+// target's canary is content.
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <tuple>
 
 #include "base/address.h"
 #include "control.pb.h"
@@ -260,6 +261,34 @@ void agent(const Folder& to) {
   to.add("operator-key", key.SerializeAsString());
 }
 
+// Records as fuzz_tun.cpp reads them: 1 repairs, 2 goes on from the one before, 4 ends a batch.
+void tun(const Folder& to) {
+  const auto record = [](uint8_t flags, uint8_t next, size_t payload) {
+    Buffer packet(kIp6Size + 20 + payload, 0x11);
+    packet[6] = next;
+    packet[kIp6Size + 12] = 0x50;
+    packet[kIp6Size + 13] = 0x10;
+    Buffer out{flags, static_cast<uint8_t>(packet.size()),
+               static_cast<uint8_t>(packet.size() >> 8)};
+    out.insert(out.end(), packet.begin(), packet.end());
+    return out;
+  };
+  Buffer train;
+  for (const auto& [flags, next, payload] : {std::tuple<uint8_t, uint8_t, size_t>{1, 6, 100},
+                                             {3, 6, 100},
+                                             {3, 6, 100},
+                                             {3, 6, 40},
+                                             {3, 6, 100},
+                                             {7, 6, 100},
+                                             {1, 17, 50},
+                                             {1, 6, 0}}) {
+    const Buffer one = record(flags, next, payload);
+    train.insert(train.end(), one.begin(), one.end());
+  }
+  to.add("train", train);
+  to.add("alone", record(1, 6, 10));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -275,5 +304,6 @@ int main(int argc, char** argv) {
   statement(Folder(root / "statement"));
   text(Folder(root / "text"));
   agent(Folder(root / "agent"));
+  tun(Folder(root / "tun"));
   return 0;
 }

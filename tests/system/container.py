@@ -27,8 +27,8 @@ class Container:
         self.nspawn = subprocess.Popen(
             ["unshare", "--mount", "bash", "-c", BOOT], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             env={**os.environ, "DIR": self.dir, "LOWER": str(lower), "NAME": f"sl{os.getpid()}"})
-        self.leader = wait_until("a systemd of its own", self._leader, 60)
-        wait_until("the end of its start", self._is_up, 60)
+        self.leader = wait_until("a systemd of its own", self._leader, 120)
+        wait_until("the end of its start", self._is_up, 120)
 
     def _leader(self):
         if self.nspawn.poll() is not None:

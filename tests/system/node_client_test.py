@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -25,11 +26,12 @@ AGENTS = ("alice", "bob", "carol", "dave")
 class Client(Packages):
     """The client, compiled by the TypeScript of its lock file, and the Nodes that it is tried on."""
 
-    def __init__(self):
-        super().__init__(SOURCE, "node_client")
+    def __init__(self, node):
         version = json.loads((SOURCE / "package.json").read_text())["version"]
         check(f"version: '{version}'" in (ROOT / "meson.build").read_text(), f"the project's version, {version}")
-        self.nodes = Packages(SOURCE / "test" / "nodes", "node_client_nodes").folder / "node_modules"
+        # Of its own: the other Node's tests run beside.
+        super().__init__(SOURCE, f"client_{node}")
+        self.nodes = Packages(SOURCE / "test" / "nodes", f"nodes_{node}").folder / "node_modules"
         self.copy("src", "tsconfig.json", "test", "examples")
         self.owned("rm", "-rf", self.folder / "dist")
         self.owned("npm", "run", "--silent", "build", cwd=self.folder)
@@ -146,7 +148,7 @@ def test(lab, client, node):
 
 
 if __name__ == "__main__":
-    client = Client()
-    for which in os.environ.get("SLUICE_NODES", "").split() or NODES:
-        main(lambda lab, which=which: test(lab, client, which), enrol=False, agents=AGENTS,
+    for which in sys.argv[1:] or NODES:
+        client = Client(which)
+        main(lambda lab, which=which, client=client: test(lab, client, which), enrol=False, agents=AGENTS,
              limits={"calls_per_agent": 512, "idempotency_keys_per_agent": 4096})

@@ -27,6 +27,7 @@ struct Stream final : CallUser {
   size_t written = 0;
   uint16_t end_with = 0;
   bool reads = true, ended = false;
+  bool holds = false;   // never ends its own
   bool caller = false;  // others end their stream when they have read the other
   std::optional<uint16_t> read_end;
   CallEnd end = CallEnd::kNone;
@@ -44,6 +45,7 @@ struct Stream final : CallUser {
     maybe_end(call);
   }
   void maybe_end(Call& call) {
+    if (holds) return;
     if (written == to_write.size() && (caller || call.read_all())) call.end_writing(end_with);
   }
   void on_bytes(Call& call) override {
@@ -301,6 +303,38 @@ TEST_F(CallStreamsTest, APeerThatBeginsAnewResetsWhatHadBegun) {
     ASSERT_TRUE(run_until(20'000, [&] { return next.ended; }));
     EXPECT_EQ(next.end, CallEnd::kDone);
     EXPECT_TRUE(served[id].got == next.to_write);
+  }
+}
+
+// Whichever side it is that connects: the callee, which has an association with the daemon before,
+// has nothing to say on it.
+TEST_F(CallStreamsTest, ACallerThatBeginsAnewGetsThroughAtOnce) {
+  for (Party* caller : {&a, &b}) {
+    Party* callee = caller == &a ? &b : &a;
+    served.clear();
+    callee->user = [&](Call& call) { return &served[call.id()]; };
+    Stream waits[2];
+    for (Stream& s : waits) {
+      s.to_write = random_bytes_of(100);
+      served[open_from(*caller, s)].holds = true;
+    }
+    run(2'000);
+    ASSERT_EQ(served.size(), 2u);
+    for (auto& [id, s] : served) ASSERT_EQ(s.got.size(), 100u);
+    for (Stream& s : waits) {
+      ASSERT_FALSE(s.ended);
+      s.own = nullptr;  // gone with its daemon
+    }
+    reset(*caller, *callee);
+    Stream next;
+    next.to_write = random_bytes_of(100);
+    const uint64_t id = open_from(*caller, next);
+    ASSERT_TRUE(run_until(2'000, [&] { return next.ended; }));
+    EXPECT_EQ(next.end, CallEnd::kDone);
+    EXPECT_TRUE(served[id].got == next.to_write);
+    size_t over = 0;
+    for (auto& [other, s] : served) over += other != id && s.ended;
+    EXPECT_EQ(over, 2u) << "and calls of the one before are over";
   }
 }
 

@@ -127,6 +127,13 @@ void CallStreams::drop() {
   reset();
 }
 
+void CallStreams::say_run() {
+  const auto c = carrier(std::nullopt);
+  if (!c || (said_run_ms_ && now_.mono_ms < *said_run_ms_ + kSayRunMs)) return;
+  said_run_ms_ = now_.mono_ms;
+  send(*c, {});
+}
+
 void CallStreams::on_packet(Bytes body, size_t body_size, Now now) {
   now_ = now;
   if (body.size() < kRuns || body_size <= kRuns) return;
@@ -137,10 +144,7 @@ void CallStreams::on_packet(Bytes body, size_t body_size, Now now) {
   peer_run_ = from;
   if (to != 0 && to != run_) {
     // Its association is with whoever was here before.
-    const auto c = carrier(std::nullopt);
-    if (!c || (said_run_ms_ && now.mono_ms < *said_run_ms_ + kSayRunMs)) return;
-    said_run_ms_ = now.mono_ms;
-    return send(*c, {});
+    return say_run();
   }
   if (packet.empty()) return;
   if (!association_) make(body_size);
@@ -164,7 +168,12 @@ void CallStreams::pump(size_t body_size, Now now) {
     make(body_size);
   }
   association_->set_packet_size(body_size - kRuns);
-  if (!association_->up()) return;
+  if (!association_->up()) {
+    // The other side connects, unless it takes this one for an earlier run of its daemon, with
+    // which it is connected and has nothing to say.
+    if (part_ == AssociationPart::kListens && !ready_.empty()) say_run();
+    return;
+  }
   while (!abandoned_.empty()) {
     scratch_.clear();
     wire::write_stream({.flags = wire::kStreamEnd, .status = uint16_t(CallStatus::kCancelled)},

@@ -94,6 +94,7 @@ class CallStreams {
   void send(const Carrier& carrier, Bytes packet);
   void output(Bytes packet, std::optional<uint16_t> stream);
   void say_sack();
+  void say_run();
   void on_message(uint16_t stream, Bytes message);
   void keep_orphan(uint16_t stream, const wire::StreamMessage& m, Bytes message);
   enum class Turn : uint8_t { kDone, kMore, kNoRoom, kNotYet };
@@ -109,7 +110,7 @@ class CallStreams {
   Now now_;
   bool receiving_ = false;
   std::optional<uint64_t> heard_ms_;     // of the association
-  std::optional<uint64_t> said_run_ms_;  // to somebody who took this daemon for an earlier one
+  std::optional<uint64_t> said_run_ms_;  // to somebody who may take this daemon for an earlier one
   std::vector<CallName> open_;           // what carries; the newest last
   std::unordered_map<CallName, size_t, CallNameHash> open_at_;
   std::deque<CallName> ready_;
