@@ -3,7 +3,6 @@
 arrives, and what does not. Its tests are clients/node/test; what only root can do to the lab they ask for by a socket."""
 import json
 import os
-import pathlib
 import shutil
 import signal
 import socket
@@ -13,11 +12,11 @@ import threading
 import time
 
 from call_test import agree
-from common import check, main, wait_until
+from common import ROOT, check, main, wait_until
 from lab import NOBODY
 from npm import Packages
 
-SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent / "clients" / "node"
+SOURCE = ROOT / "clients" / "node"
 NODES = ("node18", "node22")
 # One after the other: they share the agents. The last leaves one of them revoked.
 TESTS = ("offline", "calls", "serving", "messages", "trust", "faults", "revoked")
@@ -28,6 +27,8 @@ class Client(Packages):
     """The client, compiled by the TypeScript of its lock file, and the Nodes that it is tried on."""
 
     def __init__(self, node):
+        version = json.loads((SOURCE / "package.json").read_text())["version"]
+        check(f"version: '{version}'" in (ROOT / "meson.build").read_text(), f"the project's version, {version}")
         # Of its own: the other Node's tests run beside.
         super().__init__(SOURCE, f"client_{node}")
         self.nodes = Packages(SOURCE / "test" / "nodes", f"nodes_{node}").folder / "node_modules"

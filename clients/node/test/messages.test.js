@@ -81,9 +81,10 @@ describe("a reader that leaves", () => {
       assert.deepEqual(texts(await within("it", take(1, dave.messages({ peer })))), [`to ${peer ?? "whoever"} reads next`]);
     }
   });
-  test("does not hold its process, and with it the daemon keeps what comes", async () => {
+  test("does not hold its process, and with it the daemon keeps what comes", async (t) => {
     const script = fileURLToPath(new URL("programs/leave.js", import.meta.url));
     const child = spawn(process.execPath, [script], { env: { ...process.env, SLUICE_SOCKET: sockets.dave } });
+    t.after(() => child.kill("SIGKILL"));
     let said = "";
     child.stdout.on("data", (d) => (said += d));
     const [status] = await within("its end", once(child, "exit"), 5);
@@ -99,9 +100,10 @@ describe("a reader that leaves", () => {
   });
 });
 
-test("two readers share: each message goes to one of them", async () => {
+test("two readers share: each message goes to one of them", async (t) => {
   const reader = agent("dave");
   const stop = new AbortController();
+  t.after(() => stop.abort());
   const got = [[], []];
   const reading = got.map(async (list) => {
     for await (const message of reader.messages({ signal: stop.signal })) list.push(message.text());
