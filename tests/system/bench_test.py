@@ -93,7 +93,8 @@ def main():
     if len(os.sched_getaffinity(0)) < 2 or Lab.free_hugepages() < PAGES or os.geteuid() != 0:
         print(f"skipped: needs root, two cores and {PAGES} free hugepages (scripts/setup)")
         raise SystemExit(77)
-    for test in (wire, hostile, calls, inject):
+    tests = (wire, hostile, calls, inject)
+    for test in [t for t in tests if not sys.argv[1:] or t.__name__ in sys.argv[1:]]:
         print(f"--- {test.__name__}", flush=True)
         test()
     print("passed")
