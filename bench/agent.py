@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """Two agents and a relay in network namespaces: HTTP through them against the same straight to the server, a download
 against wireguard-go as a hub and against a bare pipeline, and what an idle daemon holds. bench/README.md, "agent"."""
-import argparse
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -12,6 +12,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "scripts")]
+import namespace_options  # noqa: E402
 import softirq  # noqa: E402
 from lab import Lab, LabError, need_namespaces, run, wait_until  # noqa: E402
 from machine import about_machine  # noqa: E402
@@ -217,14 +218,8 @@ TARGETS = (("http_ratio", "requests per second, through against straight", "≥ 
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
-    parser.add_argument("--seconds", type=float, default=4, help="of each measurement of requests (4)")
-    parser.add_argument("--rounds", type=int, default=3, help="of requests, straight and through in turn (3)")
+    parser = namespace_options.parser(__doc__, 4.0, "of each measurement of requests", 3)
     parser.add_argument("--megabytes", type=int, default=400, help="of a download (400)")
-    parser.add_argument("--idle", choices=["backoff", "spin"], default="backoff", help="what the relay's worker does without packets (backoff)")
-    parser.add_argument("--short", action="store_true", help="one short round of all, to see that it runs")
-    parser.add_argument("--build", default=str(ROOT / "build"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.short:
         options.seconds, options.rounds, options.megabytes = 0.5, 1, 20

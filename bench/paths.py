@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Ways between agents other than calls and HTTP: TCP by iperf3 over the agents' TUN devices through the relay, against the same
 over wireguard-go as a hub, in the same namespaces, in turn. bench/README.md, "paths"."""
-import argparse
 import json
 import pathlib
 import shutil
@@ -12,6 +11,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "scripts")]
+import namespace_options  # noqa: E402
 from lab import Lab, LabError, need_namespaces, wait_until  # noqa: E402
 from machine import about_machine  # noqa: E402
 from wireguard_hub import WireGuard  # noqa: E402
@@ -99,14 +99,8 @@ def over_wireguard(bed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
-    parser.add_argument("--seconds", type=int, default=8, help="of each measurement (8)")
-    parser.add_argument("--rounds", type=int, default=3, help="one after the other, in turn (3)")
+    parser = namespace_options.parser(__doc__, 8, "of each measurement", 3)
     parser.add_argument("--streams", type=int, default=1, help="connections of iperf3 at a time (1)")
-    parser.add_argument("--idle", choices=["backoff", "spin"], default="backoff", help="what the relay's worker does without packets (backoff)")
-    parser.add_argument("--short", action="store_true", help="one short round, to see that it runs")
-    parser.add_argument("--build", default=str(ROOT / "build"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.short:
         options.seconds, options.rounds = 1, 1

@@ -9,7 +9,7 @@ tool = shutil.which("clang-format-14") or shutil.which("clang-format")
 if tool is None:
     print("clang-format is not installed (scripts/setup)")
     sys.exit(77)
-files = subprocess.run(["find", "src", "tests", "bench", "-name", "*.h", "-o", "-name", "*.cpp"], cwd=root, text=True,
+files = subprocess.run(["find", "src", "include", "clients/cpp", "tests", "bench", "-name", "*.h", "-o", "-name", "*.cpp"], cwd=root, text=True,
                        capture_output=True, check=True).stdout.split()
 bad = subprocess.run([tool, "--dry-run", "--Werror", *sorted(files)], cwd=root, text=True, capture_output=True)
 names = sorted({line.split(":")[0] for line in bad.stderr.splitlines() if "clang-format-violations" in line})

@@ -15,6 +15,7 @@
 //   2 pong   what the ping had
 //   3 packet  of the pair's association (stream/call_streams.h), in CALL_DATA alone
 //   4 keep    of the call whose CALL_DATA it is: 1 asks for a 0 back
+//   5 ip      a packet of the peer's TUN device (tun/bridge.h), in a DATAGRAM
 // Anything else is ignored. After KK2 the initiator pings with id 0 until it hears something on the
 // new keys: that is the transport message after which the responder sends on them.
 #pragma once

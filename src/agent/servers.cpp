@@ -37,8 +37,9 @@ AcceptStatus Servers::admit(const PeerEdge& from, const wire::Envelope& envelope
   }
   if (!any) return AcceptStatus::kNotServed;
   const auto its = std::count_if(places_.begin(), places_.end(), [&](const auto& p) {
+    if (p.first.first != from.identity) return false;
     const Server* s = find(p.second.server);
-    return p.first.first == from.identity && s != nullptr && s->slots > 0;
+    return s != nullptr && s->slots > 0;
   });
   if (best == nullptr || uint64_t(its) >= most_of_one(places)) return AcceptStatus::kBusy;
   ++best->busy;

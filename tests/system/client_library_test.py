@@ -146,7 +146,6 @@ def drain(lab, server):
                lambda: probe(lab, "alice", "call", "bob", data=b"x") == (1, b"failed unreachable not_served 1 0 \n"), 2.5)
     check(slow.stdout.read() == b"slow done" and slow.wait(10) == 0, "what runs at the end of a server is answered")
     check(server.process.wait(10) == 0 and server.said()[-1] == "stopped", "then it ends")
-    check(not any(said.startswith("storm") for said in server.said()), "and nothing else happened")
 
 
 def examples(lab):

@@ -216,6 +216,8 @@ def try_library(host, library):
                 "$(pkg-config --cflags --libs sluice-agent) -o ask")
         asked = host.sh("HOME=/root /root/ask bob hello", check=False)
         check(asked.returncode == 1 and "sluice-agent up" in asked.stderr, "a program of the library's runs")
+    else:
+        print("no compiler in there: the library's example was not compiled")
     host.sh("dpkg --purge libsluice-agent-dev libsluice-agent0")
     check("libsluice-agent" not in host.sh("ls -R /usr/lib/x86_64-linux-gnu /usr/include").stdout, "and nothing of it is left")
 

@@ -32,7 +32,6 @@ class TunLink {
   void resume();
   // Now and then: that the device still is as it was set, and once more what did not succeed.
   void check();
-  const TunBridge& bridge() const { return bridge_; }
   // Of `info`: device, address, mtu, counters.
   nlohmann::json describe() const;
 
